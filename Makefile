@@ -1,0 +1,46 @@
+# Everything a newcomer needs: make install, make demo, make test, make check, make bench.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+BUDGET ?= 20
+
+.PHONY: install demo test check bench docs lock clean
+
+install: $(VENV)/installed
+
+$(VENV)/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("pinchpoint needs Python 3.11 or newer; name one: make install PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+build/resnet50.onnx build/bert_base.onnx: | $(VENV)/installed
+	$(BIN)/python examples/networks.py build resnet50 bert_base
+
+demo: install build/resnet50.onnx build/bert_base.onnx
+	$(BIN)/pinchpoint diagnose build/bert_base.onnx --budget $(BUDGET)
+	$(BIN)/pinchpoint diagnose examples/image_classifier.py:handle --budget $(BUDGET)
+
+test: install
+	$(BIN)/python -m pytest
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -m "not slow"
+
+bench: install
+	$(BIN)/python -m bench
+
+docs: install
+	$(BIN)/python -m docs.causes
+
+lock:
+	$(BIN)/uv pip compile pyproject.toml --extra onnx --group dev --group examples --group bench --universal \
+	  --generate-hashes --python-version 3.11 --custom-compile-command "make lock" -o requirements.lock
+
+clean:
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache

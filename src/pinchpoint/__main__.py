@@ -1,0 +1,7 @@
+"""`python -m pinchpoint`."""
+
+import sys
+
+from pinchpoint.cli import main
+
+sys.exit(main())

@@ -1,0 +1,39 @@
+"""Entry of the child process: makes `pinchpoint` importable without touching the user's path, then obeys the parent.
+
+Started as `PYTHON .../child/__main__.py CONTROL_FD`. The interpreter may not have pinchpoint installed, and must not see
+the packages beside it: only this one package is made importable.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+
+
+def _offer_package() -> None:
+    """Make the package that this file belongs to importable as `pinchpoint`, and nothing beside it."""
+    folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    spec = importlib.util.spec_from_file_location(
+        "pinchpoint", os.path.join(folder, "__init__.py"), submodule_search_locations=[folder]
+    )
+    if spec is None or spec.loader is None:
+        raise ImportError(folder)
+    package = importlib.util.module_from_spec(spec)
+    sys.modules["pinchpoint"] = package
+    spec.loader.exec_module(package)
+
+
+def _start() -> None:
+    sys.path.pop(0)  # this file's folder, put there by the interpreter
+    _offer_package()
+    from pinchpoint.child.commands import obey
+
+    control = int(sys.argv[1])
+    sys.argv[:] = ["pinchpoint-target"]
+    os.set_inheritable(control, False)
+    obey(control)
+
+
+if __name__ == "__main__":
+    _start()

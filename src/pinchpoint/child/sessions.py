@@ -1,0 +1,208 @@
+"""ONNX Runtime sessions of the target: which were opened, and twins of them for the profiled arm.
+
+onnxruntime is the user's own and imported by the user's interpreter; nothing here runs where it is absent.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+import weakref
+from types import ModuleType
+from typing import Any, Dict, List, Optional, Tuple
+
+from pinchpoint import stages
+from pinchpoint.child.recorder import WRAPPED
+
+COLLECTION = "onnxruntime.capi.onnxruntime_inference_collection"
+OPTIMIZATION_NAMES = ("disabled", "basic", "extended", "layout", "all")
+COPIED_OPTIONS = (
+    "enable_cpu_mem_arena",
+    "enable_mem_pattern",
+    "enable_mem_reuse",
+    "execution_mode",
+    "execution_order",
+    "graph_optimization_level",
+    "inter_op_num_threads",
+    "intra_op_num_threads",
+    "use_deterministic_compute",
+)
+COPIED_ENTRIES = (
+    "session.intra_op.allow_spinning",
+    "session.inter_op.allow_spinning",
+    "session.force_spinning_stop",
+    "session.set_denormal_as_zero",
+    "session.disable_prepacking",
+    "session.dynamic_block_base",
+    "session.intra_op_thread_affinities",
+)
+
+
+class CapturedSession:
+    """What is needed to open a session's twin: its model, its options, and inputs that it was run on."""
+
+    def __init__(self, session: Any, model: Any, options: Any, providers: Any) -> None:
+        self.session = weakref.ref(session)
+        self.model, self.options, self.providers = model, options, providers
+        self.span = "model:session %d" % len(captured)
+        self.feeds: Optional[Dict[str, Any]] = None
+        self.outputs: Any = None
+
+    def facts(self) -> Dict[str, Any]:
+        """The session's configuration, as the parent notes it."""
+        import onnxruntime
+
+        alive = self.session()
+        options = self.options if self.options is not None else onnxruntime.SessionOptions()
+        path = os.path.abspath(os.fspath(self.model)) if not isinstance(self.model, bytes) else None
+        return {
+            "runtime": "onnxruntime",
+            "version": onnxruntime.__version__,
+            "model_path": path,
+            "intra_op_threads": options.intra_op_num_threads,
+            "inter_op_threads": options.inter_op_num_threads,
+            "optimization": _optimization_name(options.graph_optimization_level),
+            "providers": list(alive.get_providers()) if alive is not None else [],
+        }
+
+
+captured: List[CapturedSession] = []  # in the order in which the target opened them
+
+
+def capture(collection: ModuleType) -> None:
+    """Note every InferenceSession that is opened from now on, and the inputs of its first run."""
+    opening = collection.InferenceSession.__init__
+    running = collection.Session.run
+
+    @functools.wraps(opening)
+    def opened(
+        self: Any, path_or_bytes: Any, sess_options: Any = None, providers: Any = None, *rest: Any, **named: Any
+    ) -> None:
+        opening(self, path_or_bytes, sess_options, providers, *rest, **named)
+        self._pinchpoint = CapturedSession(self, path_or_bytes, sess_options, providers)
+        captured.append(self._pinchpoint)
+
+    @functools.wraps(running)
+    def ran(self: Any, output_names: Any, input_feed: Any, *rest: Any, **named: Any) -> Any:
+        known = getattr(self, "_pinchpoint", None)
+        if known is not None and known.feeds is None:
+            known.feeds, known.outputs = dict(input_feed), output_names
+        listener = stages._listener  # this is the listener's own side
+        if listener is None or known is None:
+            return running(self, output_names, input_feed, *rest, **named)
+        listener.begin(known.span, WRAPPED)  # type: ignore[call-arg]  # the child's recorder takes a kind
+        try:
+            return running(self, output_names, input_feed, *rest, **named)
+        finally:
+            listener.end()
+
+    collection.InferenceSession.__init__ = opened
+    collection.Session.run = ran
+
+
+def options_from(settings: Dict[str, str]) -> Any:
+    """SessionOptions from the user's settings; ValueError names what is not understood."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    for key, value in settings.items():
+        if key in ("intra_op_threads", "inter_op_threads"):
+            setattr(options, key.replace("threads", "num_threads"), _whole(key, value))
+        elif key == "graph_optimization":
+            options.graph_optimization_level = _optimization_level(value)
+        elif key == "execution_mode":
+            if value not in ("sequential", "parallel"):
+                raise ValueError("execution_mode is sequential or parallel, not %r" % value)
+            options.execution_mode = getattr(onnxruntime.ExecutionMode, "ORT_" + value.upper())
+        elif key.startswith(("session.", "ep.")):
+            options.add_session_config_entry(key, value)
+        elif key != "providers":
+            raise ValueError("unknown setting %r" % key)
+    return options
+
+
+def profile(
+    known: CapturedSession, prefix: str, seconds: float, most_runs: int, *, warm_runs: int = 2
+) -> Optional[Dict[str, Any]]:
+    """Run a profiled twin of the session; returns its profile's path, and seconds and CPU of each run."""
+    if known.feeds is None:
+        return None
+    twin = _twin(known, prefix, everything=False)
+    for _ in range(warm_runs):
+        twin.run(known.outputs, known.feeds)
+    walls, cpus = _timed_runs(twin, known, seconds, most_runs)
+    return {"path": twin.end_profiling(), "warm_runs": warm_runs, "seconds": walls, "cpu_seconds": cpus}
+
+
+def fully_optimised_kinds(known: CapturedSession, prefix: str) -> Optional[str]:
+    """The profile of one run of a twin with full graph optimisation; only its operators are of interest."""
+    if known.feeds is None:
+        return None
+    twin = _twin(known, prefix, everything=True)
+    twin.run(known.outputs, known.feeds)
+    path: str = twin.end_profiling()
+    return path
+
+
+def _timed_runs(session: Any, known: CapturedSession, seconds: float, most: int) -> Tuple[List[float], List[float]]:
+    walls: List[float] = []
+    cpus: List[float] = []
+    deadline = time.perf_counter() + seconds
+    while len(walls) < most and (time.perf_counter() < deadline or not walls):
+        cpu, start = time.thread_time(), time.perf_counter()
+        session.run(known.outputs, known.feeds)
+        walls.append(time.perf_counter() - start)
+        cpus.append(time.thread_time() - cpu)
+    return walls, cpus
+
+
+def _twin(known: CapturedSession, prefix: str, *, everything: bool) -> Any:
+    """A session on the same model with the same options, profiled; with all graph optimisation if `everything`."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if known.options is not None:
+        for name in COPIED_OPTIONS:
+            if hasattr(known.options, name):
+                setattr(options, name, getattr(known.options, name))
+        for entry in COPIED_ENTRIES:
+            value = _entry(known.options, entry)
+            if value:
+                options.add_session_config_entry(entry, value)
+    if everything:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.enable_profiling = True
+    options.profile_file_prefix = prefix
+    return onnxruntime.InferenceSession(known.model, options, providers=known.providers)
+
+
+def _entry(options: Any, name: str) -> str:
+    try:
+        return str(options.get_session_config_entry(name))
+    except Exception:  # the runtime's own way to say that it is not set
+        return ""
+
+
+def _whole(key: str, value: str) -> int:
+    if not value.isdigit():
+        raise ValueError("%s takes a whole number, not %r" % (key, value))
+    return int(value)
+
+
+def _optimization_level(name: str) -> Any:
+    import onnxruntime
+
+    if name not in OPTIMIZATION_NAMES:
+        raise ValueError("graph_optimization is one of %s, not %r" % (", ".join(OPTIMIZATION_NAMES), name))
+    attribute = "ORT_DISABLE_ALL" if name == "disabled" else "ORT_ENABLE_" + name.upper()
+    return getattr(onnxruntime.GraphOptimizationLevel, attribute)
+
+
+def _optimization_name(level: Any) -> str:
+    text = str(getattr(level, "name", level)).lower()
+    return next((name for name in ("disable", "basic", "extended", "layout") if name in text), "all").replace(
+        "disable", "disabled"
+    )

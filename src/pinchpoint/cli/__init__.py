@@ -1,0 +1,177 @@
+"""The command line: one file a verb; each parses, calls `pinchpoint.api` and prints.
+
+Only `main` turns errors into exit codes. Nothing heavy is imported before a verb runs, so `pinchpoint --help` answers
+at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import errno
+import functools
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, ParamSpec
+
+import typer
+
+from pinchpoint import __version__
+from pinchpoint.cli.diagnose import diagnose
+from pinchpoint.cli.explain import explain
+from pinchpoint.cli.machine import machine
+from pinchpoint.cli.record import record
+from pinchpoint.cli.report import report
+from pinchpoint.cli.schema import schema
+from pinchpoint.cli.streams import say, show
+from pinchpoint.errors import Interrupted, PinchpointError
+
+__all__ = ["main"]
+
+Given = ParamSpec("Given")
+VERBS: tuple[Callable[..., int], ...] = (diagnose, record, report, machine, explain, schema)
+DONE, USAGE, DEFECT, INTERRUPTED = 0, 2, 70, 130
+REPORT_TO = "the pinchpoint issue tracker"
+_USAGE_ERROR: Any = typer.BadParameter.__base__  # UsageError: click's own, or the copy in newer versions of typer
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; never raises and never shows a traceback unless asked to.
+
+    0 answered, 1 a gate failed, 2 usage or bad input, 3 invalid or inconclusive, 70 our own defect, 130 interrupted.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments or bool(os.environ.get("PINCHPOINT_DEBUG"))
+    try:
+        return _run([each for each in arguments if each != "--debug"])
+    except KeyboardInterrupt:
+        say("interrupted")
+        return INTERRUPTED
+    except _USAGE_ERROR as error:
+        say(_usage(error))
+        return USAGE
+    except PinchpointError as error:
+        if error.exit_code == DEFECT:
+            return _defect(error, debug=debug)
+        say(str(error))
+        return error.exit_code
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            return _defect(error, debug=debug)
+        say(f"{error.filename or 'file system'}: {error.strerror}. Choose another folder with --out, or make room.")
+        return USAGE
+    except Exception as error:  # noqa: BLE001  # the last line of defence: a user never sees a traceback unasked
+        return _defect(error, debug=debug)
+
+
+def _run(arguments: list[str]) -> int:
+    """Parse and call the verb."""
+    if not arguments:
+        with contextlib.redirect_stdout(sys.stderr):
+            _application()(["--help"], prog_name="pinchpoint", standalone_mode=False)
+        return USAGE
+    verb = next((each for each in arguments if not each.startswith("-")), None)
+    names = [each.__name__ for each in VERBS]
+    if verb is not None and verb not in names:
+        say(_unknown_verb(verb, names))
+        return USAGE
+    try:
+        code = _application()(arguments, prog_name="pinchpoint", standalone_mode=False)
+    except SystemExit as stop:
+        if isinstance(stop.__context__, OSError):  # typer's answer to a reader of the help text that went away
+            return DONE
+        raise RuntimeError(f"exit with {stop.code}") from stop
+    return int(code or DONE)
+
+
+def _application() -> typer.Typer:
+    """The verbs as a typer application, without the parts of typer that load rich."""
+    application = typer.Typer(
+        name="pinchpoint", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )  # fmt: skip
+    application.callback()(_pinchpoint)
+    for verb in VERBS:
+        application.command(verb.__name__)(_interruptible(verb))
+    return application
+
+
+def _version(wanted: bool) -> None:
+    """Print the version and leave."""
+    if wanted:
+        show(f"pinchpoint {__version__}")
+        raise typer.Exit
+
+
+def _pinchpoint(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an internal error.")] = False,
+) -> None:
+    """Find what limits an ML inference system, and what removing the limit would gain.
+
+    Start with: pinchpoint diagnose model.onnx
+    """
+
+
+def _interruptible(verb: Callable[Given, int]) -> Callable[Given, int]:
+    """`verb` with an interrupt as an error of ours, which typer passes on."""
+
+    @functools.wraps(verb)
+    def called(*positional: Given.args, **named: Given.kwargs) -> int:
+        try:
+            return verb(*positional, **named)
+        except KeyboardInterrupt as error:
+            raise Interrupted(what="interrupted", where="", todo="") from error
+
+    return called
+
+
+def _unknown_verb(word: str, names: Sequence[str]) -> str:
+    """One helpful line about a first word that is no verb: a target without its verb, or a misspelling."""
+    close = difflib.get_close_matches(word, names, n=1)
+    if close and not os.path.exists(word):
+        return f"no verb {word!r}; did you mean {close[0]}? See pinchpoint --help."
+    if any(c in word for c in "./:") or os.path.exists(word):
+        import shlex
+
+        return f"say what to do with {word}: pinchpoint diagnose {shlex.quote(word)}"
+    return f"no verb {word!r}; the verbs are {', '.join(names)}. See pinchpoint --help."
+
+
+def _usage(error: typer.BadParameter) -> str:
+    """A usage error of typer in one line: what, the nearest that exists, and where to read on."""
+    command = error.ctx.command_path if error.ctx else "pinchpoint"
+    option, possible = getattr(error, "option_name", None), getattr(error, "possibilities", None)
+    if option and hasattr(error, "possibilities"):
+        known = [name for each in error.ctx.command.params for name in each.opts] if error.ctx else []
+        close = difflib.get_close_matches(option, known, n=1) or list(possible or [])[:1]
+        what = f"no option {option}" + (f"; did you mean {close[0]}?" if close else ".")
+    else:
+        what = error.format_message().rstrip(".") + "."
+    return f"{what} See {command} --help."
+
+
+def _defect(error: BaseException, *, debug: bool) -> int:
+    """One line about a defect of ours, with a file that holds the traceback; the traceback itself where asked for."""
+    import tempfile
+    import traceback
+
+    text = "".join(traceback.format_exception(error))
+    if debug:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(text)
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="pinchpoint-", suffix=".log", delete=False, encoding="utf-8", errors="replace"
+        ) as log:
+            log.write(f"pinchpoint {__version__}, Python {sys.version}, {sys.platform}\n{text}")
+        kept = f"with {log.name}"
+    except OSError:
+        kept = "with what --debug prints"
+    words = " ".join(str(error).split())[:200]
+    say(f"internal error, {type(error).__name__}: {words}. Please report it to {REPORT_TO} {kept}")
+    return DEFECT

@@ -1,0 +1,61 @@
+"""`pinchpoint diagnose`: measure a target, or read a run, and say what limits it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from pinchpoint.cli import options
+from pinchpoint.cli.progress import Progress
+from pinchpoint.cli.streams import STDOUT, checked_json, coloured, results_on_stderr, say, show, write_json
+
+if TYPE_CHECKING:
+    from pinchpoint.api import Outcome
+
+
+def diagnose(
+    target: options.Target,
+    budget: options.Budget = 60.0,
+    json: options.Json = None,
+    out: options.Out = None,
+    input: options.Input = None,  # noqa: A002  # the option's name
+    set: options.Set = None,  # noqa: A002  # the option's name
+    python: options.Python = None,
+    seed: options.Seed = 0,
+    timeout: options.Timeout = 120.0,
+    batch: options.Batch = 1,
+    length: options.Length = None,
+    trust: options.Trust = False,
+    quiet: options.Quiet = False,
+) -> int:
+    """Measure TARGET and say what limits it, why, and what to do.
+
+    Exits with 0 if answered, 2 on bad input, 3 if the run is invalid or inconclusive, 130 if interrupted.
+    """
+    checked_json(json)
+    settings = options.settings(set or [])
+    from pinchpoint import api
+
+    with Progress(quiet=quiet) as progress, results_on_stderr(json == STDOUT):
+        outcome = api.diagnose(
+            target, budget_s=budget, out=out, input=input, settings=settings, python=python, seed=seed,
+            timeout_s=timeout, trust=trust, batch=batch, length=length, progress=progress,
+        )  # fmt: skip
+    return report(outcome, json=json, quiet=quiet)
+
+
+def report(outcome: Outcome, *, json: str | None, quiet: bool) -> int:
+    """Write the JSON, then show the screen, then say what went wrong with the target; its exit code."""
+    from pinchpoint.reporters import screen
+    from pinchpoint.reporters.json_document import document
+
+    assert outcome.diagnosis is not None, "diagnose always diagnoses"
+    if json is not None:
+        write_json(json, document(outcome.diagnosis))
+    stream = sys.stderr if json == STDOUT else sys.stdout
+    if stream is sys.stdout or not quiet:
+        shown = screen(colour=coloured(stream)).render(outcome.diagnosis)
+        show(f"{shown}\nRun:  {outcome.folder}", stream)
+    if outcome.line:
+        say(outcome.line)
+    return outcome.exit_code

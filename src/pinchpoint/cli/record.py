@@ -1,0 +1,39 @@
+"""`pinchpoint record`: observe a target and keep the run, without a diagnosis."""
+
+from __future__ import annotations
+
+from pinchpoint.cli import options
+from pinchpoint.cli.progress import Progress
+from pinchpoint.cli.streams import say, show
+
+
+def record(
+    target: options.Target,
+    budget: options.Budget = 60.0,
+    out: options.Out = None,
+    input: options.Input = None,  # noqa: A002  # the option's name
+    set: options.Set = None,  # noqa: A002  # the option's name
+    python: options.Python = None,
+    seed: options.Seed = 0,
+    timeout: options.Timeout = 120.0,
+    batch: options.Batch = 1,
+    length: options.Length = None,
+    trust: options.Trust = False,
+    quiet: options.Quiet = False,
+) -> int:
+    """Measure TARGET and keep the run for later.
+
+    Prints the run's folder; `pinchpoint diagnose FOLDER` reads it, here or on another machine.
+    """
+    settings = options.settings(set or [])
+    from pinchpoint import api
+
+    with Progress(quiet=quiet) as progress:
+        outcome = api.record(
+            target, budget_s=budget, out=out, input=input, settings=settings, python=python, seed=seed,
+            timeout_s=timeout, trust=trust, batch=batch, length=length, progress=progress,
+        )  # fmt: skip
+    show(str(outcome.folder))
+    if outcome.line:
+        say(outcome.line)
+    return outcome.exit_code

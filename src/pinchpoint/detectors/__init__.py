@@ -1,0 +1,54 @@
+"""Detectors: one cause each, from signals to evidence; the docstrings are what `pinchpoint explain CODE` prints."""
+
+from pinchpoint.contracts import Detector
+from pinchpoint.detectors.activations_streamed import activations_streamed
+from pinchpoint.detectors.allocation_churn import allocation_churn
+from pinchpoint.detectors.codec_heavy import codec_heavy
+from pinchpoint.detectors.compute_bound import compute_bound
+from pinchpoint.detectors.cpu_taken_by_others import cpu_taken_by_others
+from pinchpoint.detectors.disk_reads import disk_reads
+from pinchpoint.detectors.dispatch_overhead import dispatch_overhead
+from pinchpoint.detectors.downstream_call import downstream_call
+from pinchpoint.detectors.failed_requests import failed_requests
+from pinchpoint.detectors.graph_not_optimised import graph_not_optimised
+from pinchpoint.detectors.lock_wait import lock_wait
+from pinchpoint.detectors.not_stationary import not_stationary
+from pinchpoint.detectors.out_of_memory import out_of_memory
+from pinchpoint.detectors.postprocessing_heavy import postprocessing_heavy
+from pinchpoint.detectors.preprocessing_heavy import preprocessing_heavy
+from pinchpoint.detectors.quota_throttling import quota_throttling
+from pinchpoint.detectors.random_access import random_access
+from pinchpoint.detectors.slow_operator import slow_operator
+from pinchpoint.detectors.synchronous_writes import synchronous_writes
+from pinchpoint.detectors.thread_oversubscription import thread_oversubscription
+from pinchpoint.detectors.timer_wait import timer_wait
+from pinchpoint.detectors.too_few_samples import too_few_samples
+from pinchpoint.detectors.too_few_threads import too_few_threads
+from pinchpoint.detectors.weights_streamed import weights_streamed
+
+BUILTIN: tuple[Detector, ...] = (
+    compute_bound,
+    preprocessing_heavy,
+    postprocessing_heavy,
+    codec_heavy,
+    dispatch_overhead,
+    thread_oversubscription,
+    too_few_threads,
+    quota_throttling,
+    cpu_taken_by_others,
+    graph_not_optimised,
+    slow_operator,
+    disk_reads,
+    downstream_call,
+    synchronous_writes,
+    weights_streamed,
+    activations_streamed,
+    out_of_memory,
+    allocation_churn,
+    random_access,
+    not_stationary,
+    too_few_samples,
+    failed_requests,
+    lock_wait,
+    timer_wait,
+)

@@ -1,0 +1,20 @@
+"""The demand table: busy seconds of each resource a completed request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pinchpoint.domain.quantity import Quantity
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Service demand of one resource at one load, with its capacity and the ceiling that follows."""
+
+    resource: str
+    load: int
+    seconds_per_request: Quantity | None
+    background_per_s: Quantity | None
+    capacity: float
+    ceiling_per_s: Quantity | None
+    utilization: Quantity | None

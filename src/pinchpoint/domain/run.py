@@ -1,0 +1,241 @@
+"""A run: everything that was measured, as tables of columns. Time is CLOCK_MONOTONIC in nanoseconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pinchpoint.domain.operator import Cost
+from pinchpoint.domain.quantity import Quantity
+from pinchpoint.domain.target import TargetFacts
+from pinchpoint.domain.workload import Workload
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+# What a sample of a thread found it doing (the `site` column of `Samples`).
+RUNNING, FUTEX, TIMER, NETWORK, IPC, DISK, SYNC, FAULT, OTHER = range(9)
+SITES = ("running", "futex", "timer", "network", "ipc", "disk", "sync", "fault", "other")
+
+# What the `flags` of a request say.
+FAILED, OBSERVED, SECOND, CONTROL = 1, 2, 4, 8
+
+# How a span came about (the `kind` column of `Spans`).
+MARKED, WRAPPED, HANDED = range(3)
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """All requests, one row each.
+
+    `flags`: 1 failed, 2 observed (costly clocks were read), 4 of the second input length, 8 recorded with everything
+    switched off but the two stamps (the control arm of the tool's own cost).
+    """
+
+    index: Ints
+    start_ns: Ints
+    end_ns: Ints
+    flags: Ints
+
+    @property
+    def ok(self) -> Bools:
+        """Which requests returned an answer."""
+        marked: Bools = np.equal(self.flags & FAILED, 0)
+        return marked
+
+    @property
+    def observed(self) -> Bools:
+        """Which requests had the costly clocks read."""
+        marked: Bools = np.not_equal(self.flags & OBSERVED, 0)
+        return marked
+
+    @property
+    def second(self) -> Bools:
+        """Which requests had the second input length."""
+        marked: Bools = np.not_equal(self.flags & SECOND, 0)
+        return marked
+
+    @property
+    def control(self) -> Bools:
+        """Which requests ran while nothing else was recorded."""
+        marked: Bools = np.not_equal(self.flags & CONTROL, 0)
+        return marked
+
+    @property
+    def latency_s(self) -> Floats:
+        """Seconds from due to done; one in flight, so due is when the request before was done."""
+        seconds: Floats = (self.end_ns - self.start_ns) / 1e9
+        return seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Probes:
+    """Counters of the observed requests, one row each, as differences over the request.
+
+    `cpu_ns` and `run_delay_ns` are the request thread's, `process_cpu_ns` is of all threads; faults and switches are the
+    request thread's; `read_bytes` and `write_bytes` went to storage, -1 where the kernel does not tell.
+    """
+
+    index: Ints
+    cpu_ns: Ints
+    process_cpu_ns: Ints
+    run_delay_ns: Ints
+    minor_faults: Ints
+    major_faults: Ints
+    voluntary_switches: Ints
+    involuntary_switches: Ints
+    read_bytes: Ints
+    write_bytes: Ints
+    system_ns: Ints
+    begin_cpu_ns: Ints
+    begin_delay_ns: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """Stages of the observed requests: begin and end, with the thread's CPU clock at both.
+
+    Run-queue wait and page faults are read in the request's own thread; -1 elsewhere.
+    """
+
+    index: Ints
+    name: Ints
+    kind: Ints
+    thread: Ints
+    begin_ns: Ints
+    end_ns: Ints
+    begin_cpu_ns: Ints
+    end_cpu_ns: Ints
+    begin_delay_ns: Ints
+    end_delay_ns: Ints
+    begin_faults: Ints
+    end_faults: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Thread states seen from outside: when, which thread, where it was, and how many other threads were running."""
+
+    t_ns: Ints
+    thread: Ints
+    site: Ints
+    running: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """Counters of process, container and host as a time series; a missing source is an absent name."""
+
+    t_ns: Ints
+    columns: tuple[tuple[str, Floats], ...]
+
+    def column(self, name: str) -> Floats | None:
+        """The named series, or None where it could not be read."""
+        return next((values for key, values in self.columns if key == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorTime:
+    """One operator of a session's optimised graph: its profiled seconds a request and its compulsory costs.
+
+    `seconds` is wall time a request in the profiled arm with the profiler's own event cost still inside.
+    `cost` is None where the operator's kind is not accounted.
+    """
+
+    session: int
+    name: str
+    kind: str
+    provider: str
+    seconds: Quantity
+    calls: float
+    cost: Cost | None
+    parallel: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorArm:
+    """The profiled arm of one session: what a run took under the profiler, and how much of it the thread was on CPU."""
+
+    session: int
+    runs: int
+    latency: Quantity
+    cpu_share: float
+    working_set_bytes: float
+    optimised: tuple[tuple[str, float, float, float], ...] | None = (
+        None  # kind, FLOPs, weight and activation bytes left
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """A limit of this machine, from the runtime named: `name` such as `gemm_flops_per_s`, `read_bytes_per_s`.
+
+    `dtype` and `footprint_bytes` narrow it where they matter; `threads` is the thread count it was measured at.
+    """
+
+    name: str
+    value: Quantity
+    unit: str
+    runtime: str
+    threads: int
+    dtype: str = ""
+    footprint_bytes: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The machine and container as found: what limits CPU and memory, and what could not be seen."""
+
+    cpu_model: str
+    cpus: int
+    affinity: int
+    quota_cpus: float | None
+    memory_limit_bytes: int | None
+    kernel: str
+    virtualized: bool
+    ceilings: tuple[Ceiling, ...] = ()
+    unobservable: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def effective_cpus(self) -> float:
+        """The CPUs that this process may really use."""
+        return min(float(self.affinity), self.quota_cpus or float(self.affinity))
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A phase of start-up and its seconds."""
+
+    name: str
+    seconds: float
+    read_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Everything measured of one target. `ended` is `complete` or one line that says why it stopped early."""
+
+    id: str
+    created: str
+    version: str
+    target: TargetFacts
+    workload: Workload
+    environment: Environment
+    requests: Requests
+    probes: Probes
+    spans: Spans
+    span_names: tuple[str, ...]
+    samples: Samples
+    telemetry: Telemetry
+    request_thread: int
+    operators: tuple[OperatorTime, ...] = ()
+    arms: tuple[OperatorArm, ...] = ()
+    startup: tuple[Phase, ...] = ()
+    errors: tuple[tuple[str, int], ...] = ()
+    ended: str = "complete"
+    notes: tuple[str, ...] = ()
+    second_length: tuple[int, int] | None = None
+    span_cost_ns: int = 0

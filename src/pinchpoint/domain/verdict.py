@@ -1,0 +1,79 @@
+"""The verdict, and the diagnosis that is its public form (schema 1: fields are only ever added)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pinchpoint.domain.change import Prediction
+from pinchpoint.domain.demand import Demand
+from pinchpoint.domain.finding import Finding
+from pinchpoint.domain.ledger import Row
+from pinchpoint.domain.quantity import Quantity
+from pinchpoint.domain.run import Environment
+from pinchpoint.domain.target import TargetFacts
+from pinchpoint.domain.workload import Workload
+
+SCHEMA = "pinchpoint/diagnosis/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """A predicted gain: before / after, above 1 is better."""
+
+    value: float
+    low: float
+    high: float
+    assuming: str
+    kind: str
+    statistic: str
+    load: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer to one question. `bound` is cpu, gpu, memory, io, wait, none or unknown."""
+
+    bound: str
+    where: str | None
+    cause: str | None
+    kind: str | None
+    proof: str | None
+    share: float | None
+    headroom: float | None
+    also: tuple[str, ...]
+    stages_from: str
+    sentence: str
+    gain: Gain | None
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Headline measurements; a percentile that the sample cannot resolve is null with its reason in `reasons`."""
+
+    latency_s: dict[str, Quantity | None]
+    throughput_per_s: Quantity | None
+    requests: int
+    failed: int
+    overhead: Quantity | None
+    reasons: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Everything that pinchpoint says of a run."""
+
+    run: str
+    valid: bool
+    reasons: tuple[str, ...]
+    target: TargetFacts
+    workload: Workload
+    environment: Environment
+    measured: Measured
+    ledger: tuple[Row, ...]
+    demands: tuple[Demand, ...]
+    verdicts: dict[str, Verdict]
+    findings: tuple[Finding, ...]
+    predictions: tuple[Prediction, ...]
+    experiments: tuple[str, ...] = ()
+    unobservable: tuple[str, ...] = ()
+    schema: str = field(default=SCHEMA)

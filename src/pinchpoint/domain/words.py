@@ -1,0 +1,236 @@
+"""The words for people: causes, bounds, states, stages and levels of proof. Data only, so that all layers may use it.
+
+A headline fits on a line of the screen beside its level of proof, starts with its capitals, and holds without figures;
+figures stand below it. `verdict.py` takes the sentence of a verdict from here, reporters the rest.
+"""
+
+from __future__ import annotations
+
+# What is said first: the sentence of a verdict whose cause is known.
+CAUSE_HEADLINE: dict[str, str] = {
+    "C101": "ARITHMETIC SPEED limits this model, not memory.",
+    "C102": "PREPROCESSING is the largest part of each request.",
+    "C103": "POSTPROCESSING is the largest part of each request.",
+    "C104": "ENCODING AND DECODING DATA is the largest part of each request.",
+    "C105": "RUNTIME OVERHEAD takes the time, not the model's own work.",
+    "C106": "TOO MANY THREADS compete for too few CPUs.",
+    "C107": "TOO FEW THREADS: one CPU works while others are idle.",
+    "C108": "THE CPU QUOTA stops this program during its requests.",
+    "C109": "OTHER PROGRAMS take the CPU during the requests.",
+    "C112": "THE MODEL'S GRAPH IS NOT OPTIMISED: avoidable work is done.",
+    "C114": "ONE OPERATOR IS SLOW: it takes far longer than its work needs.",
+    "M101": "MEMORY SPEED limits this model, not arithmetic.",
+    "M102": "MEMORY SPEED limits this model: results are moved, not computed.",
+    "M103": "MEMORY IS FULL: pages are read back from disk in requests.",
+    "M104": "MEMORY ALLOCATION takes the time: buffers are made anew.",
+    "M107": "RANDOM MEMORY ACCESS limits this model: look-ups wait.",
+    "I101": "DISK READS hold up each request.",
+    "I105": "A CALL TO ANOTHER SERVICE is awaited in each request.",
+    "I106": "WRITES TO DISK (logs or syncs) hold up each request.",
+    "W104": "A LOCK is waited for in each request.",
+    "W110": "A TIMER is waited for: a sleep, a poll or a retry.",
+    "V102": "NOT STEADY: latency drifted while it was measured.",
+    "V104": "TOO FEW REQUESTS were measured for an answer.",
+    "V105": "REQUESTS FAILED, so the others may not be typical.",
+}
+
+# A noun for lists such as "Ruled out: ...".
+CAUSE_NOUN: dict[str, str] = {
+    "C101": "arithmetic speed",
+    "C102": "preprocessing",
+    "C103": "postprocessing",
+    "C104": "encoding and decoding",
+    "C105": "runtime overhead",
+    "C106": "too many threads",
+    "C107": "too few threads",
+    "C108": "CPU quota",
+    "C109": "other programs",
+    "C112": "an unoptimised graph",
+    "C114": "a slow operator",
+    "M101": "reading weights",
+    "M102": "moving intermediate results",
+    "M103": "full memory",
+    "M104": "memory allocation",
+    "M107": "random memory access",
+    "I101": "disk reads",
+    "I105": "calls to other services",
+    "I106": "writes to disk",
+    "W104": "a lock",
+    "W110": "a timer",
+    "V102": "drift",
+    "V104": "too few requests",
+    "V105": "failed requests",
+}
+
+# Why, in one or two sentences that hold whenever the cause does.
+CAUSE_WHY: dict[str, str] = {
+    "C101": "The operators do the work they must, near the speed this machine has for it. Fewer bytes alone would gain "
+    "almost nothing.",
+    "C102": "Turning the input into what the model takes costs more than the model itself or any other part.",
+    "C103": "Turning the model's output into the answer costs more than the model itself or any other part.",
+    "C104": "Codecs such as JSON, base64 or protobuf cost more than what is done with the data.",
+    "C105": "The operators' own work is a small part of a run; the rest is the cost of starting and connecting them.",
+    "C106": "Threads that are ready to run wait for each other's CPU. Fewer threads would be faster.",
+    "C107": "The work runs on one CPU although it could be split and others are free.",
+    "C108": "The container's CPU limit is used up early in each period, and everything waits for the next one.",
+    "C109": "The program is ready to run and has few threads, but the CPUs are given to others.",
+    "C112": "The runtime could fold or fuse operators and has not been allowed to.",
+    "C114": "Its bytes and arithmetic need far less time here: its kernel is slow, or it converts its data.",
+    "M101": "Every request reads all weights from memory. More arithmetic speed alone would gain almost nothing.",
+    "M102": "Operators that compute little pass large results through memory. Fusing them saves the trips.",
+    "M103": "The working set does not fit, so pages must be fetched again while a request waits.",
+    "M104": "Memory is asked for and given back in each request, and the system clears every page of it.",
+    "M107": "Single entries of a large table are fetched from all over memory, and each one waits for the last.",
+    "I101": "Data is read from disk while the request waits for it.",
+    "I105": "The request stands still until another process or server has answered.",
+    "I106": "The request stands still until the disk has taken what was written.",
+    "W104": "The thread of the request stands still while another holds what it needs.",
+    "W110": "The request sleeps for a fixed time that no work needs.",
+    "V102": "Requests early and late in the run differ, so one figure for both would mislead.",
+    "V104": "The intervals are too wide to tell the causes apart.",
+    "V105": "A request that fails takes another path, and often a shorter one.",
+}
+
+# What to do, where no change could be forecast.
+CAUSE_ADVICE: dict[str, str] = {
+    "C101": "use int8 or bf16, a smaller model, more cores, or an accelerator",
+    "C102": "vectorise it, use a faster codec, cache it, or move it off the request",
+    "C103": "vectorise it, or make it part of the model",
+    "C104": "use a binary protocol, a faster codec, or a smaller payload",
+    "C105": "fuse operators, turn graph optimisation on, compile, or answer several requests at once",
+    "C106": "set the runtime's and BLAS's threads to the CPUs there are",
+    "C107": "allow the runtime more threads, or split the work",
+    "C108": "set the threads to what the quota allows, or raise the quota",
+    "C109": "give the program CPUs of its own, or move it elsewhere",
+    "C112": "turn graph optimisation on, or store the model optimised",
+    "C114": "replace the operator, change its layout or data type, or try another runtime",
+    "M101": "use int8 or fp16 weights, answer several requests at once, or take a smaller model",
+    "M102": "fuse the operators, change the layout, or work in place",
+    "M103": "raise the memory limit, take a smaller model, or run fewer workers",
+    "M104": "allocate buffers once and use them again (IO binding, an arena, another allocator)",
+    "M107": "sort the indices, keep hot rows in cache, or shrink the table",
+    "I101": "cache or prefetch the data, map it into memory, or keep it on a local disk",
+    "I105": "cache or batch the calls, make them while computing, or move the service closer",
+    "I106": "log from another thread, log less, or drop the sync",
+    "W104": "hold the lock for less, or split what it guards",
+    "W110": "wait for an event instead of a time, or tune the interval",
+    "V102": "let the machine be quiet and run again with a larger --budget",
+    "V104": "run again with a larger --budget",
+    "V105": "make the requests succeed first (--input sets what is sent)",
+}
+
+BOUND_WORDS: dict[str, str] = {
+    "cpu": "the processor",
+    "gpu": "the GPU",
+    "memory": "memory",
+    "io": "disk or network",
+    "wait": "waiting for something else than hardware",
+    "none": "nothing",
+    "unknown": "not known",
+    "measurement": "the measurement itself",
+}
+
+# The sentence of a verdict without a cause.
+BOUND_HEADLINE: dict[str, str] = {
+    "cpu": "THE PROCESSOR takes most of the time; the cause is not known.",
+    "gpu": "THE GPU takes most of the time; the cause is not known.",
+    "memory": "MEMORY takes most of the time; the cause is not known.",
+    "io": "DISK OR NETWORK takes most of the time; the cause is not known.",
+    "wait": "WAITING takes most of the time; what for is not known.",
+    "none": "NOTHING needs fixing: the objective is met.",
+    "unknown": "INCONCLUSIVE: this run does not single out one cause.",
+}
+
+# What a ledger cell is called after its stage; "" where the name of the stage says it.
+STATE_WORDS: dict[str, str] = {
+    "cpu": "computing",
+    "memory": "moving data",
+    "gpu": "on the GPU",
+    "disk": "reading from disk",
+    "network": "waiting for the network",
+    "starved": "waiting for a CPU",
+    "wait": "waiting",
+    "unexplained": "unexplained",
+}
+
+# What the memory of a model's operators is used for, by the cause that was found.
+MEMORY_WORDS: dict[str, str] = {"M101": "reading weights", "M102": "moving results", "M107": "looking up rows"}
+
+# What a thread was blocked on (domain.run.SITES), and two sites of the ledger's own.
+SITE_WORDS: dict[str, str] = {
+    "futex": "waiting for a lock",
+    "timer": "waiting for a timer",
+    "network": "waiting for the network",
+    "ipc": "waiting for a process",
+    "disk": "reading from disk",
+    "sync": "writing to disk",
+    "fault": "fetching memory pages",
+    "pool": "on other threads",
+    "new memory": "getting new memory",
+}
+
+# Rows of a session that are no operators of its graph.
+OPERATOR_WORDS: dict[str, str] = {"dispatch": "starting operators"}
+
+# Stages whose name in the ledger is not what a user calls them.
+STAGE_WORDS: dict[str, str] = {"queue": "waiting in line", "framework": "request handling"}
+
+PROOF_WORDS: dict[str, str] = {
+    "hypothesis": "HYPOTHESIS",
+    "supported": "SUPPORTED",
+    "verified": "VERIFIED",
+}
+
+# On what an expected figure rests (Change.kind).
+BASIS_WORDS: dict[str, str] = {"estimate": "forecast", "bound": "bound"}
+
+# What a ceiling is a ceiling of (Ceiling.name).
+CEILING_WORDS: dict[str, str] = {
+    "flops_per_s": "arithmetic",
+    "read_bytes_per_s": "reading memory",
+    "triad_bytes_per_s": "reading and writing memory",
+    "disk_read_bytes_per_s": "reading from disk",
+    "dispatch_s": "cost of starting an operator",
+    "run_s": "cost of starting a run",
+    "event_s": "cost of an event of the runtime's profiler",
+    "far_row_s": "fetching a row of a large table",
+    "near_row_s": "fetching a row of a small table",
+}
+
+# What a signal measures, where its name does not say it to a reader. Shares are of the latency.
+SIGNAL_WORDS: dict[str, str] = {
+    "model.weights_share": "reading weights",
+    "model.activations_share": "moving results",
+    "model.lookup_share": "looking up rows",
+    "model.dispatch_share": "starting operators",
+    "model.excess_share": "the slowest kind of operator, beyond what it needs",
+    "model.excess_ratio": "its time over what it needs",
+    "model.removable_share": "operators that optimisation removes",
+    "model.optimization_off": "optimisation is off",
+    "model.arithmetic_efficiency": "arithmetic over the best this machine does",
+    "model.bandwidth_efficiency": "memory speed over the best this machine does",
+    "model.memory_share": "the model's memory",
+    "model.cpu_share": "the model's arithmetic",
+    "model.share": "the model",
+    "preprocess.cpu_share": "preprocessing",
+    "postprocess.cpu_share": "postprocessing",
+    "codec.cpu_share": "encoding and decoding",
+    "framework.cpu_share": "request handling",
+    "request.starved_share": "waiting for a CPU",
+    "request.throttled_share": "stopped by the quota",
+    "request.read_share": "reading from disk",
+    "request.sync_share": "writing to disk",
+    "request.network_share": "waiting for the network",
+    "request.lock_share": "waiting for a lock",
+    "request.timer_share": "waiting for a timer",
+    "request.ipc_share": "waiting for a process",
+    "scaling.thread_gain": "gain from more threads",
+    "cpu.idle_share": "idle CPUs",
+    "cpu.foreign_share": "CPUs used by others",
+    "cpu.steal_share": "CPUs taken by the host",
+    "cgroup.throttled_periods_share": "periods stopped by the quota",
+    "memory.fault_share": "getting new memory",
+    "memory.pressure_share": "waiting for memory",
+    "measurement.drift_share": "drift",
+    "measurement.error_share": "failed requests",
+}

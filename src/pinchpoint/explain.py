@@ -1,0 +1,111 @@
+"""What a word means: a cause, a bound, a state, a stage, a level of proof, a metric, a limit, a setting."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+import textwrap
+from collections.abc import Iterator
+
+from pinchpoint.contracts import Detector, Plugins
+from pinchpoint.domain.words import CAUSE_HEADLINE
+from pinchpoint.errors import BadInput
+from pinchpoint.limits import Limits
+
+WIDTH = 80
+_SECTION = re.compile(r"\*\*(?P<title>[^*]+?)\.?\*\*\s*(?P<body>.*?)(?=\n\s*\*\*|\Z)", re.DOTALL)
+
+GLOSSARY: dict[str, str] = {
+    "bound": "What kind of resource the answer is about: cpu, gpu, memory, io, wait, none or unknown. It belongs to the cause, "
+    "not to the clock: a thread that waits for a CPU quota is cpu-bound although it does not run.",
+    "cpu": "As a bound: the request's time, or the capacity, is spent on computing. As a state of the ledger: the thread that "
+    "the request waits for was running, and not at the memory floor. Source: the thread's CPU clock at stage boundaries.",
+    "memory": "As a bound: data has to come from memory, or memory is full. As a state: running at the memory floor "
+    "(compulsory bytes over the measured bandwidth at this footprint and thread count), or in page faults.",
+    "gpu": "As a bound: the GPU's arithmetic, its memory, or its starvation by the host. As a state: waiting for the GPU.",
+    "io": "Disk or network: reads, writes, syncs, and calls to other services.",
+    "wait": "A soft resource is exhausted before the hardware: a lock, the GIL, a pool, a window, an event loop, a timer. The "
+    "classical list of bounds misses it. As a state: blocked, with positive evidence of what on (sampled thread states).",
+    "none": "A service level objective was given and is met: nothing needs to be done.",
+    "unknown": "The measurement does not decide. The verdict says what would: a longer run, a missing signal, a quieter machine.",
+    "starved": "A state of the ledger: the thread could run and no CPU ran it: run queue, quota, or steal. Source: the kernel's "
+    "run-queue clock (/proc/PID/task/TID/schedstat).",
+    "disk": "A state of the ledger: blocked in a read, a write, a sync or a page-in from storage. Source: sampled thread states.",
+    "network": "A state of the ledger: blocked on a connection. As a stage: the way between client and server.",
+    "unexplained": "The latency less the sum of all cells. No cell is a remainder: each has a source of its own, so this can be "
+    "negative. A verdict is only supported while it is small.",
+    "queue": "A stage: waiting for a worker, an instance, or a batch to fill.",
+    "framework": "A stage: request handling, and code of yours that lies in no other stage.",
+    "deserialize": "A stage: from bytes to objects (JSON, protobuf, base64).",
+    "preprocess": "A stage: from the request's objects to the model's input (decoding, resizing, tokenising).",
+    "model": "A stage: the run of the model; inside it, its operators.",
+    "postprocess": "A stage: from the model's output to the answer (softmax, top-k, boxes).",
+    "serialize": "A stage: from objects to bytes.",
+    "client": "A stage: what the load generator itself adds.",
+    "hypothesis": "A level of proof: one observation suggests it.",
+    "supported": "A level of proof: the ledger accounts for the time, and the look-alikes were looked for and are absent.",
+    "verified": "A level of proof: an experiment changed that one thing, and the outcome moved as predicted.",
+    "defect": "A kind of cause: it can be removed in software.",
+    "limit": "A kind of cause: the hardware does honest work. It comes with the headroom to the ceiling.",
+    "typical": "The requests between the 25th and the 75th percentile of latency, after the warm-up.",
+    "headroom": "How far a limit is from its ceiling, from 0 (at it) to 1.",
+    "forecast": "A predicted gain of a remedy, from the tables and this machine's ceilings: what it should give.",
+    "settings": "Of a model file, by --set KEY=VALUE: intra_op_threads, inter_op_threads (whole numbers), graph_optimization "
+    "(disabled, basic, extended, layout, all), execution_mode (sequential, parallel), providers (names with commas), and any "
+    "session.* entry of ONNX Runtime, such as session.intra_op.allow_spinning=0.",
+}
+
+
+def explained(word: str, plugins: Plugins, limits: Limits) -> str:
+    """The page of a word, at most 80 columns wide; BadInput names near matches of a word that is not known."""
+    asked = word.strip()
+    causes = {detector.code.lower(): detector for detector in plugins.detectors}
+    if asked.lower() in causes:
+        return cause_page(causes[asked.lower()])
+    if asked.lower() in GLOSSARY:
+        return _wrapped(f"{asked.lower()}: {GLOSSARY[asked.lower()]}")
+    metrics = {source.name: source for source in plugins.signals}
+    if asked in metrics:
+        found = metrics[asked]
+        return _wrapped(f"{found.name} ({found.unit}, by {found.mechanism}): {found.doc}")
+    if asked == "limits":
+        return "\n".join(_limit_lines(limits))
+    if asked in limits.by_name:
+        limit = limits.by_name[asked]
+        return _wrapped(f"{limit.name} = {limit.value:g} {limit.unit}: {limit.why} Source: {limit.source}.")
+    raise _not_known(asked, [*(d.code for d in plugins.detectors), *GLOSSARY, *metrics, *limits.by_name])
+
+
+def cause_page(detector: Detector) -> str:
+    """A cause: its headline, what it is about, and the four sections of its detector."""
+    lines = [f"{detector.code}  {detector.title}", f"bound: {detector.bound}   kind: {detector.kind}", ""]
+    if detector.code in CAUSE_HEADLINE:
+        lines += [_wrapped(CAUSE_HEADLINE[detector.code]), ""]
+    lines += [_wrapped(detector.question), ""]
+    for title, body in sections(detector):
+        lines += [f"{title}:", textwrap.indent(_wrapped(body, WIDTH - 2), "  "), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def sections(detector: Detector) -> Iterator[tuple[str, str]]:
+    """Title and text of the sections of a detector's docstring."""
+    for match in _SECTION.finditer(inspect.cleandoc(detector.doc)):
+        yield match["title"], " ".join(match["body"].split())
+
+
+def _limit_lines(limits: Limits) -> Iterator[str]:
+    for limit in sorted(limits, key=lambda each: each.name):
+        yield _wrapped(f"{limit.name} = {limit.value:g} {limit.unit}: {limit.why}")
+
+
+def _wrapped(text: str, width: int = WIDTH) -> str:
+    return "\n".join(textwrap.wrap(text, width))
+
+
+def _not_known(word: str, known: list[str]) -> BadInput:
+    near = difflib.get_close_matches(word, known, n=4, cutoff=0.5) or difflib.get_close_matches(
+        word.upper(), known, n=4, cutoff=0.5
+    )
+    todo = f"Did you mean {', '.join(near)}" if near else "Causes are codes such as M101; see docs/causes"
+    return BadInput(what=f"{word!r} is not a word that pinchpoint explains", where="explain", todo=todo)

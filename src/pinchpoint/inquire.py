@@ -1,0 +1,92 @@
+"""The loop: a run becomes tables, signals, findings, predictions and verdicts. Pure: the same run, the same diagnosis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pinchpoint import roofline, stats, verdict
+from pinchpoint.contracts import Plugins, Tables
+from pinchpoint.derive import derive
+from pinchpoint.diagnose import diagnose
+from pinchpoint.domain.finding import Finding
+from pinchpoint.domain.quantity import Quantity
+from pinchpoint.domain.run import Run
+from pinchpoint.domain.verdict import Diagnosis, Measured
+from pinchpoint.ledger import latency_ledger
+from pinchpoint.limits import Limits
+from pinchpoint.predict import predictions
+from pinchpoint.timeline import Steady, steady
+
+PERCENTILES = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
+INVALIDATING = {
+    "V102": "not steady: latency drifted while it was measured",
+    "V105": "too many requests failed",
+}
+
+
+def inquire(run: Run, plugins: Plugins, limits: Limits) -> Diagnosis:
+    """Diagnose a run."""
+    tables = Tables(run, {"latency": latency_ledger(run)}, (), roofline.sessions(run))
+    signals = derive(tables, plugins.signals)
+    findings = diagnose(signals, tables.typical, plugins.detectors, limits)
+    foreseen = predictions(tables, findings, plugins.remedies)
+    answer = verdict.latency_verdict(tables, findings, foreseen, signals, limits)
+    reasons = _reasons(run, findings)
+    return Diagnosis(
+        run=run.id,
+        valid=not reasons,
+        reasons=reasons,
+        target=run.target,
+        workload=run.workload,
+        environment=run.environment,
+        measured=_measured(run, steady(run), limits),
+        ledger=tables.typical.rows,
+        demands=(),
+        verdicts={"latency": answer},
+        findings=findings,
+        predictions=foreseen,
+        unobservable=tuple(f"{what}: {why}" for what, why in run.environment.unobservable),
+    )
+
+
+def _reasons(run: Run, findings: Sequence[Finding]) -> tuple[str, ...]:
+    """Why the run does not count; empty where it does."""
+    reasons = [INVALIDATING[f.code] for f in findings if f.status == "present" and f.code in INVALIDATING]
+    if run.ended != "complete":
+        reasons.insert(0, f"ended early: {run.ended}")
+    return tuple(reasons)
+
+
+def _measured(run: Run, chosen: Steady, limits: Limits) -> Measured:
+    """Headline figures of the steady requests."""
+    del limits
+    latency = run.requests.latency_s[chosen.main]
+    found: dict[str, Quantity | None] = {}
+    reasons: dict[str, str] = {}
+    for name, q in PERCENTILES:
+        found[name] = stats.quantile_interval(latency, q)
+        if found[name] is None:
+            reasons[name] = f"{len(latency)} requests, {stats.samples_needed(q)} are needed"
+    typical = run.requests.latency_s[chosen.typical]
+    found["typical"] = stats.mean_interval(typical) if len(typical) > 1 else None
+    throughput = stats.throughput_interval(run.requests.end_ns[chosen.main] / 1e9) if len(latency) > 2 else None
+    return Measured(
+        found,
+        throughput,
+        len(run.requests.index),
+        int(np.count_nonzero(~run.requests.ok)),
+        _overhead(run, chosen),
+        reasons,
+    )
+
+
+def _overhead(run: Run, chosen: Steady) -> Quantity | None:
+    """Relative cost of recording: median latency with everything on over median with everything off, less one."""
+    off = chosen.main & run.requests.control
+    if min(np.count_nonzero(off), np.count_nonzero(chosen.main & ~off)) < stats.samples_needed(0.9):
+        return None
+    latency = run.requests.latency_s
+    rng = np.random.default_rng(run.workload.seed)
+    return stats.arm_difference_interval(latency[chosen.main], ~off[chosen.main], rng)

@@ -1,0 +1,319 @@
+"""Run -> Ledger: where the time of typical requests goes, every cell from a source of its own.
+
+on-CPU time comes from the thread's CPU clock at stage boundaries, `starved` from its run-queue clock, `wait`, `disk` and
+`network` from samples of what the thread was blocked on, page-fault time from counted faults, and a model's operators from
+the profiled arm against the ceilings. `unexplained` is the latency less all of these, and is shown with its sign.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from pinchpoint import roofline, stats
+from pinchpoint.blocking import Blocked, blocked_seconds
+from pinchpoint.domain.ledger import Ledger, Row
+from pinchpoint.domain.quantity import Quantity, total
+from pinchpoint.domain.run import MARKED, SITES, Run
+from pinchpoint.domain.split import Ceilings, SessionSplit
+from pinchpoint.stage_names import MODEL, SESSION_SPAN, Owner
+from pinchpoint.timeline import Moments, Steady, moments, steady
+
+Floats = npt.NDArray[np.float64]
+SITE_STATES = {
+    "futex": "wait",
+    "timer": "wait",
+    "ipc": "wait",
+    "other": "wait",
+    "network": "network",
+    "disk": "disk",
+    "sync": "disk",
+    "fault": "disk",
+    "running": "cpu",
+}
+DISPATCH, RUN = "dispatch", "run"
+NOT_A_CELL_S = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class _Clocks:
+    """Seconds of one owner in each observed request, shape (requests,): wall, on CPU, starved, in page faults."""
+
+    wall: Floats
+    cpu: Floats
+    starved: Floats
+    faults: Floats
+
+
+def latency_ledger(run: Run) -> Ledger:
+    """The ledger of typical requests, one in flight."""
+    chosen = steady(run)
+    found, handed = moments(run, chosen.typical)
+    rows = np.unique(found.request)
+    if not len(rows):
+        return _unobserved(run, chosen)
+    clocks = _clocks(run, found, rows)
+    latency = run.requests.latency_s[rows] - _marker_seconds(run, found, rows)
+    mean = _mean(latency)
+    blocked = blocked_seconds(run, chosen, found, handed, mean.value)
+    cells = _Cells("typical", mean)
+    for owner, clock in clocks.items():
+        _stage_rows(cells, owner, clock, [b for b in blocked if b.owner == owner], run)
+    _handed_rows(cells, blocked, set(clocks))
+    cells.rows = _with_operators(run, cells, clocks, rows)
+    cells.rows += _unexplained(cells.rows, clocks, mean)
+    origin = "marked" if np.any(run.spans.kind == MARKED) else "inferred"
+    return Ledger("latency", "typical", mean, tuple(_sorted(cells.rows)), origin)
+
+
+@dataclass(slots=True)
+class _Cells:
+    """Rows under construction."""
+
+    requests: str
+    latency: Quantity
+    rows: list[Row] = field(default_factory=list)
+
+    def add(
+        self,
+        owner: Owner,
+        state: str,
+        source: str,
+        seconds: Quantity,
+        *,
+        operator: str | None = None,
+        site: str = "",
+        overlapped_s: float = 0.0,
+    ) -> None:
+        """Add a cell unless it is nothing at all."""
+        if abs(seconds.value) < NOT_A_CELL_S and overlapped_s < NOT_A_CELL_S:
+            return
+        assert owner.stage is not None
+        self.rows.append(
+            Row(
+                "latency",
+                1,
+                self.requests,
+                owner.stage,
+                operator,
+                state,
+                source,
+                seconds,
+                seconds.value / self.latency.value,
+                overlapped_s,
+                owner.label,
+                site,
+            )
+        )
+
+
+def _clocks(run: Run, found: Moments, rows: npt.NDArray[np.int64]) -> dict[Owner, _Clocks]:
+    """Per owner and request the summed clocks of its moments, without what recording the stages themselves cost."""
+    at = np.searchsorted(rows, found.request)
+    fault_s = Ceilings(run.environment.ceilings, 1).value("fault_s")
+    marker = _marker_of_moments(run, found)
+    clocks = {}
+    for owner in dict.fromkeys(each.account for each in found.owners):
+        mine = np.isin(found.owner, [i for i, each in enumerate(found.owners) if each.account == owner])
+        if not np.any(mine):
+            continue
+        wall = _sums(at[mine], (found.end_ns - found.begin_ns)[mine] / 1e9 - marker[mine], len(rows))
+        cpu = _sums(at[mine], np.maximum(found.cpu_ns[mine] / 1e9 - marker[mine], 0.0), len(rows))
+        starved = _sums(at[mine], np.maximum(found.delay_ns[mine], 0) / 1e9, len(rows))
+        faults = _sums(at[mine], np.maximum(found.faults[mine], 0).astype(float), len(rows))
+        fault_seconds = np.minimum(faults * (fault_s.value if fault_s else 0.0), cpu)
+        clocks[owner] = _Clocks(wall, cpu, starved, fault_seconds)
+    return clocks
+
+
+def _marker_of_moments(run: Run, found: Moments) -> Floats:
+    """Seconds of stage recording in each moment: clocks are read outside of a span, so its surroundings pay for both ends."""
+    if not len(found.request):
+        return np.zeros(0)
+    same = found.request[1:] == found.request[:-1]
+    deeper_next = np.r_[same & (found.depth[1:] > found.depth[:-1]), False]
+    deeper_before = np.r_[False, same & (found.depth[:-1] > found.depth[1:])]
+    cost = (deeper_next.astype(float) + deeper_before) * run.span_cost_ns / 2 / 1e9
+    capped: Floats = np.minimum(cost, (found.end_ns - found.begin_ns) / 1e9)
+    return capped
+
+
+def _marker_seconds(run: Run, found: Moments, rows: npt.NDArray[np.int64]) -> Floats:
+    """Seconds of stage recording in each request."""
+    return _sums(np.searchsorted(rows, found.request), _marker_of_moments(run, found), len(rows))
+
+
+def _sums(at: npt.NDArray[np.intp], values: Floats, size: int) -> Floats:
+    summed: Floats = np.bincount(at, weights=values, minlength=size).astype(np.float64)
+    return summed
+
+
+def _stage_rows(cells: _Cells, owner: Owner, clock: _Clocks, blocked: Sequence[Blocked], run: Run) -> None:
+    """The cells of one owner: on CPU, in page faults, starved, and blocked by site."""
+    cells.add(owner, "cpu", "thread clock", _mean(clock.cpu - clock.faults))
+    cells.add(owner, "memory", "counted page faults", _mean(clock.faults), site="fault")
+    cells.add(owner, "starved", "run-queue clock", _mean(clock.starved))
+    swapping = _swapping(run)
+    for item in blocked:
+        site = SITES[item.site]
+        state = "memory" if site == "fault" and swapping else SITE_STATES[site]
+        cells.add(
+            owner,
+            state,
+            "sampled",
+            item.seconds,
+            site="pool" if site == "running" else site,
+            overlapped_s=item.overlapped_s,
+        )
+
+
+def _handed_rows(cells: _Cells, blocked: Sequence[Blocked], known: Iterable[Owner]) -> None:
+    """Cells of owners that only other threads had."""
+    for item in blocked:
+        if item.owner not in known:
+            site = SITES[item.site]
+            cells.add(item.owner, SITE_STATES[site], "sampled", item.seconds, site=site, overlapped_s=item.overlapped_s)
+
+
+def _swapping(run: Run) -> bool:
+    """Whether pages came back from swap while the run was recorded."""
+    column = run.telemetry.column("host.swap_in_bytes")
+    return column is not None and len(column) > 1 and column[-1] > column[0]
+
+
+def _with_operators(
+    run: Run,
+    cells: _Cells,
+    clocks: Mapping[Owner, _Clocks],
+    rows: npt.NDArray[np.int64],
+) -> list[Row]:
+    """Replace the on-CPU cell of each profiled session by its operators, its dispatch, and what the roofline says."""
+    kept = list(cells.rows)
+    for split in roofline.sessions(run):
+        mine = [owner for owner in clocks if owner.stage == MODEL and owner.session == split.arm.session]
+        if not mine or not split.splits:
+            continue
+        labels = {owner.label for owner in mine}
+        on_cpu = [r for r in kept if r.stage == MODEL and r.label in labels and r.state == "cpu" and r.operator is None]
+        wall = sum(float(clocks[owner].wall.mean()) for owner in mine)
+        running = sum(r.seconds.value for r in on_cpu)
+        share = min(running / wall, 1.0) if wall > 0 else 1.0
+        made = _operator_rows(cells, mine[0], split, _runs_per_request(run, split.arm.session, rows) * share)
+        if made is not None:
+            kept = [r for r in kept if r not in on_cpu] + made
+    return kept
+
+
+def _runs_per_request(run: Run, session: int, rows: npt.NDArray[np.int64]) -> float:
+    """How often the session ran in a typical request."""
+    name = f"{SESSION_SPAN}{session}"
+    if name not in run.span_names or not len(rows):
+        return 1.0
+    wanted = np.isin(run.spans.index, run.requests.index[rows]) & (run.spans.name == run.span_names.index(name))
+    return float(np.count_nonzero(wanted)) / len(rows)
+
+
+def _operator_rows(cells: _Cells, owner: Owner, split: SessionSplit, factor: float) -> list[Row] | None:
+    """Cells of a session's operators times `factor`; None where nothing better than the undivided cell is known."""
+    made = _Cells(cells.requests, cells.latency)
+    if not split.told_apart:
+        if split.dispatch is None:
+            return None
+        _add_overheads(made, owner, split, factor)
+        return made.rows
+    for item in split.splits:
+        seconds = item.seconds.scaled(factor)
+        if item.memory is None:
+            made.add(owner, "cpu", "profile", seconds, operator=item.operator.name)
+            continue
+        memory = item.memory.scaled(factor)
+        rest = Quantity(
+            seconds.value - memory.value,
+            max(seconds.low - memory.high, 0.0),
+            max(seconds.high - memory.low, seconds.value - memory.value),
+            seconds.n,
+        )
+        made.add(owner, "cpu", "profile", rest, operator=item.operator.name)
+        made.add(owner, "memory", "roofline", memory, operator=item.operator.name)
+    _add_overheads(made, owner, split, factor)
+    return made.rows
+
+
+def _add_overheads(made: _Cells, owner: Owner, split: SessionSplit, factor: float) -> None:
+    """What the runtime charges: once an operator, and once a run."""
+    if split.dispatch is not None:
+        made.add(owner, "cpu", "calibrated dispatch", split.dispatch.scaled(factor), operator=DISPATCH)
+    once = split.ceilings.value("run_s")
+    if once is not None:
+        made.add(owner, "cpu", "calibrated run", once.scaled(factor), operator=RUN)
+
+
+def _unexplained(rows: Sequence[Row], clocks: Mapping[Owner, _Clocks], latency: Quantity) -> list[Row]:
+    """Each stage's wall time less its cells, with its sign."""
+    walls: dict[str, Floats] = defaultdict(lambda: np.zeros(1))
+    for owner, clock in clocks.items():
+        assert owner.stage is not None
+        walls[owner.stage] = walls[owner.stage] + clock.wall
+    found = []
+    for stage, wall in walls.items():
+        mean = _mean(np.broadcast_to(wall, (max(len(wall), 1),)))
+        sum_of_parts = total(_independent([r for r in rows if r.stage == stage]))
+        value = mean.value - sum_of_parts.value
+        half = math.hypot(mean.high - mean.value, sum_of_parts.high - sum_of_parts.value)
+        lower = math.hypot(mean.value - mean.low, sum_of_parts.value - sum_of_parts.low)
+        seconds = Quantity(value, value - half, value + lower, mean.n)
+        found.append(
+            Row(
+                "latency",
+                1,
+                "typical",
+                stage,
+                None,
+                "unexplained",
+                "latency less all cells",
+                seconds,
+                value / latency.value,
+            )
+        )
+    return found
+
+
+def _independent(rows: Sequence[Row]) -> list[Quantity]:
+    """The rows' seconds with both cells of an operator as one: where its time is split does not change its sum."""
+    found = [r.seconds for r in rows if r.operator is None]
+    by_operator: dict[tuple[str, str | None], list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.operator is not None:
+            by_operator[(row.label, row.operator)].append(row)
+    for cells in by_operator.values():
+        value = sum(r.seconds.value for r in cells)
+        memory = next((r.seconds for r in cells if r.source == "roofline"), None)
+        low, high = sum(r.seconds.low for r in cells), sum(r.seconds.high for r in cells)
+        if memory is not None and len(cells) > 1:
+            low, high = low - memory.low + memory.high, high - memory.high + memory.low
+        found.append(Quantity(value, min(low, value), max(high, value), cells[0].seconds.n))
+    return found
+
+
+def _unobserved(run: Run, chosen: Steady) -> Ledger:
+    """No request of the set had its clocks read: everything is unexplained."""
+    latency = _mean(run.requests.latency_s[chosen.typical])
+    row = Row("latency", 1, "typical", "framework", None, "unexplained", "latency less all cells", latency, 1.0)
+    return Ledger("latency", "typical", latency, (row,))
+
+
+def _mean(values: Floats) -> Quantity:
+    if len(values) < 2:
+        value = float(values[0]) if len(values) else 0.0
+        return Quantity(value, value, value, len(values))
+    return stats.mean_interval(values)
+
+
+def _sorted(rows: Iterable[Row]) -> list[Row]:
+    """Largest first; unexplained last."""
+    return sorted(rows, key=lambda r: (r.state == "unexplained", -r.seconds.value))

@@ -1,0 +1,26 @@
+"""Remedies: what to do about a finding, as changes to the tables."""
+
+from pinchpoint.remedies.batch_requests import batch_requests
+from pinchpoint.remedies.cache_rows import cache_rows
+from pinchpoint.remedies.fewer_threads import FEWER_THREADS, FIT_THREADS
+from pinchpoint.remedies.fuse_operators import fuse_operators
+from pinchpoint.remedies.int8_weights import int8_weights
+from pinchpoint.remedies.lower_precision import lower_precision
+from pinchpoint.remedies.more_threads import more_threads
+from pinchpoint.remedies.optimise_graph import optimise_graph
+from pinchpoint.remedies.removals import REMOVALS
+from pinchpoint.remedies.replace_operator import replace_operator
+
+BUILTIN = (
+    more_threads,
+    FEWER_THREADS,
+    FIT_THREADS,
+    batch_requests,
+    int8_weights,
+    lower_precision,
+    optimise_graph,
+    fuse_operators,
+    replace_operator,
+    cache_rows,
+    *REMOVALS,
+)

@@ -1,0 +1,40 @@
+"""No more threads than the container has CPUs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from pinchpoint.contracts import Remedy, Tables, remedy
+from pinchpoint.domain.change import Change, Edit
+from pinchpoint.domain.finding import Finding
+from pinchpoint.domain.quantity import exact
+from pinchpoint.remedies.operators import bounded, told_apart, whole
+
+WELL_FED, USUAL, POOR = 1.0, 1.3, 2.5  # times the floor that operators reach with as many threads as CPUs
+
+
+def _fitted(name: str, words: str) -> Remedy:
+    @remedy(name, words=words)
+    def propose(tables: Tables, finding: Finding) -> Iterator[Change]:
+        """Waiting to run goes away, and operators come down towards their floors at this many CPUs.
+
+        How near they come is not known before it is tried: from the floor itself to 2.5 times it, never above now.
+        """
+        most = max(1, math.floor(tables.run.environment.effective_cpus))
+        edits = [Edit(exact(0.0), state="starved")]
+        for _, item in told_apart(tables):
+            if item.floors is not None and item.seconds.value > 0:
+                ratio = item.floors.higher / item.seconds.value
+                usual, best, worst = (min(ratio * times, 1.0) for times in (USUAL, WELL_FED, POOR))
+                edits.append(whole(item, bounded(usual, best, worst, item.seconds.n)))
+        yield Change(
+            name, finding.code, f"{most} thread{'s' if most > 1 else ''}", "estimate", tuple(edits),
+            setting=(("intra_op_threads", str(most)),),
+        )  # fmt: skip
+
+    return propose
+
+
+FEWER_THREADS = _fitted("fewer-threads", "no more threads than CPUs")
+FIT_THREADS = _fitted("fit-threads-to-quota", "as many threads as the quota grants CPUs")

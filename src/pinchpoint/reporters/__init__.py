@@ -1,0 +1,14 @@
+"""Forms in which a diagnosis is shown. A new one is a file here and an entry in `BUILTIN`."""
+
+from __future__ import annotations
+
+from pinchpoint.contracts import Reporter
+from pinchpoint.reporters.json_document import JSON
+from pinchpoint.reporters.terminal import TERMINAL, TERMINAL_COLOUR
+
+BUILTIN = (TERMINAL, TERMINAL_COLOUR, JSON)
+
+
+def screen(*, colour: bool) -> Reporter:
+    """The reporter for people, with or without terminal escapes."""
+    return TERMINAL_COLOUR if colour else TERMINAL

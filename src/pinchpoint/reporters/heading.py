@@ -1,0 +1,81 @@
+"""The first lines of the screen: what was measured, on what, with which input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pinchpoint.domain.run import Environment
+from pinchpoint.domain.target import Session, TargetFacts
+from pinchpoint.domain.workload import Workload
+from pinchpoint.reporters.layout import WIDTH, Line, clean, columns, line, shortened, wrapped
+from pinchpoint.units import amount
+
+_LONGEST_NAME = 48
+_LONGEST_INPUT = 120
+_PROVIDER_SUFFIX = "ExecutionProvider"
+
+
+def heading(target: TargetFacts, workload: Workload, environment: Environment) -> list[Line]:
+    """Two or more lines: the target and its size; where it ran and on what input."""
+    name = shortened(clean(target.uri), _LONGEST_NAME)
+    first = wrapped(f"{name}: {', '.join(_size(target))}", indent=2)
+    machine = ", ".join([_device(target.sessions), *_machine(target, environment), *_runtime(target)])
+    given = [f"Input: {shortened(clean(target.input_text), _LONGEST_INPUT)}."] if target.input_text else []
+    batch = [f"Batch {workload.batch}."] if workload.batch > 1 else []
+    chosen = [f"With {_settings(target)}."] if target.settings else []
+    asked = " ".join([*given, *batch, *chosen])
+    second = f"{machine}. {asked}".rstrip()
+    rest = [second] if columns(second) <= WIDTH else [f"{machine}.", asked]
+    return [line(first[0], "bold", name), *(line(text) for each in [*first[1:], *rest] for text in wrapped(each))]
+
+
+def _size(target: TargetFacts) -> Iterator[str]:
+    """Parameters, operators and work, as far as they are known."""
+    if target.kind == "python":
+        yield "Python callable"
+    if target.parameters is not None:
+        size = f" ({amount(target.parameter_bytes, 'B')})" if target.parameter_bytes is not None else ""
+        yield f"{amount(target.parameters)} parameters{size}"
+    if target.operators is not None:
+        yield f"{target.operators:,} operator{'' if target.operators == 1 else 's'}"
+    if target.flops_per_request is not None:
+        yield f"{amount(target.flops_per_request, 'FLOP')} a request"
+    if target.kind != "python" and target.parameters is None and target.operators is None:
+        yield f"{clean(target.kind)} model"
+
+
+def _device(sessions: tuple[Session, ...]) -> str:
+    """Where the first session runs its operators."""
+    provider = next((session.providers[0] for session in sessions if session.providers), "CPU")
+    return clean(provider.removesuffix(_PROVIDER_SUFFIX)) or "CPU"
+
+
+def _machine(target: TargetFacts, environment: Environment) -> Iterator[str]:
+    """Threads against the CPUs there are, and what limits them."""
+    cpus = f"{environment.affinity} CPU{'' if environment.affinity == 1 else 's'} usable"
+    threads = {session.intra_op_threads for session in target.sessions if session.intra_op_threads > 0}
+    if len(threads) == 1:
+        count = threads.pop()
+        yield f"{count} thread{'' if count == 1 else 's'} ({cpus})"
+    elif threads:
+        yield f"{min(threads)} to {max(threads)} threads ({cpus})"
+    else:
+        yield cpus
+    if environment.quota_cpus is not None:
+        yield f"CPU limit {environment.quota_cpus:g}"
+
+
+def _runtime(target: TargetFacts) -> Iterator[str]:
+    """The user's runtime, or the interpreter where no session was seen."""
+    versions = sorted({f"{clean(session.runtime)} {clean(session.version)}" for session in target.sessions})
+    if versions:
+        yield "your " + " and ".join(versions)
+        if len(target.sessions) > 1:
+            yield f"{len(target.sessions)} sessions"
+    elif target.interpreter:
+        yield f"your {shortened(clean(target.interpreter), _LONGEST_NAME)}"
+
+
+def _settings(target: TargetFacts) -> str:
+    """The user's `--set` pairs."""
+    return ", ".join(f"{clean(key)}={shortened(clean(value), _LONGEST_NAME)}" for key, value in target.settings)

@@ -1,0 +1,84 @@
+"""Shares of typical latency by stage and state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pinchpoint.contracts import Measure, SignalSource, Tables, signal
+from pinchpoint.domain.ledger import Ledger, Row
+from pinchpoint.domain.quantity import Quantity, total
+
+
+def share(ledger: Ledger, wanted: Callable[[Row], bool]) -> Quantity:
+    """The wanted cells together, as a share of the ledger's latency."""
+    rows = [row.seconds for row in ledger.rows if row.state != "unexplained" and wanted(row)]
+    if not rows:
+        return Quantity(0.0, 0.0, 0.0, ledger.latency.n)
+    return total(rows).scaled(1 / ledger.latency.value)
+
+
+def _on_cpu(*stages: str) -> Measure:
+    def measure(tables: Tables) -> Quantity:
+        return share(tables.typical, lambda row: row.stage in stages and row.state == "cpu")
+
+    return measure
+
+
+def _cpu_signal(name: str, *stages: str) -> SignalSource:
+    return signal(name, unit="share", mechanism="thread clock")(_on_cpu(*stages))
+
+
+@signal("unclassified.cpu_share", unit="share", mechanism="thread clock")
+def unclassified(tables: Tables) -> Quantity:
+    """CPU time of a callable in which no stage but request handling was recognised."""
+    known = {row.stage for row in tables.typical.rows} - {"framework"}
+    if known:
+        return Quantity(0.0, 0.0, 0.0, tables.typical.latency.n)
+    return share(tables.typical, lambda row: row.state == "cpu")
+
+
+@signal("model.share", unit="share", mechanism="wall clock")
+def model(tables: Tables) -> Quantity:
+    """The model stage in all states."""
+    return share(tables.typical, lambda row: row.stage == "model")
+
+
+@signal("model.memory_share", unit="share", mechanism="roofline")
+def model_memory(tables: Tables) -> Quantity:
+    """The model at the memory floor."""
+    rows = [row for row in tables.typical.rows if row.stage == "model" and row.state == "memory"]
+    n = tables.typical.latency.n
+    ends = [sum(pick(row.seconds) for row in rows) for pick in (_value, _low, _high)]
+    return Quantity(ends[0], ends[1], ends[2], n).scaled(1 / tables.typical.latency.value)
+
+
+@signal("request.unexplained_share", unit="share", mechanism="difference")
+def unexplained(tables: Tables) -> Quantity:
+    """Latency less all cells, signed."""
+    rows = [row.seconds for row in tables.typical.rows if row.state == "unexplained"]
+    return total(rows).scaled(1 / tables.typical.latency.value) if rows else Quantity(0.0, 0.0, 0.0, 0)
+
+
+def _value(quantity: Quantity) -> float:
+    return quantity.value
+
+
+def _low(quantity: Quantity) -> float:
+    return quantity.low
+
+
+def _high(quantity: Quantity) -> float:
+    return quantity.high
+
+
+STAGE_SIGNALS = (
+    _cpu_signal("preprocess.cpu_share", "preprocess"),
+    _cpu_signal("postprocess.cpu_share", "postprocess"),
+    _cpu_signal("codec.cpu_share", "deserialize", "serialize"),
+    _cpu_signal("framework.cpu_share", "framework"),
+    _cpu_signal("model.cpu_share", "model"),
+    unclassified,
+    model,
+    model_memory,
+    unexplained,
+)

@@ -1,0 +1,6 @@
+"""Kinds of targets: each recognises what the user named, reads it without running it, and plans its load."""
+
+from pinchpoint.targets.onnx_model import ONNX_MODEL
+from pinchpoint.targets.python_callable import PYTHON_CALLABLE
+
+BUILTIN = (PYTHON_CALLABLE, ONNX_MODEL)

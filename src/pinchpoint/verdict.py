@@ -1,0 +1,179 @@
+"""Findings + Predictions -> Verdicts, by the rules of docs/design.md section 2."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pinchpoint.contracts import Tables
+from pinchpoint.domain.change import Prediction
+from pinchpoint.domain.finding import Finding
+from pinchpoint.domain.ledger import Ledger
+from pinchpoint.domain.signal import Signals
+from pinchpoint.domain.verdict import Gain, Verdict
+from pinchpoint.domain.words import CAUSE_HEADLINE
+from pinchpoint.limits import Limits
+
+STATE_BOUND = {
+    "cpu": "cpu",
+    "memory": "memory",
+    "gpu": "gpu",
+    "disk": "io",
+    "network": "io",
+    "starved": "cpu",
+    "wait": "wait",
+}
+HEADROOM_SIGNALS = {
+    "C101": "model.arithmetic_efficiency",
+    "M101": "model.bandwidth_efficiency",
+    "M102": "model.bandwidth_efficiency",
+}
+MEASUREMENT = "measurement"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A (stage, state) cell: the sum of its rows, with the ends of its interval."""
+
+    stage: str
+    state: str
+    value: float
+    low: float
+    high: float
+
+
+def cells(ledger: Ledger) -> list[Cell]:
+    """The ledger by stage and state, largest first, without what is unexplained. What operators share (the overlap of
+    arithmetic and memory) is uncertain in the same direction for all, so the ends of rows add up linearly.
+    """
+    sums: dict[tuple[str, str], list[float]] = {}
+    for row in ledger.rows:
+        if row.state != "unexplained":
+            ends = sums.setdefault((row.stage, row.state), [0.0, 0.0, 0.0])
+            ends[0] += row.seconds.value
+            ends[1] += row.seconds.low
+            ends[2] += row.seconds.high
+    found = [Cell(stage, state, *ends) for (stage, state), ends in sums.items()]
+    return sorted(found, key=lambda cell: -cell.value)
+
+
+def unexplained_share(ledger: Ledger) -> float:
+    """The signed share of the latency that no cell accounts for."""
+    return ledger.seconds(state="unexplained") / ledger.latency.value
+
+
+def latency_verdict(
+    tables: Tables, findings: Sequence[Finding], predictions: Sequence[Prediction], signals: Signals, limits: Limits
+) -> Verdict:
+    """What makes one request slow."""
+    ledger = tables.typical
+    ordered = cells(ledger)
+    if not ordered or abs(unexplained_share(ledger)) > limits.unexplained_too_large.value:
+        return _unknown(ledger, _too_much_unexplained(ledger))
+    largest = ordered[0]
+    contenders = [cell for cell in ordered if cell is largest or cell.high > largest.low]
+    present = [f for f in findings if f.status == "present" and f.bound != MEASUREMENT]
+    candidates = [f for f in present if any(_explains(f, cell) for cell in contenders)]
+    if not candidates:
+        return _without_cause(ledger, largest, findings, present)
+    chosen = min(candidates, key=lambda f: _rank(f, predictions, limits))
+    cell = next(c for c in ordered if c in contenders and _explains(chosen, c))
+    others = sorted((f for f in present if f is not chosen), key=lambda f: _rank(f, predictions, limits))
+    return Verdict(
+        bound=chosen.bound,
+        where=cell.stage,
+        cause=chosen.code,
+        kind=chosen.kind,
+        proof=_proof(chosen, findings, ledger, limits),
+        share=cell.value / ledger.latency.value,
+        headroom=_headroom(chosen, signals),
+        also=tuple(f.code for f in others),
+        stages_from=ledger.stages_from,
+        sentence=CAUSE_HEADLINE.get(chosen.code, chosen.code),
+        gain=gain_of(chosen, predictions),
+    )
+
+
+def _explains(finding: Finding, cell: Cell) -> bool:
+    return any(stage in ("*", cell.stage) and state == cell.state for stage, state in finding.cells)
+
+
+def _rank(finding: Finding, predictions: Sequence[Prediction], limits: Limits) -> tuple[int, float, str]:
+    """Defects that are worth removing first, then by gain; a limit never beats such a defect."""
+    best = best_prediction(finding, predictions)
+    worthwhile = finding.kind == "defect" and best is not None and best.gain.low > limits.worthwhile_gain.value
+    return (0 if worthwhile else 1, -(best.gain.value if best else 1.0), finding.code)
+
+
+def best_prediction(finding: Finding, predictions: Sequence[Prediction]) -> Prediction | None:
+    """The largest gain predicted for a finding's remedies; what a remedy should give goes before a mere bound."""
+    mine = [p for p in predictions if p.change.remedy in finding.remedies and p.change.finding == finding.code]
+    estimates = [p for p in mine if p.change.kind == "estimate"]
+    return max(estimates or mine, key=lambda p: p.gain.value, default=None)
+
+
+def gain_of(finding: Finding, predictions: Sequence[Prediction]) -> Gain | None:
+    """The best prediction for a finding in its public form."""
+    best = best_prediction(finding, predictions)
+    if best is None:
+        return None
+    change = best.change
+    return Gain(best.gain.value, best.gain.low, best.gain.high, change.words, change.kind, change.statistic, best.load)
+
+
+def _proof(finding: Finding, findings: Sequence[Finding], ledger: Ledger, limits: Limits) -> str:
+    """Supported where the ledger accounts for the time and every look-alike was looked for and not found."""
+    accounted = abs(unexplained_share(ledger)) <= limits.unexplained_accounted.value
+    statuses = {f.code: f.status for f in findings}
+    excluded = all(statuses.get(code, "absent") == "absent" for code in finding.lookalikes)
+    return "supported" if accounted and excluded else "hypothesis"
+
+
+def _headroom(finding: Finding, signals: Signals) -> float | None:
+    """Distance of a limit from its ceiling, as a share."""
+    name = HEADROOM_SIGNALS.get(finding.code)
+    signal = signals.get(name) if name else None
+    if finding.kind != "limit" or signal is None or signal.quantity is None:
+        return None
+    return max(0.0, 1.0 - signal.quantity.value)
+
+
+def _without_cause(ledger: Ledger, largest: Cell, findings: Sequence[Finding], present: Sequence[Finding]) -> Verdict:
+    """No cause explains the largest cell: its state is still a fact; undecided causes are named."""
+    undecided = [f for f in findings if f.status == "unknown" and f.bound != MEASUREMENT and _explains(f, largest)]
+    share = largest.value / ledger.latency.value
+    if undecided:
+        asked = sorted({name for f in undecided for name in f.missing})
+        why = (
+            f"not measured: {', '.join(asked)}" if asked else "the intervals straddle the limits; a longer run decides"
+        )
+        sentence = f"UNDECIDED between {', '.join(f.code for f in undecided)} ({why})."
+        return Verdict("unknown", largest.stage, None, None, None, share, None, tuple(f.code for f in undecided),
+                       ledger.stages_from, sentence, None)  # fmt: skip
+    return Verdict(
+        bound=STATE_BOUND[largest.state],
+        where=largest.stage,
+        cause=None,
+        kind=None,
+        proof="hypothesis",
+        share=share,
+        headroom=None,
+        also=tuple(f.code for f in present),
+        stages_from=ledger.stages_from,
+        sentence=NO_CAUSE.get(largest.state, "NO KNOWN CAUSE explains the largest part of the time."),
+        gain=None,
+    )
+
+
+NO_CAUSE = {
+    "cpu": "YOUR OWN CODE computes most of the time, in no stage that is known: mark its stages to see which.",
+    "wait": "WAITING takes most of the time, on nothing that is recognised.",
+}
+
+
+def _too_much_unexplained(ledger: Ledger) -> str:
+    return f"TOO MUCH IS UNEXPLAINED ({unexplained_share(ledger):+.0%} of the time) to name a cause."
+
+
+def _unknown(ledger: Ledger, sentence: str) -> Verdict:
+    return Verdict("unknown", None, None, None, None, None, None, (), ledger.stages_from, sentence, None)

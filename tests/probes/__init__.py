@@ -1,0 +1,1 @@
+"""Probes, on recorded trees of /proc and /sys and on this very process."""

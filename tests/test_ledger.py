@@ -1,0 +1,149 @@
+"""The ledger of synthetic requests, whose cells are known by construction."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pinchpoint.domain.operator import Cost
+from pinchpoint.domain.quantity import exact
+from pinchpoint.domain.run import DISK, FUTEX, HANDED, NETWORK, SYNC, TIMER, WRAPPED, OperatorArm, OperatorTime
+from pinchpoint.ledger import latency_ledger
+from synthetic import MAIN, Script, ceilings, marked, run_of, session
+
+
+def test_cells_are_what_the_clocks_and_samples_say():
+    """GIVEN 4 ms of which 1 on CPU, 0.5 starved, 2.5 in a timer THEN each cell has its own source and nothing is left."""
+    ledger = latency_ledger(run_of(Script([marked("preprocess", 4000, cpu=1000, starved=500, site=TIMER)])))
+    assert ledger.latency.value == pytest.approx(4e-3)
+    assert ledger.seconds("preprocess", "cpu") == pytest.approx(1e-3)
+    assert ledger.seconds("preprocess", "starved") == pytest.approx(0.5e-3)
+    assert ledger.seconds("preprocess", "wait", "timer") == pytest.approx(2.5e-3, rel=0.1)
+    assert abs(ledger.seconds(state="unexplained")) < 0.05 * 4e-3
+
+
+@pytest.mark.parametrize(
+    ("site", "state"), [(FUTEX, "wait"), (TIMER, "wait"), (NETWORK, "network"), (DISK, "disk"), (SYNC, "disk")]
+)
+def test_what_a_thread_is_blocked_on_decides_the_state(site, state):
+    ledger = latency_ledger(run_of(Script([marked("preprocess", 2000, cpu=200, site=site)])))
+    assert ledger.seconds(state=state) == pytest.approx(1.8e-3, rel=0.1)
+
+
+def test_no_cell_is_a_remainder():
+    """GIVEN time that no clock and no sample accounts for THEN it is unexplained, not wait."""
+    run = run_of(Script([marked("preprocess", 2000, cpu=200, site=TIMER)]))
+    blind = latency_ledger(
+        type(run)(**{f: getattr(run, f) for f in run.__slots__ if f != "samples"}, samples=_none(run))
+    )
+    assert blind.seconds(state="wait") == 0
+    assert blind.seconds(state="unexplained") == pytest.approx(1.8e-3)
+
+
+def _none(run):
+    return type(run.samples)(*(np.empty(0, dtype=np.int64) for _ in range(4)))
+
+
+def test_stages_are_told_apart():
+    steps = [
+        marked("preprocess", 1000, cpu=1000),
+        ("model:session 0", WRAPPED, 2000, 2000, 0, 0),
+        marked("top_k", 500, cpu=500),
+        ("serialize:json.dumps", WRAPPED, 250, 250, 0, 0),
+    ]
+    ledger = latency_ledger(run_of(Script(steps)))
+    seconds = {stage: ledger.seconds(stage, "cpu") for stage in ("preprocess", "model", "postprocess", "serialize")}
+    assert seconds == {
+        "preprocess": pytest.approx(1e-3),
+        "model": pytest.approx(2e-3),
+        "postprocess": pytest.approx(0.5e-3),
+        "serialize": pytest.approx(0.25e-3),
+    }
+    assert ledger.stages_from == "marked"
+
+
+def test_unmarked_code_is_placed_around_the_model():
+    steps = [("", 0, 1000, 1000, 0, 0), ("model:session 0", WRAPPED, 2000, 2000, 0, 0), ("", 0, 500, 500, 0, 0)]
+    ledger = latency_ledger(run_of(Script(steps)))
+    assert ledger.seconds("preprocess", "cpu") == pytest.approx(1e-3)
+    assert ledger.seconds("postprocess", "cpu") == pytest.approx(0.5e-3)
+    assert ledger.stages_from == "inferred"
+
+
+def test_waiting_for_a_thread_of_its_own_is_that_threads_state():
+    """GIVEN a request that waits in a futex while a thread works for it THEN the time is that thread's, on CPU."""
+    steps = [marked("preprocess", 3000, cpu=300, site=FUTEX)]
+    ledger = latency_ledger(run_of(Script(steps, worker=[("handed:pool", HANDED, 300, 3000)])))
+    assert ledger.seconds("preprocess", "cpu") == pytest.approx(3e-3, rel=0.1)
+    assert ledger.seconds(state="wait") < 0.1e-3
+
+
+def test_the_warm_up_and_failed_requests_do_not_count():
+    run = run_of(Script([marked("preprocess", 1000, cpu=1000)]))
+    slow = run.requests.end_ns.copy()
+    slow[:20] += 5_000_000
+    flags = run.requests.flags.copy()
+    flags[100:110] |= 1
+    changed = type(run.requests)(run.requests.index, run.requests.start_ns, slow, flags)
+    ledger = latency_ledger(
+        type(run)(**{f: getattr(run, f) for f in run.__slots__ if f != "requests"}, requests=changed)
+    )
+    assert ledger.latency.value == pytest.approx(1e-3, rel=0.01)
+
+
+def _model(seconds_us, *costs, event=True):
+    """A session of operators with the given costs, each taking `seconds_us` without the profiler's event."""
+    rows = tuple(
+        OperatorTime(0, f"op{i}", "MatMul", "CPU", exact((seconds_us + 5 * event) * 1e-6, 50), 1.0, cost)
+        for i, cost in enumerate(costs)
+    )
+    arm = OperatorArm(0, 50, exact(seconds_us * 1e-6 * len(costs), 50), 1.0, 64e6)
+    steps = [
+        (
+            "model:session 0",
+            WRAPPED,
+            seconds_us * len(costs) + 10 + len(costs),
+            seconds_us * len(costs) + 10 + len(costs),
+            0,
+            0,
+        )
+    ]
+    return Script(steps, kind="onnx", operators=rows, arms=(arm,), sessions=(session(),), ceilings=ceilings())
+
+
+def test_an_operator_is_split_at_its_floors():
+    """GIVEN 40 MB of weights at 20 GB/s (2 ms) and 0.1 GFLOP at 100 GFLOP/s (1 ms) taking 2.5 ms
+    THEN the memory cell is [max(0, 2 - 1), min(2, 2.5 - 1)] = 1 to 1.5 ms, its overlap charged to memory.
+    """
+    ledger = latency_ledger(run_of(_model(2500, Cost(0.1e9, 40e6, 0, 0, 0, "float32"))))
+    cell = next(r for r in ledger.rows if r.state == "memory")
+    assert (cell.seconds.low, cell.seconds.value, cell.seconds.high) == pytest.approx((1e-3, 1.5e-3, 1.5e-3), rel=0.01)
+    assert ledger.seconds("model", "cpu") == pytest.approx(1.011e-3, rel=0.01)  # with 1 us of dispatch and 10 us of run
+    assert abs(ledger.seconds(state="unexplained")) < 1e-6
+
+
+def test_splitting_nodes_changes_no_sum():
+    one = latency_ledger(run_of(_model(2500, Cost(0.1e9, 40e6, 0, 0, 0, "float32"))))
+    parts = [Cost(0.01e9, 4e6, 0, 0, 0, "float32")] * 10
+    ten = latency_ledger(run_of(_model(250, *parts)))
+    assert ten.seconds("model", "memory") == pytest.approx(one.seconds("model", "memory"), rel=0.01)
+
+
+def test_operators_below_the_profilers_cost_are_not_told_apart():
+    """GIVEN 1 us operators whose profiler event costs 5 us THEN only dispatch is claimed, and the rest is unexplained."""
+    ledger = latency_ledger(run_of(_model(1, *([Cost(0, 0, 64, 0, 0, "none")] * 100))))
+    assert {r.operator for r in ledger.rows if r.stage == "model" and r.state == "cpu"} == {"dispatch", "run"}
+
+
+def test_an_operator_of_unknown_cost_stays_undivided():
+    script = _model(1000, Cost(0, 0, 0, 0, 0, "none"))
+    unknown = OperatorTime(0, "op0", "Custom", "CPU", exact(1.005e-3, 50), 1.0, None)
+    ledger = latency_ledger(run_of(Script(**{**script.__dict__, "operators": (unknown,)})))
+    assert ledger.seconds("model", "memory") == 0
+    assert next(r.source for r in ledger.rows if r.operator == "op0") == "profile"
+
+
+def test_the_main_thread_alone_owns_the_sum():
+    ledger = latency_ledger(run_of(Script([marked("preprocess", 1000, cpu=1000)], worker=[("background", 0, 0, 1000)])))
+    assert sum(r.seconds.value for r in ledger.rows) == pytest.approx(1e-3)
+    assert MAIN == 100

@@ -1,0 +1,66 @@
+"""Predictions are arithmetic on the ledger."""
+
+from __future__ import annotations
+
+import pytest
+
+from pinchpoint.domain.change import Change, Edit
+from pinchpoint.domain.ledger import Ledger, Row
+from pinchpoint.domain.quantity import Quantity, exact
+from pinchpoint.predict import matches, predict
+
+
+def _row(state, seconds, stage="model", operator=None, site="", source="clock", half=0.0):
+    q = Quantity(seconds, seconds - half, seconds + half, 100)
+    return Row("latency", 1, "typical", stage, operator, state, source, q, 0.0, 0.0, "", site)
+
+
+LEDGER = Ledger(
+    "latency", "typical", exact(0.010, 100),
+    (_row("cpu", 0.004, "preprocess", half=0.0004), _row("memory", 0.005, operator="a"), _row("unexplained", 0.001)),
+)  # fmt: skip
+
+
+def _change(*edits, per_request=1.0):
+    return Change("remedy", "C102", "words", "bound", edits, per_request=per_request)
+
+
+def test_a_removed_cell_is_gained():
+    found = predict(LEDGER, _change(Edit(exact(0.0), stage="preprocess")))
+    assert found.after.value == pytest.approx(0.006)
+    assert found.gain.value == pytest.approx(10 / 6)
+    assert (found.gain.low, found.gain.high) == pytest.approx((10 / 6.4, 10 / 5.6))
+
+
+def test_what_is_unexplained_is_never_predicted_away():
+    assert predict(LEDGER, _change(Edit(exact(0.0)))).after.value == pytest.approx(0.001)
+
+
+def test_a_factors_interval_is_the_gains():
+    found = predict(LEDGER, _change(Edit(Quantity(0.25, 0.2, 0.5, 1), state="memory")))
+    assert found.after.value == pytest.approx(0.010 - 0.00375)
+    assert found.after.low == pytest.approx(0.010 - 0.004)
+    assert found.after.high == pytest.approx(0.010 - 0.0025)
+
+
+def test_a_batch_is_counted_by_item():
+    found = predict(LEDGER, _change(Edit(exact(8.0), stage="preprocess"), per_request=8.0))
+    assert found.after.value == pytest.approx(0.010 + 7 * 0.004)
+    assert found.gain.value == pytest.approx(8 * 0.010 / 0.038)
+
+
+def test_the_first_matching_edit_counts():
+    found = predict(LEDGER, _change(Edit(exact(0.5), operator="a"), Edit(exact(0.0), state="memory")))
+    assert found.after.value == pytest.approx(0.0075)
+
+
+@pytest.mark.parametrize(
+    ("edit", "hit"),
+    [
+        (Edit(exact(0.0)), True),
+        (Edit(exact(0.0), site="sync"), False),
+        (Edit(exact(0.0), stage="model", state="memory"), True),
+    ],
+)
+def test_matches(edit, hit):
+    assert matches(_row("memory", 1.0), edit) is hit
