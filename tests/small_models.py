@@ -75,10 +75,10 @@ def conv_net(path):
 
 
 class _Encoder:
-    """Builds a BERT encoder node by node; large weights are generated in the file, so that it stays small."""
+    """Builds a BERT encoder node by node; `generated` weights come from ConstantOfShape, so that the file stays small."""
 
-    def __init__(self, width, heads, layers, words):
-        self.width, self.heads, self.layers, self.words = width, heads, layers, words
+    def __init__(self, width, heads, layers, words, generated):
+        self.width, self.heads, self.layers, self.words, self.generated = width, heads, layers, words, generated
         self.nodes, self.constants = [], {}
 
     def node(self, kind, inputs, name, **attributes):
@@ -90,6 +90,8 @@ class _Encoder:
         return name
 
     def weight(self, name, *shape):
+        if not self.generated:
+            return self.constant(name, weights(*shape, seed=len(self.constants)))
         shape_name = self.constant(f"{name}_shape", np.array(shape, np.int64))
         value = helper.make_tensor("", FLOAT, [1], [0.02])
         return self.node("ConstantOfShape", [shape_name], name, value=value)
@@ -163,13 +165,14 @@ class _Encoder:
         return self.normalised(both, "embedding")
 
 
-def encoder(path, width=64, heads=4, layers=2, words=1000):
-    return _Encoder(width, heads, layers, words).save(path)
+def encoder(path):
+    """A small BERT for requests of [batch, sequence]: 2 layers of width 64, 4 heads, 1,000 words."""
+    return _Encoder(64, 4, 2, 1000, generated=False).save(path)
 
 
 def bert_base(path):
     """BERT-base (Devlin et al. 2019) with its pooler: 12 layers of width 768, 12 heads, 30,522 words."""
-    return encoder(path, 768, 12, 12, 30_522)
+    return _Encoder(768, 12, 12, 30_522, generated=True).save(path)
 
 
 def profile(path, feeds, level=LEVELS.ORT_DISABLE_ALL, optimised=None):

@@ -76,6 +76,16 @@ def _product(first: int, second: int) -> StandIns:
     return rule
 
 
+def _quantised_gemm(node: onnx.NodeProto, constants: Shapes) -> list[onnx.NodeProto]:
+    """A product of inputs 0 and 3; in floats unless input 7 scales its output."""
+    nodes = _product(0, 3)(node, constants)
+    if len(node.input) > 7 and node.input[7]:
+        return nodes
+    made = f"{node.output[0]}/stand-in"
+    nodes[-1].output[0] = made
+    return [*nodes, _floats(made, node)]
+
+
 def _projected(node: onnx.NodeProto, constants: Shapes) -> list[onnx.NodeProto]:
     """Attention and QAttention: [batch, length, width] to [batch, length, width of the values]."""
     wide = constants.get(node.input[1], ()) if len(node.input) > 1 else ()
@@ -148,7 +158,7 @@ _RULES: Mapping[str, StandIns] = {
     "FusedConv": _renamed("Conv", (0, 1, 2), _WINDOW),
     "FusedGemm": _renamed("Gemm", (0, 1, 2), ("transA", "transB")),
     "MatMulIntegerToFloat": _integer_product,
-    "QGemm": _product(0, 3),
+    "QGemm": _quantised_gemm,
     "QLinearAveragePool": _renamed("AveragePool", (0,), _POOL),
     "QLinearConcat": _joined,
     "QLinearGlobalAveragePool": _renamed("GlobalAveragePool", (0,), ()),

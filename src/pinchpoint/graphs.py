@@ -13,20 +13,28 @@ from pathlib import Path
 import onnx
 
 from pinchpoint.accounting import DOMAINS, cost_of
-from pinchpoint.contrib_shapes import stand_ins
 from pinchpoint.domain.operator import BITS, Attribute, Graph, GraphInput, GraphOperator, Node, Tensor
 from pinchpoint.errors import BadInput
 from pinchpoint.example_inputs import check_inputs, make_inputs
 from pinchpoint.free_dims import UNKNOWN_RANK, bound_sizes, roles
 from pinchpoint.index_tables import table_rows
-from pinchpoint.model_file import dtype_name, graphs_of, load_structure, onnx_elements, subgraphs
+from pinchpoint.model_file import (
+    dim_name,
+    dtype_name,
+    graphs_of,
+    load_structure,
+    onnx_elements,
+    opset_of,
+    subgraphs,
+    tensor_type,
+)
+from pinchpoint.shape_inference import CHOOSE, chosen, inferred_types
 
 __all__ = ["check_inputs", "free_dims", "make_inputs", "read_graph", "read_inputs", "read_nodes"]
 
 CONTROL_FLOW = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 RANDOM = frozenset({"RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"})
 NO_BINDINGS: Mapping[str, int] = {}
-CHOOSE = "Choose other sizes for the free dimensions"
 
 
 def read_graph(path: Path, bindings: Mapping[str, int] = NO_BINDINGS, batch: int = 1, length: int = 128) -> Graph:
@@ -42,11 +50,11 @@ def read_graph(path: Path, bindings: Mapping[str, int] = NO_BINDINGS, batch: int
     inputs = _inputs(model)
     sizes = bound_sizes(str(path), inputs, bindings, batch, length)
     constants = _constants(model.graph)
-    types = _types(path, model, sizes, constants)
+    types = inferred_types(path, model, sizes, constants)
     generated = _fold(model.graph, types, constants)
     operators, unsupported = _operators(model.graph, types, constants)
     _check_sizes(path, operators, sizes)
-    opset = _opset(model)
+    opset = opset_of(model)
     if opset > onnx.defs.onnx_opset_version():
         unsupported.add(f"opset {opset}")
     return Graph(
@@ -104,10 +112,6 @@ def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
         return model
 
 
-def _opset(model: onnx.ModelProto) -> int:
-    return max((int(o.version) for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
-
-
 def _inputs(model: onnx.ModelProto) -> tuple[GraphInput, ...]:
     constants = {tensor.name for tensor in model.graph.initializer}
     return tuple(_input(item) for item in model.graph.input if item.name not in constants)
@@ -121,23 +125,13 @@ def _input(item: onnx.ValueInfoProto) -> GraphInput:
     tensor = item.type.tensor_type
     if not tensor.HasField("shape"):
         return GraphInput(item.name, dtype_name(tensor.elem_type), (UNKNOWN_RANK,), None)
-    shape = tuple(_dim(item.name, axis, dim) for axis, dim in enumerate(tensor.shape.dim))
+    shape = tuple(dim_name(item.name, axis, dim) for axis, dim in enumerate(tensor.shape.dim))
     return GraphInput(item.name, dtype_name(tensor.elem_type), shape, None)
-
-
-def _dim(name: str, axis: int, dim: onnx.TensorShapeProto.Dimension) -> int | str:
-    if dim.HasField("dim_value") and dim.dim_value >= 0:
-        return int(dim.dim_value)
-    return str(dim.dim_param) or f"{name}.{axis}"
-
-
-def _tensor(proto: onnx.TensorProto) -> Tensor:
-    return Tensor(dtype_name(proto.data_type), tuple(proto.dims))
 
 
 def _constants(graph: onnx.GraphProto) -> dict[str, Tensor]:
     """Types of the constants that the file holds: initializers and Constant nodes."""
-    found = {tensor.name: _tensor(tensor) for tensor in graph.initializer}
+    found = {tensor.name: tensor_type(tensor) for tensor in graph.initializer}
     for sparse in graph.sparse_initializer:
         found[sparse.values.name] = Tensor(dtype_name(sparse.values.data_type), tuple(sparse.dims))
     for node in graph.node:
@@ -150,7 +144,7 @@ def _held(node: onnx.NodeProto) -> Iterator[Tensor]:
     """The tensor of a Constant node."""
     for attribute in node.attribute:
         if attribute.name == "value":
-            yield _tensor(attribute.t)
+            yield tensor_type(attribute.t)
         elif attribute.name == "sparse_value":
             yield Tensor(dtype_name(attribute.sparse_tensor.values.data_type), tuple(attribute.sparse_tensor.dims))
         elif attribute.name in ("value_float", "value_int"):
@@ -164,121 +158,16 @@ def _parameters(model: onnx.ModelProto) -> tuple[int, int]:
     """Elements and bytes of all constants, sub-graphs included; sparse ones as stored."""
     count = size = 0
     for graph in graphs_of(model):
-        stored = [_tensor(t) for t in graph.initializer]
+        stored = [tensor_type(t) for t in graph.initializer]
         sparse = list(graph.sparse_initializer)
         for node in graph.node:
             if node.op_type == "Constant":
                 sparse += [a.sparse_tensor for a in node.attribute if a.name == "sparse_value"]
                 stored += [] if any(a.name == "sparse_value" for a in node.attribute) else _held(node)
         count += sum(t.elements for t in stored) + sum(onnx_elements(s.values) for s in sparse)
-        stored += [_tensor(part) for s in sparse for part in (s.values, s.indices)]
+        stored += [tensor_type(part) for s in sparse for part in (s.values, s.indices)]
         size += sum(t.nbytes for t in stored if t.dtype in BITS)
     return count, size
-
-
-# --- shapes --------------------------------------------------------------------------------------------------------
-def _types(
-    path: Path, model: onnx.ModelProto, sizes: Mapping[str, int], constants: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
-    """The types of all tensors of the main graph whose shapes are known once the free dimensions are bound."""
-    inferred, conflict = _inferred(_bound_copy(model, sizes, constants))
-    if conflict and sizes and _inferred(_bound_copy(model, {}, constants))[1] is None:
-        raise BadInput(what=f"does not fit {_chosen(sizes)}: {conflict}", where=str(path), todo=CHOOSE)
-    if conflict:
-        what = f"the model's shapes contradict each other: {conflict}"
-        raise BadInput(what=what, where=str(path), todo="Export it again")
-    found = dict(constants)
-    for item in (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output):
-        tensor = _known(item)
-        if tensor is not None:
-            found.setdefault(item.name, tensor)
-    return found
-
-
-def _chosen(sizes: Mapping[str, int]) -> str:
-    return ", ".join(f"{name}={size}" for name, size in sizes.items())
-
-
-def _known(item: onnx.ValueInfoProto) -> Tensor | None:
-    if not item.type.HasField("tensor_type") or not item.type.tensor_type.HasField("shape"):
-        return None
-    dims = item.type.tensor_type.shape.dim
-    if not all(dim.HasField("dim_value") for dim in dims):
-        return None
-    return Tensor(dtype_name(item.type.tensor_type.elem_type), tuple(int(dim.dim_value) for dim in dims))
-
-
-def _bound_copy(model: onnx.ModelProto, sizes: Mapping[str, int], constants: Mapping[str, Tensor]) -> onnx.ModelProto:
-    """The model for inference: inputs bound, no stale annotations, constants without payload typed as inputs."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    graph = copy.graph
-    given = {tensor.name for tensor in graph.initializer}
-    for item in (i for i in graph.input if i.name not in given and i.type.HasField("tensor_type")):
-        for axis, dim in enumerate(item.type.tensor_type.shape.dim):
-            name = _dim(item.name, axis, dim)
-            if isinstance(name, str) and name in sizes:
-                dim.dim_value = sizes[name]
-    del graph.value_info[:]
-    for output in graph.output:
-        output.ClearField("type")
-    _type_only(graph)
-    shapes = {name: tensor.shape for name, tensor in constants.items()}
-    nodes = [stand_in for node in graph.node for stand_in in stand_ins(node, shapes)]
-    del graph.node[:]
-    graph.node.extend(nodes)
-    known = {imported.domain for imported in copy.opset_import}
-    for domain in sorted({node.domain for node in graph.node} - known):
-        copy.opset_import.add(domain=domain, version=1)
-    return copy
-
-
-def _type_only(graph: onnx.GraphProto) -> None:
-    """Replace initializers and Constant nodes without their payload by inputs of the same type."""
-    empty = [t for t in graph.initializer if _is_stripped(t)]
-    full = [t for t in graph.initializer if not _is_stripped(t)]
-    nodes = []
-    for node in graph.node:
-        held = [a.t for a in node.attribute if a.name == "value" and node.op_type == "Constant" and _is_stripped(a.t)]
-        for tensor in held:
-            tensor.name = node.output[0]
-            empty.append(tensor)
-        nodes.extend([] if held else [node])
-    declared = {item.name for item in graph.input}
-    typed = [onnx.helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in empty if t.name not in declared]
-    del graph.initializer[:], graph.node[:]
-    graph.initializer.extend(full)
-    graph.node.extend(nodes)
-    graph.input.extend(typed)
-
-
-def _is_stripped(tensor: onnx.TensorProto) -> bool:
-    if tensor.data_location == onnx.TensorProto.EXTERNAL:
-        return True
-    held = (tensor.raw_data, tensor.float_data, tensor.int32_data, tensor.int64_data, tensor.double_data)
-    return onnx_elements(tensor) > 0 and not any(map(len, (*held, tensor.uint64_data, tensor.string_data)))
-
-
-def _inferred(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str | None]:
-    """The model with inferred shapes, and the contradiction that inference ran into, if any.
-
-    Complaints about types are none: they follow from operators that onnx does not know.
-    """
-    infer = onnx.shape_inference.infer_shapes
-    try:
-        return infer(model, strict_mode=True, data_prop=True), None
-    except Exception as error:  # noqa: BLE001  # onnx raises its own error, RuntimeError, ValueError, DecodeError...
-        words = str(error)
-    _, _, tail = words.partition("(op_type:")
-    kind, _, reason = tail.partition("[ShapeInferenceError]")
-    name = kind.partition(")")[0].replace(", node name:", "")
-    conflict = f"{name}: {reason}" if reason and "TypeInfer" not in tail else None
-    for data_prop in (True, False):
-        try:
-            return infer(model, strict_mode=False, data_prop=data_prop), conflict
-        except Exception:  # noqa: BLE001, S112  # as above; without any inference only constants have shapes
-            continue
-    return model, conflict
 
 
 # --- operators -----------------------------------------------------------------------------------------------------
@@ -359,7 +248,7 @@ def _check_sizes(path: Path, operators: Sequence[GraphOperator], sizes: Mapping[
         changed = operator.kind == "Reshape" and operator.inputs[0].elements != operator.outputs[0].elements
         if shrunk or changed:
             seen = " to ".join(str(list(t.shape)) for t in (operator.inputs[0], operator.outputs[0]))
-            what = f"does not fit {_chosen(sizes) or 'its own shapes'}: {operator.kind} {operator.name!r} from {seen}"
+            what = f"does not fit {chosen(sizes) or 'its own shapes'}: {operator.kind} {operator.name!r} from {seen}"
             raise BadInput(what=what, where=str(path), todo=CHOOSE if sizes else "Export it again")
 
 

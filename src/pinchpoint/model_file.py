@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf ships no types
 
-from pinchpoint.domain.operator import BITS
+from pinchpoint.domain.operator import BITS, Tensor
 from pinchpoint.errors import BadInput
 
 PROTOBUF_BYTES = 2**31 - 1  # a protobuf message cannot be larger
@@ -302,3 +302,28 @@ def onnx_elements(tensor: onnx.TensorProto) -> int:
     for size in tensor.dims:
         count *= size
     return count
+
+
+def tensor_type(tensor: onnx.TensorProto) -> Tensor:
+    """The type of a constant of the file."""
+    return Tensor(dtype_name(tensor.data_type), tuple(tensor.dims))
+
+
+def has_payload(tensor: onnx.TensorProto) -> bool:
+    """Whether the tensor still has its values: not stripped, not external."""
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        return False
+    held = (tensor.raw_data, tensor.float_data, tensor.int32_data, tensor.int64_data, tensor.double_data)
+    return onnx_elements(tensor) <= 0 or any(map(len, (*held, tensor.uint64_data, tensor.string_data)))
+
+
+def dim_name(name: str, axis: int, dim: onnx.TensorShapeProto.Dimension) -> int | str:
+    """The size of an input's dimension or, where it is free, its name: `input.axis` if it has none."""
+    if dim.HasField("dim_value") and dim.dim_value >= 0:
+        return int(dim.dim_value)
+    return str(dim.dim_param) or f"{name}.{axis}"
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """The version of the standard operators that the model imports; 0 if it imports none."""
+    return max((int(o.version) for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)

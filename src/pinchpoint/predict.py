@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 from pinchpoint.contracts import Remedy, Tables
 from pinchpoint.domain.change import Change, Edit, Prediction
@@ -39,12 +40,13 @@ def _changes(tables: Tables, findings: Sequence[Finding], remedies: Sequence[Rem
 def predict(ledger: Ledger, change: Change) -> Prediction:
     """Seconds before and after the change, and the gain; for a batch the gain is by item."""
     before = ledger.latency
-    saved = _saved(ledger.rows, change.edits)
+    sums = _Sums()
+    for row in ledger.rows:
+        sums.add(row, _edit(row, change.edits))
     least = before.value * LEFT_AT_LEAST
-    after = Quantity(
-        max(before.value - saved.value, least), max(before.value - saved.high, least), max(before.value - saved.low, least),
-        min(before.n, saved.n) if saved.n else before.n,
-    )  # fmt: skip
+    value = max(before.value - sums.saved, least)
+    down, up = sums.half_widths()
+    after = Quantity(value, max(value - down, least), value + up, sums.n or before.n)
     each = change.per_request
     gain = Quantity(
         each * before.value / after.value, each * before.value / after.high, each * before.value / after.low, after.n
@@ -52,37 +54,55 @@ def predict(ledger: Ledger, change: Change) -> Prediction:
     return Prediction(change, before, after, gain)
 
 
-def _saved(rows: Sequence[Row], edits: Sequence[Edit]) -> Quantity:
-    """Seconds that the edits take away. Noise of the cells adds in quadrature; what all cells share (the roofline's
-    overlap, the factor itself) adds linearly.
+@dataclass(slots=True)
+class _Sums:
+    """What edits take away, and how well it is known.
+
+    The latency itself is known well, so the seconds after a change are known as well as the cells that go, or as those
+    that stay, whichever is better. Noise of cells adds in quadrature; what they share (the roofline's overlap of arithmetic
+    and memory, an edit's factor) adds linearly.
     """
-    value = shared_down = shared_up = 0.0
-    noise_down = noise_up = 0.0
-    counts = []
-    for row in rows:
-        factor = _factor(row, edits)
-        if factor is None:
-            continue
-        kept = 1 - factor.value
-        value += row.seconds.value * kept
-        down, up = (row.seconds.value - row.seconds.low) * abs(kept), (row.seconds.high - row.seconds.value) * abs(kept)
-        if row.source == ROOFLINE:
-            shared_down, shared_up = shared_down + down, shared_up + up
-        else:
-            noise_down, noise_up = noise_down + down**2, noise_up + up**2
-        shared_down += row.seconds.value * (factor.high - factor.value)
-        shared_up += row.seconds.value * (factor.value - factor.low)
-        counts.append(row.seconds.n)
-    down = math.hypot(math.sqrt(noise_down), shared_down)
-    up = math.hypot(math.sqrt(noise_up), shared_up)
-    return Quantity(value, value - down, value + up, min(counts, default=0))
+
+    saved: float = 0.0
+    gone: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    left: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    overlap: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    factors: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    n: int = 0
+
+    def add(self, row: Row, edit: Edit | None) -> None:
+        """Account for a row under its edit; None leaves it as it is."""
+        seconds, factor = row.seconds, edit.factor if edit else None
+        kept = 1.0 if factor is None else factor.value
+        known = 0.0 if edit and edit.anchored else kept  # an anchored cell ends where its floor is, whatever it is now
+        self.saved += seconds.value * (1 - kept)
+        for side, half in enumerate((seconds.value - seconds.low, seconds.high - seconds.value)):
+            if row.source == ROOFLINE:
+                self.overlap[side] += half * min(abs(1 - kept), known)
+            elif row.state == "unexplained":
+                self.left[side] += seconds.value**2
+            else:
+                self.gone[side] += (half * (1 - kept)) ** 2
+                self.left[side] += (half * known) ** 2
+        if factor is not None:
+            self.factors[0] += seconds.value * (factor.value - factor.low)
+            self.factors[1] += seconds.value * (factor.high - factor.value)
+            self.n = seconds.n if not self.n else min(self.n, seconds.n)
+
+    def half_widths(self) -> tuple[float, float]:
+        """Half-widths of the seconds after the change, below and above."""
+        sides = []
+        for side in (0, 1):
+            noise = math.sqrt(min(self.gone[side], self.left[side]))
+            sides.append(math.hypot(noise, self.overlap[side] + self.factors[side]))
+        return sides[0], sides[1]
 
 
-def _factor(row: Row, edits: Sequence[Edit]) -> Quantity | None:
-    """The factor of the first edit that names this cell; None where none does."""
+def _edit(row: Row, edits: Sequence[Edit]) -> Edit | None:
+    """The first edit that names this cell; None where none does."""
     if row.state == "unexplained":
         return None
-    return next((edit.factor for edit in edits if matches(row, edit)), None)
+    return next((edit for edit in edits if matches(row, edit)), None)
 
 
 def matches(row: Row, edit: Edit) -> bool:

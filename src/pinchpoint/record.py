@@ -310,12 +310,16 @@ def _open_probes(recording: _Recording) -> None:
 def _tick(recording: _Recording) -> None:
     """Read the outside counters, a few times a second."""
     now = time.perf_counter_ns()
+    if not recording.probes:
+        return
     if recording.telemetry and now - recording.telemetry[-1][0] < TELEMETRY_EVERY_S * 1e9:
         return
     values = {"tool.cpu_s": time.process_time()}
-    for probe in recording.probes:
-        with contextlib.suppress(OSError):
+    try:
+        for probe in recording.probes:
             values |= {f"{probe.name}.{name}": value for name, value in probe.read().items()}
+    except OSError:
+        return  # the target is going or a thread of it went: no row is better than half a row
     recording.telemetry.append((now, values))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from pinchpoint.domain.ledger import Ledger
 from pinchpoint.domain.operator import Cost
 from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.run import OperatorArm, OperatorTime, Run
@@ -105,6 +106,14 @@ def floors_of(cost: Cost, working_set_bytes: float, ceilings: Ceilings) -> Floor
 
 def _seconds(amount: float, rate: Quantity) -> Quantity:
     return Quantity(amount / rate.value, amount / rate.high, amount / rate.low, rate.n)
+
+
+def scale(ledger: Ledger, session: SessionSplit) -> float:
+    """Seconds in the ledger for each second of the session's profiled arm: its runs a request times its share on CPU."""
+    operators = {item.operator.name for item in session.splits}
+    rows = [r for r in ledger.rows if r.stage == "model" and r.operator in operators]
+    profiled = sum(item.seconds.value for item in session.splits)
+    return sum(r.seconds.value for r in rows) / profiled if profiled else 0.0
 
 
 def excess(item: Split, session: SessionSplit) -> float:

@@ -18,14 +18,13 @@ from pinchpoint.limits import Limits
     cells=(("deserialize", "cpu"), ("serialize", "cpu")),
     needs=("codec.cpu_share",),
     remedies=("faster-codec",),
-    lookalikes=("M104",),
 )
 def codec_heavy(signals: Signals, limits: Limits) -> Iterator[Evidence]:
     """The request's thread computes in codecs such as JSON, base64 or protobuf.
 
-    **Mechanism.** Text formats write each number as digits and read it back again, at tens to hundreds of nanoseconds a number;
-    base64 and copies touch every byte once more. The time grows with the payload and hardly with the model. The codec's
-    own frames decide, wherever in the request they are called.
+    **Mechanism.** Text formats write each number as digits and read it back again, at tens to hundreds of nanoseconds
+    each; base64 and copies touch every byte once more. The time grows with the payload and hardly with the model. The
+    codec's own frames decide, wherever in the request they are called.
     **Looks like it, is not.** A slow network moves the same bytes without using the CPU (I105). Decoding an image is
     preprocessing (C102), sorting results is postprocessing (C103). Large objects that are allocated anew are M104.
     **Confirm.** Send payloads of at least three sizes: the time must grow in proportion. Send the same tensor in

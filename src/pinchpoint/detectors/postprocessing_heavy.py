@@ -18,7 +18,6 @@ from pinchpoint.limits import Limits
     cells=(("postprocess", "cpu"),),
     needs=("postprocess.cpu_share",),
     remedies=("faster-postprocessing",),
-    lookalikes=("M104",),
 )
 def postprocessing_heavy(signals: Signals, limits: Limits) -> Iterator[Evidence]:
     """The request's thread computes in the postprocessing stage, after the model is done.

@@ -18,7 +18,6 @@ from pinchpoint.limits import Limits
     cells=(("preprocess", "cpu"),),
     needs=("preprocess.cpu_share",),
     remedies=("faster-preprocessing",),
-    lookalikes=("M104",),
 )
 def preprocessing_heavy(signals: Signals, limits: Limits) -> Iterator[Evidence]:
     """The request's thread computes in the preprocessing stage, before the model can start.

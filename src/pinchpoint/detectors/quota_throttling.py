@@ -21,7 +21,7 @@ from pinchpoint.limits import Limits
     lookalikes=("C109",),
 )
 def quota_throttling(signals: Signals, limits: Limits) -> Iterator[Evidence]:
-    """The kernel stops the container because it has used up its CPU time for the period, while requests are in progress.
+    """The kernel stops the container during requests, because it has used up its CPU time for the period.
 
     **Mechanism.** A limit of 2 CPUs means 200 ms of CPU time in every period of 100 ms, for all threads together. Eight
     busy threads use that up in 25 ms, and then everything stands still for 75. The average use looks harmless, and the

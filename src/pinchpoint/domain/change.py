@@ -11,7 +11,8 @@ from pinchpoint.domain.quantity import Quantity
 class Edit:
     """The matching cells of the ledger become `factor` times what they are; 0 removes them.
 
-    `stage`, `state`, `operator` and `site` narrow the cells; None matches all.
+    `stage`, `state`, `operator`, `site` and `label` narrow the cells; None matches all. `anchored` says that the factor was
+    computed from the cell itself (a floor over what is measured), so that the cell's noise cancels in the product.
     """
 
     factor: Quantity
@@ -20,6 +21,7 @@ class Edit:
     operator: str | None = None
     site: str | None = None
     label: str | None = None
+    anchored: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ def batch_requests(tables: Tables, finding: Finding) -> Iterator[Change]:
     if not tables.sessions:
         return
     edits = [Edit(exact(1.0), stage="model", operator="dispatch")]
-    edits += [whole(item, _factor(item)) for _, item in told_apart(tables)]
+    edits += [whole(item, _factor(item), anchored=True) for _, item in told_apart(tables)]
     edits += [
         Edit(exact(float(ITEMS)), stage=stage) for stage in ("preprocess", "postprocess", "deserialize", "serialize")
     ]

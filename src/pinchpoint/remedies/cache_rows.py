@@ -19,6 +19,6 @@ def cache_rows(tables: Tables, finding: Finding) -> Iterator[Change]:
         if cost is None or not cost.lookups or item.floors is None or item.seconds.value <= 0:
             continue
         near = min(max(item.floors.arithmetic.value, item.floors.activations.value) / item.seconds.value, 1.0)
-        edits.append(whole(item, bounded(near, near, near, item.seconds.n)))
+        edits.append(whole(item, bounded(near, near, near, item.seconds.n), anchored=True))
     if edits:
         yield Change("cache-rows", finding.code, "all rows found in the cache", "bound", tuple(edits))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from pinchpoint import roofline
 from pinchpoint.contracts import Remedy, Tables, remedy
 from pinchpoint.domain.change import Change, Edit
 from pinchpoint.domain.finding import Finding
@@ -19,15 +20,15 @@ def _fitted(name: str, words: str) -> Remedy:
     def propose(tables: Tables, finding: Finding) -> Iterator[Change]:
         """Waiting to run goes away, and operators come down towards their floors at this many CPUs.
 
-        How near they come is not known before it is tried: from the floor itself to 2.5 times it, never above now.
+        How near they come is not known before it is tried: from the floor itself to 2.5 times it.
         """
         most = max(1, math.floor(tables.run.environment.effective_cpus))
         edits = [Edit(exact(0.0), state="starved")]
-        for _, item in told_apart(tables):
-            if item.floors is not None and item.seconds.value > 0:
-                ratio = item.floors.higher / item.seconds.value
-                usual, best, worst = (min(ratio * times, 1.0) for times in (USUAL, WELL_FED, POOR))
-                edits.append(whole(item, bounded(usual, best, worst, item.seconds.n)))
+        for session, item in told_apart(tables):
+            on_cpu = item.seconds.value * min(roofline.scale(tables.typical, session), 1.0)
+            if item.floors is not None and on_cpu > 0:
+                usual, best, worst = (item.floors.higher / on_cpu * times for times in (USUAL, WELL_FED, POOR))
+                edits.append(whole(item, bounded(usual, best, worst, item.seconds.n), anchored=True))
         yield Change(
             name, finding.code, f"{most} thread{'s' if most > 1 else ''}", "estimate", tuple(edits),
             setting=(("intra_op_threads", str(most)),),

@@ -19,7 +19,9 @@ def int8_weights(tables: Tables, finding: Finding) -> Iterator[Change]:
     """A quarter of the weight bytes, from wherever the smaller set then fits; arithmetic at its int8 peak at best, and
     unchanged at worst. Quantising the activations costs their bytes once more.
     """
-    edits = tuple(whole(item, _factor(session, item)) for session, item in told_apart(tables) if _has_weights(item))
+    edits = tuple(
+        whole(item, _factor(session, item), anchored=True) for session, item in told_apart(tables) if _has_weights(item)
+    )
     if edits:
         yield Change("int8-weights", finding.code, "int8 weights (check the answers)", "estimate", edits)
 

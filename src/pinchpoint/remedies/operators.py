@@ -24,6 +24,6 @@ def told_apart(tables: Tables) -> Iterator[tuple[SessionSplit, Split]]:
                 yield session, item
 
 
-def whole(item: Split, factor: Quantity) -> Edit:
+def whole(item: Split, factor: Quantity, *, anchored: bool = False) -> Edit:
     """Both cells of an operator times one factor."""
-    return Edit(factor, stage="model", operator=item.operator.name)
+    return Edit(factor, stage="model", operator=item.operator.name, anchored=anchored)

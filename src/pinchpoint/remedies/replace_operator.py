@@ -17,7 +17,7 @@ def replace_operator(tables: Tables, finding: Finding) -> Iterator[Change]:
     """Every operator of that kind at its floor: a bound."""
     kind = roofline.worst_kind(tables.sessions)
     edits = [
-        whole(item, exact(min(item.floors.higher / item.seconds.value, 1.0)))
+        whole(item, exact(min(item.floors.higher / item.seconds.value, 1.0)), anchored=True)
         for _, item in told_apart(tables)
         if item.operator.kind == kind and item.floors is not None and item.seconds.value > 0
     ]

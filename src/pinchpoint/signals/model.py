@@ -13,14 +13,6 @@ NO_SESSION = "no runtime session was profiled"
 NOT_TOLD_APART = "the runtime's profiler costs more than the operators: their times are not told apart"
 
 
-def scale(tables: Tables, session: SessionSplit) -> float:
-    """Seconds of the ledger a second of the session's profiled arm: its runs a request and its share on CPU."""
-    operators = {item.operator.name for item in session.splits}
-    rows = [r for r in tables.typical.rows if r.stage == "model" and r.operator in operators]
-    profiled = sum(item.seconds.value for item in session.splits)
-    return sum(r.seconds.value for r in rows) / profiled if profiled else 0.0
-
-
 def told_apart(tables: Tables) -> str | None:
     """Why operators cannot be judged one by one; None where they can."""
     if not tables.sessions:
@@ -34,7 +26,7 @@ def weighted(tables: Tables, seconds: Callable[[Split, SessionSplit], float]) ->
     n = 0
     for session in tables.sessions:
         if session.told_apart:
-            each = sum(seconds(item, session) for item in session.splits) * scale(tables, session)
+            each = sum(seconds(item, session) for item in session.splits) * roofline.scale(tables.typical, session)
             latency = session.arm.latency
             value += each
             low += each * latency.low / latency.value
@@ -79,7 +71,7 @@ def _efficiency(tables: Tables, floor: Callable[[Split], Quantity | None]) -> Qu
     for session in tables.sessions:
         if not session.told_apart:
             continue
-        factor = scale(tables, session)
+        factor = roofline.scale(tables.typical, session)
         for item in session.splits:
             seconds += item.seconds.value * factor
             found = floor(item)
@@ -196,7 +188,7 @@ def thread_gain(tables: Tables) -> Quantity | str:
     saved = [0.0, 0.0, 0.0]
     for session in tables.sessions:
         for item, factor in roofline.thread_factors(tables.run, session):
-            seconds = item.seconds.value * scale(tables, session)
+            seconds = item.seconds.value * roofline.scale(tables.typical, session)
             for i, end in enumerate((factor.value, factor.high, factor.low)):
                 saved[i] += seconds * (1 - end)
     latency = tables.typical.latency.value

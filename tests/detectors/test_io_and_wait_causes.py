@@ -1,0 +1,52 @@
+"""Truth tables of the causes for which a request stands still."""
+
+from __future__ import annotations
+
+import pytest
+from healthy import found
+
+from pinchpoint.detectors.disk_reads import disk_reads
+from pinchpoint.detectors.downstream_call import downstream_call
+from pinchpoint.detectors.lock_wait import lock_wait
+from pinchpoint.detectors.synchronous_writes import synchronous_writes
+from pinchpoint.detectors.timer_wait import timer_wait
+
+SITES = {
+    disk_reads: "request_read_share",
+    downstream_call: "request_network_share",
+    lock_wait: "request_lock_share",
+    synchronous_writes: "request_sync_share",
+    timer_wait: "request_timer_share",
+}
+
+
+@pytest.mark.parametrize("detector", SITES, ids=lambda detector: detector.code)
+@pytest.mark.parametrize(("share", "status"), [
+    (0.60, "present"),            # the fault
+    (0.00, "absent"),             # healthy
+    (0.03, "absent"),             # not worth anyone's day
+    ((0.05, 0.02), "unknown"),    # straddles the limit
+    (None, "unknown"),            # threads could not be sampled
+])  # fmt: skip
+def test_blocked(detector, share, status):
+    assert found(detector, **{SITES[detector]: share}).status == status
+
+
+@pytest.mark.parametrize("detector", SITES, ids=lambda detector: detector.code)
+def test_blocked_on_something_else_is_a_look_alike(detector):
+    others = {site: 0.2 for each, site in SITES.items() if each is not detector}
+    assert found(detector, **others, request_ipc_share=0.2, request_starved_share=0.2).status == "absent"
+
+
+@pytest.mark.parametrize(("major_faults", "pressure", "status"), [
+    (0.0, 0.0, "present"),           # plain reads
+    (40.0, 0.0, "present"),          # a mapped file, cold
+    (40.0, 0.5, "absent"),           # look-alike M103: pages that had to make room
+    (0.0, 0.5, "present"),           # plain reads while somebody else's memory is full
+    (40.0, None, "unknown"),         # a mapped file, and no PSI to tell
+    (0.0, None, "present"),          # plain reads need no PSI
+    (None, None, "unknown"),
+])  # fmt: skip
+def test_reads_are_told_from_full_memory(major_faults, pressure, status):
+    changes = {"request_read_share": 0.7, "memory_major_faults": major_faults, "memory_pressure_share": pressure}
+    assert found(disk_reads, **changes).status == status
