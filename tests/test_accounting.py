@@ -187,7 +187,9 @@ def test_what_cannot_be_accounted_is_none(kind, domain, inputs, outputs):
 
 def test_every_tensor_kernel_of_onnxruntime_is_accounted():
     kernels = onnxruntime_pybind11_state.get_all_opkernel_def()
-    standard = {k.op_name for k in kernels if k.provider == "CPUExecutionProvider" and k.domain in DOMAINS - {"com.microsoft"}}
+    standard = {
+        k.op_name for k in kernels if k.provider == "CPUExecutionProvider" and k.domain in DOMAINS - {"com.microsoft"}
+    }
     left_out = ("Sequence", "String", "Optional", "If", "Loop", "Scan", "Regex", "TfIdf", "MelWeight")
     assert len(standard) > 150
     assert {kind for kind in standard - KNOWN if not any(word in kind for word in left_out)} == set()
@@ -264,7 +266,9 @@ def test_a_model_costs_the_same_in_file_and_profile(tmp_path, build, level):
     costs = [cost_of_profiled(nodes[name], inputs, outputs) for name, _, inputs, outputs, _ in events]
     assert None not in costs
     assert sum(c.flops for c in costs) == pytest.approx(graph.flops, rel=0.01)
-    assert sum(c.weight_bytes for c in costs) == pytest.approx(sum(o.cost.weight_bytes for o in graph.operators), rel=0.01)
+    assert sum(c.weight_bytes for c in costs) == pytest.approx(
+        sum(o.cost.weight_bytes for o in graph.operators), rel=0.01
+    )
     assert sum(c.lookup_bytes for c in costs) == sum(o.cost.lookup_bytes for o in graph.operators)
     if level == LEVELS.ORT_DISABLE_ALL:
         assert len(costs) == len(graph.operators)

@@ -207,7 +207,9 @@ def test_parameters_are_counted_wherever_they_are(tmp_path):
         node("Constant", [], ["sp"], sparse_value=sparse),
         node("If", ["cond"], ["y"], then_branch=branch[0], else_branch=branch[1]),
     ]
-    path = save(tmp_path / "m.onnx", nodes, [("cond", TensorProto.BOOL, []), ("x", FLOAT, [8])], ["y"], {"w": weights(5)})
+    path = save(
+        tmp_path / "m.onnx", nodes, [("cond", TensorProto.BOOL, []), ("x", FLOAT, [8])], ["y"], {"w": weights(5)}
+    )
     graph = read_graph(path)
     assert graph.parameters == 5 + 2000 + 2 + 3 + 8 + 8
     assert graph.parameter_bytes == 4 * (5 + 2000 + 2 + 3 + 8 + 8) + 3 * 8
@@ -253,7 +255,9 @@ def sparse_model(path, rows, columns):
         [helper.make_tensor_value_info("x", FLOAT, ["b", rows])], [onnx.ValueInfoProto(name="y")],
     ).SerializeToString()  # fmt: skip
     payload = rows * columns * 4
-    tensor = TensorProto(dims=[rows, columns], data_type=FLOAT, name="w").SerializeToString() + b"\x4a" + varint(payload)
+    tensor = (
+        TensorProto(dims=[rows, columns], data_type=FLOAT, name="w").SerializeToString() + b"\x4a" + varint(payload)
+    )
     graph += b"\x2a" + varint(len(tensor) + payload) + tensor
     opset = helper.make_opsetid("", 17).SerializeToString()
     with path.open("wb") as file:

@@ -110,9 +110,10 @@ def measure_disk(folder: Path) -> tuple[Ceiling, ...]:
     return (_rate_ceiling("disk_read_bytes_per_s", rates, "B/s", "kernel", 1),)
 
 
-def page_fault(costs: Sequence[float]) -> Ceiling:
-    """The cost of a minor fault from repeated first touches of fresh pages, seconds a page."""
-    return _ceiling("fault_s", costs, "s", "kernel", 1, best=statistics.median)
+def page_faults(small: Sequence[float], huge: Sequence[float]) -> tuple[Ceiling, ...]:
+    """The cost of a minor fault from repeated first touches of fresh pages, seconds a page; huge ones where there are."""
+    measured = (("fault_s", small), ("huge_fault_s", huge))
+    return tuple(_ceiling(name, costs, "s", "kernel", 1, best=statistics.median) for name, costs in measured if costs)
 
 
 def cached(

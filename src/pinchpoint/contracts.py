@@ -65,7 +65,8 @@ class Detector:
     """A cause: its question, what it needs, what it would explain, and how its evidence is made.
 
     `bound` is cpu, gpu, memory, io or wait (`measurement` for V codes); `kind` is defect or limit. `cells` are the ledger
-    cells (stage or `*`, state) that the cause explains. `lookalikes` must be ruled out before it counts as supported.
+    cells that the cause explains: (stage or `*`, state), or with a third element the site that a thread is
+    blocked at. `lookalikes` must be ruled out before it counts as supported.
     """
 
     code: str
@@ -73,7 +74,7 @@ class Detector:
     question: str
     bound: str
     kind: str
-    cells: tuple[tuple[str, str], ...]
+    cells: tuple[tuple[str, ...], ...]
     needs: tuple[str, ...]
     remedies: tuple[str, ...]
     lookalikes: tuple[str, ...]
@@ -87,7 +88,7 @@ def detector(
     title: str,
     question: str,
     bound: str,
-    cells: Iterable[tuple[str, str]],
+    cells: Iterable[tuple[str, ...]],
     needs: Iterable[str],
     remedies: Iterable[str] = (),
     lookalikes: Iterable[str] = (),

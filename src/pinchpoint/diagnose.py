@@ -35,7 +35,7 @@ def any_of(*choices: Evidence) -> tuple[Evidence, ...]:
     return choices
 
 
-def _finding(detector: Detector, evidence: tuple[Evidence, ...], cells: dict[tuple[str, str], float]) -> Finding:
+def _finding(detector: Detector, evidence: tuple[Evidence, ...], cells: dict[tuple[str, str, str], float]) -> Finding:
     status = _status(evidence)
     return Finding(
         code=detector.code,
@@ -64,15 +64,23 @@ def _missing(evidence: Sequence[Evidence]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each.signal.name for each in evidence if each.signal.quantity is None))
 
 
-def _cells(ledger: Ledger) -> dict[tuple[str, str], float]:
-    """Seconds by stage and state."""
-    sums: dict[tuple[str, str], float] = defaultdict(float)
+def _cells(ledger: Ledger) -> dict[tuple[str, str, str], float]:
+    """Seconds by stage, state and site."""
+    sums: dict[tuple[str, str, str], float] = defaultdict(float)
     for row in ledger.rows:
-        sums[row.stage, row.state] += row.seconds.value
+        sums[row.stage, row.state, row.site] += row.seconds.value
     return sums
 
 
-def _where(wanted: Sequence[tuple[str, str]], cells: dict[tuple[str, str], float]) -> str:
-    """The stage of the largest cell that the cause would explain; "" where the ledger has none."""
-    explained = [cell for cell in cells if cell in wanted or (ANY_STAGE, cell[1]) in wanted]
-    return max(explained, key=lambda cell: cells[cell], default=("", ""))[0]
+def _where(wanted: Sequence[tuple[str, ...]], cells: dict[tuple[str, str, str], float]) -> str:
+    """The stage with most of the time that the cause would explain; "" where the ledger has none."""
+    stages: dict[str, float] = defaultdict(float)
+    for cell, seconds in cells.items():
+        if any(_names(entry, cell) for entry in wanted):
+            stages[cell[0]] += seconds
+    return max(stages, key=lambda stage: stages[stage], default="")
+
+
+def _names(entry: tuple[str, ...], cell: tuple[str, str, str]) -> bool:
+    """Whether a detector's (stage, state) or (stage, state, site) means this cell."""
+    return entry[0] in (ANY_STAGE, cell[0]) and entry[1:] == cell[1 : len(entry)]

@@ -115,7 +115,7 @@ class _Cells:
 def _clocks(run: Run, found: Moments, rows: npt.NDArray[np.int64]) -> dict[Owner, _Clocks]:
     """Per owner and request the summed clocks of its moments, without what recording the stages themselves cost."""
     at = np.searchsorted(rows, found.request)
-    fault_s = Ceilings(run.environment.ceilings, 1).value("fault_s")
+    fault_s = _fault_seconds(run)
     marker = _marker_of_moments(run, found)
     clocks = {}
     for owner in dict.fromkeys(each.account for each in found.owners):
@@ -126,9 +126,32 @@ def _clocks(run: Run, found: Moments, rows: npt.NDArray[np.int64]) -> dict[Owner
         cpu = _sums(at[mine], np.maximum(found.cpu_ns[mine] / 1e9 - marker[mine], 0.0), len(rows))
         starved = _sums(at[mine], np.maximum(found.delay_ns[mine], 0) / 1e9, len(rows))
         faults = _sums(at[mine], np.maximum(found.faults[mine], 0).astype(float), len(rows))
-        fault_seconds = np.minimum(faults * (fault_s.value if fault_s else 0.0), cpu)
+        fault_seconds = np.minimum(faults * fault_s, cpu)
         clocks[owner] = _Clocks(wall, cpu, starved, fault_seconds)
     return clocks
+
+
+def _fault_seconds(run: Run) -> float:
+    """Mean seconds of a page fault: the calibrated cost of an ordinary one, and of a huge one for the share that the kernel
+    counted as huge, together at most the system time.
+    """
+    ceilings = Ceilings(run.environment.ceilings, 1)
+    small, huge = ceilings.value("fault_s"), ceilings.value("huge_fault_s")
+    faults, system = float(run.probes.minor_faults.sum()), float(run.probes.system_ns.sum()) / 1e9
+    if small is None or faults <= 0:
+        return 0.0
+    share = 0.0
+    counted = run.telemetry.column("host.huge_faults")
+    if huge is not None and counted is not None and len(counted) > 1:
+        requests = int(
+            np.count_nonzero(
+                (run.requests.start_ns >= run.telemetry.t_ns[0]) & (run.requests.end_ns <= run.telemetry.t_ns[-1])
+            )
+        )
+        a_request = float(counted[-1] - counted[0]) / max(requests, 1)
+        share = min(a_request * len(run.probes.index) / faults, 1.0)
+    each = small.value * (1 - share) + (huge.value * share if huge is not None else 0.0)
+    return min(each, system / faults)
 
 
 def _marker_of_moments(run: Run, found: Moments) -> Floats:

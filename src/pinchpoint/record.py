@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from pinchpoint import calibration, roofline, runtime_profile
-from pinchpoint.ceilings import measure_disk, page_fault
+from pinchpoint.ceilings import measure_disk, page_faults
 from pinchpoint.contracts import Plan, Probe
 from pinchpoint.domain.quantity import exact
 from pinchpoint.domain.run import (
@@ -165,8 +165,9 @@ def _calibrate(recording: _Recording) -> None:
         )
         with contextlib.suppress(Ended):
             found = calibration.of_machine(spec.python, environment, counts, recording.conditions.progress)
-    touched = _ask(recording, {"do": "touch", "pages": FAULT_PAGES, "repeats": FAULT_REPEATS})["seconds"]
-    recording.ceilings = (*found, page_fault(touched), *measure_disk(recording.conditions.folder))
+    touched = _ask(recording, {"do": "touch", "pages": FAULT_PAGES, "repeats": FAULT_REPEATS})
+    faults = page_faults(touched["seconds"], touched["huge_seconds"])
+    recording.ceilings = (*found, *faults, *measure_disk(recording.conditions.folder))
     recording.deadline += time.monotonic() - began
 
 

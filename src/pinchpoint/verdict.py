@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pinchpoint.contracts import Tables
 from pinchpoint.domain.change import Prediction
 from pinchpoint.domain.finding import Finding
-from pinchpoint.domain.ledger import Ledger
+from pinchpoint.domain.ledger import Ledger, Row
 from pinchpoint.domain.signal import Signals
 from pinchpoint.domain.verdict import Gain, Verdict
 from pinchpoint.domain.words import CAUSE_HEADLINE
@@ -29,32 +30,42 @@ HEADROOM_SIGNALS = {
     "M102": "model.bandwidth_efficiency",
 }
 MEASUREMENT = "measurement"
+MOST = 0.5  # of a cell must lie at the site that a cause names
+# Where two hold for the same cells, the first leads (docs/causes, the rulings): a quota decides over threads.
+RULINGS = (("C108", "C106"),)
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A (stage, state) cell: the sum of its rows, with the ends of its interval."""
+    """A (stage, state) cell: the sum of its rows with the ends of its interval, and where its seconds lie by site."""
 
     stage: str
     state: str
     value: float
     low: float
     high: float
+    sites: Mapping[str, float]
 
 
 def cells(ledger: Ledger) -> list[Cell]:
     """The ledger by stage and state, largest first, without what is unexplained. What operators share (the overlap of
     arithmetic and memory) is uncertain in the same direction for all, so the ends of rows add up linearly.
     """
-    sums: dict[tuple[str, str], list[float]] = {}
+    grouped: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in ledger.rows:
         if row.state != "unexplained":
-            ends = sums.setdefault((row.stage, row.state), [0.0, 0.0, 0.0])
-            ends[0] += row.seconds.value
-            ends[1] += row.seconds.low
-            ends[2] += row.seconds.high
-    found = [Cell(stage, state, *ends) for (stage, state), ends in sums.items()]
-    return sorted(found, key=lambda cell: -cell.value)
+            grouped[(row.stage, row.state)].append(row)
+    return sorted((_cell(stage, state, rows) for (stage, state), rows in grouped.items()), key=lambda cell: -cell.value)
+
+
+def _cell(stage: str, state: str, rows: Sequence[Row]) -> Cell:
+    sites: dict[str, float] = defaultdict(float)
+    for row in rows:
+        sites[row.site] += row.seconds.value
+    parts = [row.seconds for row in rows]
+    return Cell(
+        stage, state, sum(p.value for p in parts), sum(p.low for p in parts), sum(p.high for p in parts), dict(sites)
+    )
 
 
 def unexplained_share(ledger: Ledger) -> float:
@@ -76,7 +87,9 @@ def latency_verdict(
     candidates = [f for f in present if any(_explains(f, cell) for cell in contenders)]
     if not candidates:
         return _without_cause(ledger, largest, findings, present)
-    chosen = min(candidates, key=lambda f: _rank(f, predictions, limits))
+    codes = {f.code for f in candidates}
+    overruled = {loser for winner, loser in RULINGS if winner in codes}
+    chosen = min((f for f in candidates if f.code not in overruled), key=lambda f: _rank(f, predictions, limits))
     cell = next(c for c in ordered if c in contenders and _explains(chosen, c))
     others = sorted((f for f in present if f is not chosen), key=lambda f: _rank(f, predictions, limits))
     return Verdict(
@@ -95,7 +108,11 @@ def latency_verdict(
 
 
 def _explains(finding: Finding, cell: Cell) -> bool:
-    return any(stage in ("*", cell.stage) and state == cell.state for stage, state in finding.cells)
+    for stage, state, *sites in finding.cells:
+        here = stage in ("*", cell.stage) and state == cell.state
+        if here and (not sites or cell.sites.get(sites[0], 0.0) >= cell.value * MOST):
+            return True
+    return False
 
 
 def _rank(finding: Finding, predictions: Sequence[Prediction], limits: Limits) -> tuple[int, float, str]:

@@ -114,7 +114,7 @@ SITUATIONS = {
             "request_starved_share": 0.5,
             "request_throttled_share": 0.5,
             "cgroup_throttled_periods_share": 0.95,
-            "threads_runnable_per_cpu": 2.0,
+            "threads_runnable_per_cpu": 1.0,
             "threads_pool_per_cpu": 2.0,
             "threads_starved_cores": 0.03,
             "model_cpu_share": 0.45,
@@ -131,7 +131,7 @@ SITUATIONS = {
             "threads_starved_cores": 0.04,
             "model_cpu_share": 0.35,
         },
-        {"C101", "C108"},
+        {"C101", "C106", "C108"},
     ),
     "a quota of one CPU and eight threads on two": (
         {

@@ -18,6 +18,9 @@ from pinchpoint.child.pacing import Pacer, is_async
 from pinchpoint.child.recorder import SECOND, Recorder
 
 
+HUGE_PAGE = 2 << 20
+
+
 def obey(control: int) -> None:
     """Serve commands from the parent until it hangs up."""
     _offer_to_oom_killer()
@@ -151,7 +154,7 @@ class _Child:
         """Time the first write to fresh pages: the cost of a minor fault, in seconds a page."""
         import mmap
 
-        costs = []
+        costs: List[float] = []
         for _ in range(command["repeats"]):
             with mmap.mmap(-1, command["pages"] * mmap.PAGESIZE) as area:
                 start = time.perf_counter()
@@ -162,7 +165,28 @@ class _Child:
                 for offset in range(0, len(area), mmap.PAGESIZE):
                     area[offset] = 1
                 costs.append((first - (time.perf_counter() - start)) / command["pages"])
-        return {"seconds": costs}
+        return {"seconds": costs, "huge_seconds": _huge_touches(command["repeats"])}
+
+
+def _huge_touches(repeats: int) -> List[float]:
+    """Seconds of the first touch of a huge page, where the kernel gives them to those that ask; else empty."""
+    import mmap
+
+    costs: List[float] = []
+    try:
+        with open("/sys/kernel/mm/transparent_hugepage/enabled") as file:
+            if "[never]" in file.read():
+                return costs
+        for _ in range(repeats):
+            with mmap.mmap(-1, 4 * HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as area:
+                area.madvise(mmap.MADV_HUGEPAGE)
+                for offset in range(HUGE_PAGE, 3 * HUGE_PAGE, HUGE_PAGE):
+                    start = time.perf_counter()
+                    area[offset] = 1
+                    costs.append(time.perf_counter() - start)
+    except (OSError, AttributeError, ValueError):
+        return []
+    return costs
 
 
 def _offer_to_oom_killer() -> None:

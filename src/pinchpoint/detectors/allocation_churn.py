@@ -15,7 +15,7 @@ from pinchpoint.limits import Limits
     title="allocation churn",
     question="Does getting fresh memory from the kernel take a good part of the request?",
     bound="memory",
-    cells=(("*", "memory"),),
+    cells=(("*", "memory", "fault"),),
     needs=("memory.fault_share", "memory.major_faults"),
     remedies=("reuse-buffers",),
     lookalikes=("M103",),

@@ -16,7 +16,7 @@ from pinchpoint.limits import Limits
     title="disk read on the request path",
     question="Do requests wait for data that is read from storage?",
     bound="io",
-    cells=(("*", "disk"),),
+    cells=(("*", "disk", "disk"), ("*", "disk", "fault")),
     needs=("request.read_share", "memory.major_faults", "memory.pressure_share"),
     remedies=("cache-reads",),
     lookalikes=("I106", "M103"),

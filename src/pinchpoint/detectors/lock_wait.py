@@ -15,7 +15,7 @@ from pinchpoint.limits import Limits
     title="a lock or serial section",
     question="Do requests wait for something that another thread holds?",
     bound="wait",
-    cells=(("*", "wait"),),
+    cells=(("*", "wait", "futex"),),
     needs=("request.lock_share",),
     remedies=("shorten-lock",),
     lookalikes=("W110",),

@@ -16,7 +16,7 @@ from pinchpoint.limits import Limits
     title="memory is full: swap, major faults, reclaim",
     question="Are pages fetched back from storage because memory is too small?",
     bound="memory",
-    cells=(("*", "memory"), ("*", "disk")),
+    cells=(("*", "memory", "fault"), ("*", "disk", "fault")),
     needs=(
         "memory.major_faults",
         "memory.swap_in_bytes",

@@ -15,7 +15,7 @@ from pinchpoint.limits import Limits
     title="synchronous logging or fsync",
     question="Do requests wait for writes to storage?",
     bound="io",
-    cells=(("*", "disk"),),
+    cells=(("*", "disk", "sync"),),
     needs=("request.sync_share",),
     remedies=("move-writes-off-path",),
     lookalikes=("I101",),

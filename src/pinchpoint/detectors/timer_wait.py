@@ -15,7 +15,7 @@ from pinchpoint.limits import Limits
     title="a timer, poll interval or retry on the path",
     question="Do requests sleep for a fixed time?",
     bound="wait",
-    cells=(("*", "wait"),),
+    cells=(("*", "wait", "timer"),),
     needs=("request.timer_share",),
     remedies=("replace-timer",),
     lookalikes=("W104",),

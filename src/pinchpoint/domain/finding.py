@@ -52,8 +52,8 @@ class Evidence:
 class Finding:
     """The conclusion of one detector.
 
-    `cells` are the ledger cells (stage or "*", state) that the cause explains; `lookalikes` are the codes that must be
-    ruled out before it counts as supported.
+    `cells` are the ledger cells that the cause explains, each (stage or "*", state) or (stage or "*", state, site);
+    `lookalikes` are the codes that must be ruled out before it counts as supported.
     """
 
     code: str
@@ -64,5 +64,5 @@ class Finding:
     remedies: tuple[str, ...]
     bound: str
     kind: str
-    cells: tuple[tuple[str, str], ...]
+    cells: tuple[tuple[str, ...], ...]
     lookalikes: tuple[str, ...]

@@ -17,8 +17,9 @@ class HostProbe:
 
     Columns: `busy_s`, `steal_s`, `idle_s` (sums over these `cpus`, in ticks of 10 ms; idle includes waiting for I/O,
     which the kernel cannot tell apart reliably), `load_1min`; where the kernel swaps, `swap_in_bytes` and
-    `swap_out_bytes` of the whole host. The affinity is the main thread's when the probe is opened. Inside a container
-    all this is still the host's, unless lxcfs hides it.
+    `swap_out_bytes` of the whole host; where it has huge pages, `huge_faults`, how often one was given at a fault.
+    The affinity is the main thread's when the probe is opened. Inside a container all this is still the host's, unless
+    lxcfs hides it.
     """
 
     name = "host"
@@ -57,7 +58,8 @@ class HostProbe:
         if self._load is not None:
             values["load_1min"] = float(text(self._load).split()[0])
         if self._vmstat is not None:
-            values |= _swapped(text(self._vmstat, until=b"pswpout"))
+            vmstat = text(self._vmstat, until=b"thp_fault_alloc")
+            values |= _swapped(vmstat) | _huge(vmstat)
         return values
 
     def close(self) -> None:
@@ -84,3 +86,10 @@ def _swapped(vmstat: bytes) -> dict[str, float]:
     at = vmstat.find(b"pswpin ")
     pages = numbers(vmstat[at : at + 80]) if at >= 0 else {}
     return {name: float(pages[key] * os.sysconf("SC_PAGE_SIZE")) for key, name in SWAP.items() if key in pages}
+
+
+def _huge(vmstat: bytes) -> dict[str, float]:
+    """Transparent huge pages given at page faults since boot; nothing where the kernel has none."""
+    at = vmstat.find(b"thp_fault_alloc ")
+    counted = numbers(vmstat[at : at + 60]) if at >= 0 else {}
+    return {"huge_faults": float(counted[b"thp_fault_alloc"])} if b"thp_fault_alloc" in counted else {}

@@ -29,9 +29,8 @@ def runnable(tables: Tables) -> Quantity | str:
         if np.count_nonzero(chosen) >= 2:
             parts.append((stats.mean_interval(run.samples.running[chosen] + float(state)), share))
     ends = [sum(getattr(quantity, end) * share for quantity, share in parts) for end in ("value", "low", "high")]
-    return Quantity(ends[0], max(ends[1], 0.0), ends[2], int(np.count_nonzero(counted))).scaled(
-        1 / run.environment.effective_cpus
-    )
+    whole = max(1.0, run.environment.effective_cpus)  # one thread is never too many, however small its quota
+    return Quantity(ends[0], max(ends[1], 0.0), ends[2], int(np.count_nonzero(counted))).scaled(1 / whole)
 
 
 @signal("threads.pool_per_cpu", unit="threads a CPU", mechanism="configuration")
@@ -75,13 +74,12 @@ def idle(tables: Tables) -> Quantity | str:
         return own
     if isinstance(others, str):
         return others
-    cpus = tables.run.environment.effective_cpus
-    return Quantity(
-        1 - (own.value + others.value) / cpus,
-        1 - (own.high + others.high) / cpus,
-        1 - (own.low + others.low) / cpus,
-        own.n,
-    ).clipped(0.0, 1.0)
+    environment = tables.run.environment
+    host = environment.affinity - own.value - others.value
+    granted = environment.effective_cpus - own.value
+    half = (own.high - own.low + others.high - others.low) / 2
+    left = min(host, granted)
+    return Quantity(left, left - half, left + half, own.n).scaled(1 / environment.effective_cpus).clipped(0.0, 1.0)
 
 
 @signal("cpu.foreign_share", unit="share", mechanism="counter")
