@@ -396,7 +396,7 @@ def test_damaged_files_raise_nothing_but_bad_input(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "feeds", "constants", "what"),
     [
-        ("MatMul", {"a": weights(2, 3)}, {"b": weights(4, 5)}, "contradict each other: MatMul node: Incompatible"),
+        ("MatMul", {"a": weights(2, 3)}, {"b": weights(4, 5)}, "contradict each other: MatMul 'node': Incompatible"),
         ("Conv", {"a": weights(1, 3, 2, 2)}, {"w": weights(8, 3, 5, 5)}, "does not fit its own shapes: Conv 'node'"),
         ("Reshape", {"a": weights(2, 3)}, {"s": np.array([4, 5])}, "Reshape 'node' from"),
     ],
@@ -409,7 +409,7 @@ def test_shapes_that_contradict_each_other(tmp_path, kind, feeds, constants, wha
 def test_sizes_that_do_not_fit_are_told_from_broken_models(tmp_path):
     nodes = [helper.make_node("Add", ["x", "w"], ["y"])]
     path = save(tmp_path / "m.onnx", nodes, [("x", FLOAT, ["b", "s"])], ["y"], {"w": weights(1, 64)})
-    with pytest.raises(BadInput, match=r"does not fit b=1, s=128: Add.*Choose other sizes"):
+    with pytest.raises(BadInput, match=r"does not fit b=1, s=128: Add '': Incompatible.*Choose other sizes"):
         read_graph(path)
     assert read_graph(path, {"s": 64}).flops == 64
     assert read_inputs(path) == (GraphInput("x", "float", ("b", "s"), None),)

@@ -78,3 +78,27 @@ def expect(*causes: str, where: str = "", absent: str = "", present: str = "", b
         frozenset(absent.split()),
         frozenset(present.split()),
     )
+
+
+def always() -> str | None:
+    """Nothing special is needed."""
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One of a story's plants: how it is made, what is expected, and why that is the truth."""
+
+    prepare: Prepare
+    expect: Expect
+    why: str
+    needs: Needs = always
+
+
+def story(family: str, half: Half, title: str, fault: Case, healthy: Case, lookalike: Case) -> tuple[Plant, ...]:
+    """The three plants of a story."""
+    cases: tuple[tuple[Role, Case], ...] = (("fault", fault), ("healthy", healthy), ("lookalike", lookalike))
+    return tuple(
+        Plant(f"{family.lower()}-{title}-{role}", family, role, half, case.expect, case.prepare, case.needs, case.why)
+        for role, case in cases
+    )

@@ -19,15 +19,17 @@ from pinchpoint import micromodels
 from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.run import Ceiling
 
-VERSION = 2  # of the micro-workloads: older caches are measured anew
+VERSION = 3  # of the micro-workloads: older caches are measured anew
 SECONDS_EACH = 0.25
 RUNS_EACH = 200
 MIB = 1 << 20
 READ_FOOTPRINTS = (MIB, 8 * MIB, 64 * MIB, 256 * MIB)
+RECHECKED = READ_FOOTPRINTS[-1]  # too large for any cache, so that what neighbours leave of one does not matter
 TRIAD_FOOTPRINTS = (MIB, 8 * MIB, 96 * MIB)
 CHAIN_SHORT, CHAIN_LONG = 100, 600
-TABLE_ROWS, ROW_FLOATS, LOOKUPS = 4 * MIB, 16, 65536
-SMALL_TABLE_ROWS = 4096
+ROW_FLOATS = 16
+TABLE_ROWS, LOOKUPS = 4 * MIB, MIB  # 64 MB of rows a run: more than a cache keeps until the next
+SMALL_TABLE_ROWS, SMALL_LOOKUPS = 4096, 65536
 DISK_BYTES = 16 * MIB
 
 
@@ -153,9 +155,8 @@ def recheck(runtime: Runtime, known: tuple[Ceiling, ...], threads: int) -> tuple
     with tempfile.TemporaryDirectory(prefix="pinchpoint-") as folder:
         bench = _Bench(runtime, threads, Path(folder))
         flops = _float32_rates(bench)
-        reads = [64 * MIB / t for t in bench.times("reduce", lambda: micromodels.reduction(16 * MIB))]
-        product = [64 * MIB / t for t in bench.times("read", lambda: micromodels.matmul(1, 4 * 1024, 4 * 1024))]
-    now = {"flops_per_s": _upper(flops), "read_bytes_per_s": max(_upper(reads), _upper(product))}
+        reads = [RECHECKED / t for t in bench.times("reduce", lambda: micromodels.reduction(RECHECKED // 4))]
+    now = {"flops_per_s": _upper(flops), "read_bytes_per_s": _upper(reads)}
     then = {c.name: c.value.value for c in known if c.threads == threads and c.name in now and _is_reference(c)}
     ratios = {name: now[name] / then[name] for name in then}
     if "read_bytes_per_s" in ratios:
@@ -165,7 +166,7 @@ def recheck(runtime: Runtime, known: tuple[Ceiling, ...], threads: int) -> tuple
 
 def _is_reference(ceiling: Ceiling) -> bool:
     """The ceilings that `recheck` measures again."""
-    return (ceiling.name, ceiling.dtype) == ("flops_per_s", "float32") or ceiling.footprint_bytes == 64 * MIB
+    return (ceiling.name, ceiling.dtype) == ("flops_per_s", "float32") or ceiling.footprint_bytes == RECHECKED
 
 
 def _rescaled(ceiling: Ceiling, ratio: float) -> Ceiling:
@@ -237,11 +238,11 @@ def _overheads(bench: _Bench) -> list[Ceiling]:
 def _random_access(bench: _Bench) -> list[Ceiling]:
     """Seconds a row of a large table costs at a random place, and of a table that fits the cache."""
     far = bench.times("far", lambda: micromodels.lookup(TABLE_ROWS, ROW_FLOATS, LOOKUPS))
-    near = bench.times("near", lambda: micromodels.lookup(SMALL_TABLE_ROWS, ROW_FLOATS, LOOKUPS))
+    near = bench.times("near", lambda: micromodels.lookup(SMALL_TABLE_ROWS, ROW_FLOATS, SMALL_LOOKUPS))
     name, threads = bench.runtime.name, bench.threads
     return [
         _ceiling("far_row_s", [t / LOOKUPS for t in far], "s", name, threads, best=statistics.median),
-        _ceiling("near_row_s", [t / LOOKUPS for t in near], "s", name, threads, best=statistics.median),
+        _ceiling("near_row_s", [t / SMALL_LOOKUPS for t in near], "s", name, threads, best=statistics.median),
     ]
 
 

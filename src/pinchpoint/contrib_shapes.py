@@ -26,7 +26,7 @@ def stand_ins(node: onnx.NodeProto, constants: Shapes) -> list[onnx.NodeProto]:
     `constants` are the shapes of the graph's constants by name.
     """
     rule = _RULES.get(node.op_type)
-    known = rule is not None and (node.domain == CONTRIB or node.op_type in _INTERNAL)
+    known = rule is not None and (node.domain == CONTRIB or node.op_type in _STANDARD)
     if rule is None or not known or not node.output or not node.input:
         return [node]
     try:
@@ -138,13 +138,15 @@ def _joined(node: onnx.NodeProto, _constants: Shapes) -> list[onnx.NodeProto]:
 
 _WINDOW = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
 _POOL = ("auto_pad", "ceil_mode", "count_include_pad", "dilations", "kernel_shape", "pads", "strides")
-_INTERNAL = frozenset({"SimplifiedLayerNormalization", "SkipSimplifiedLayerNormalization"})  # in the standard domain
+# In the standard domain: internal ones of ONNX Runtime, and those that onnx infers no shape for.
+_STANDARD = kinds("SimplifiedLayerNormalization GroupNormalization MeanVarianceNormalization")
 
 _RULES: Mapping[str, StandIns] = {
     **dict.fromkeys(
         kinds(
             "Gelu FastGelu BiasGelu QuickGelu SkipLayerNormalization SkipSimplifiedLayerNormalization GroupNorm "
-            "SimplifiedLayerNormalization RotaryEmbedding QLinearLeakyRelu QLinearSigmoid QLinearSoftmax"
+            "SimplifiedLayerNormalization GroupNormalization MeanVarianceNormalization RotaryEmbedding "
+            "QLinearLeakyRelu QLinearSigmoid QLinearSoftmax"
         ),
         _like_first,
     ),

@@ -54,7 +54,8 @@ def _role(item: GraphInput, axis: int, dim: str) -> str:
 
 def _image_axes(item: GraphInput) -> tuple[int, ...]:
     """The axes of an image's channels, height and width that may be free: NCHW, or NHWC by its last dimension."""
-    if len(item.shape) != 4 or item.dtype not in _IMAGE_DTYPES or any(w in item.name.lower() for w in _NOT_IMAGE_WORDS):
+    names = " ".join(str(part) for part in (item.name, *item.shape)).lower()
+    if len(item.shape) != 4 or item.dtype not in _IMAGE_DTYPES or any(word in names for word in _NOT_IMAGE_WORDS):
         return ()
     _, second, third, last = item.shape
     if last in _IMAGE_CHANNELS and second not in _IMAGE_CHANNELS:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import onnx
+import onnx.inliner
 
 from pinchpoint.accounting import DOMAINS, cost_of
 from pinchpoint.domain.operator import BITS, Attribute, Graph, GraphInput, GraphOperator, Node, Tensor

@@ -36,6 +36,7 @@ from pinchpoint.errors import BadInput, Interrupted, TargetFailed
 from pinchpoint.process import Child, Ended, Reply
 from pinchpoint.sampling import Sampler
 from pinchpoint.stats import mean_interval
+from pinchpoint.timeline import typical_of
 
 SLICE_S = 0.5
 ENOUGH_S, MOST_S = 8.0, 13.0
@@ -43,7 +44,9 @@ ENOUGH_REQUESTS = 600
 MAIN_SHARE = 0.65
 FEWEST_REQUESTS = 30
 OPERATOR_ARM_S = 2.0
+OPERATOR_VISITS = 3
 OPERATOR_EVENTS = 40_000
+MOST_OPERATOR_RUNS = 2000
 SECOND_ARM_S = 1.0
 TELEMETRY_EVERY_S = 0.2
 SESSIONS_PROFILED = 4
@@ -177,13 +180,15 @@ def _drive(recording: _Recording) -> None:
     _open_probes(recording)
     left = recording.deadline - time.monotonic()
     longest = min(max(left, 1.0) * MAIN_SHARE, MOST_S)
-    began, profiled = time.monotonic(), False
+    began, visits = time.monotonic(), 0
+    expected = min(longest, ENOUGH_S)
     while not _enough(recording, time.monotonic() - began, longest):
         control = recording.slices % CONTROL_EVERY == CONTROL_EVERY - 1
         _slice(recording, control=control)
-        if not profiled and time.monotonic() - began > longest / 2:
-            profiled = True
-            _operator_arms(recording, min(OPERATOR_ARM_S, left / 8))
+        if visits < OPERATOR_VISITS - 1 and time.monotonic() - began > expected * (visits + 1) / (OPERATOR_VISITS + 1):
+            visits += 1
+            _operator_arms(recording, min(OPERATOR_ARM_S, left / 8) / OPERATOR_VISITS, last=False)
+    _operator_arms(recording, min(OPERATOR_ARM_S, left / 8) / OPERATOR_VISITS, last=True)
     if recording.plan.second_length:
         _pace(recording, seconds=min(SECOND_ARM_S, left / 10), count=10**9, observe=0.0, flag=SECOND)
 
@@ -222,29 +227,40 @@ def _pace(recording: _Recording, *, seconds: float, count: int, observe: float, 
         raise Ended(str(reply.get("ended") or reply.get("failed")))
 
 
-def _operator_arms(recording: _Recording, seconds: float) -> None:
-    """Profile a twin of each session that ran; the profiler is never on while the target itself is measured."""
+def _operator_arms(recording: _Recording, seconds: float, *, last: bool) -> None:
+    """Visit a profiled twin of each session that ran: between the slices, so that both arms see the same machine, and never
+    while the target itself is measured.
+    """
     _stop_sampler(recording)
     _learn_sessions(recording)
     chosen = [number for number, ran in enumerate(recording.ran) if ran][:SESSIONS_PROFILED]
     for number in chosen:
-        _operator_arm(recording, number, seconds / len(chosen))
+        _operator_arm(recording, number, seconds / len(chosen), last=last)
 
 
-def _operator_arm(recording: _Recording, number: int, seconds: float) -> None:
+def _operator_arm(recording: _Recording, number: int, seconds: float, *, last: bool) -> None:
     prefix = recording.child.records / f"profile-{number}"
     runs = max(3, OPERATOR_EVENTS // max(recording.plan.facts.operators or 200, 1))
     reply = _ask(
         recording,
-        {"do": "profile", "session": number, "prefix": str(prefix), "seconds": seconds, "most_runs": min(runs, 2000)},
+        {
+            "do": "profile",
+            "session": number,
+            "prefix": str(prefix),
+            "seconds": seconds,
+            "most_runs": min(runs, MOST_OPERATOR_RUNS),
+            "last": last,
+        },
     )
     arm = reply.get("profile")
     if not arm:
         return
     path = Path(str(arm["path"]))
-    rows = runtime_profile.operators(path, number, int(arm["warm_runs"]), len(arm["seconds"]))
-    path.unlink(missing_ok=True)
     walls, cpus = np.array(arm["seconds"]), np.array(arm["cpu_seconds"])
+    typical = typical_of(walls)
+    rows = runtime_profile.operators(path, number, int(arm["warm_runs"]), typical)
+    path.unlink(missing_ok=True)
+    walls, cpus = walls[typical], cpus[typical]
     recording.operators += rows
     recording.arms += (
         OperatorArm(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pinchpoint import stats
 from pinchpoint.accounting import cost_of
@@ -42,12 +43,15 @@ class _Event:
     parameter_bytes: float
 
 
-def operators(path: Path, session: int, warm_runs: int, runs: int) -> tuple[OperatorTime, ...]:
-    """One row an operator of the profiled runs after the warm ones; empty where the profile cannot be read."""
+def operators(path: Path, session: int, warm_runs: int, chosen: npt.NDArray[np.bool_]) -> tuple[OperatorTime, ...]:
+    """One row an operator over the chosen ones of the profiled runs after the warm ones; empty where the profile cannot be
+    read or tells of other runs than were made.
+    """
     events = read_events(path)
-    windows = _run_windows(events)[warm_runs : warm_runs + runs]
-    if not windows:
+    timed = _run_windows(events)[warm_runs:]
+    if len(timed) != len(chosen) or not np.any(chosen):
         return ()
+    windows = [window for window, wanted in zip(timed, chosen, strict=True) if wanted]
     starts = np.array([start for start, _ in windows])
     by_name: dict[str, list[list[_Event]]] = defaultdict(lambda: [[] for _ in windows])
     for event in _node_events(events):

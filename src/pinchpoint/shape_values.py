@@ -7,67 +7,94 @@ reference implementation, in numpy, one at a time, on tensors of bounded size.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from pinchpoint.domain.operator import Tensor
 from pinchpoint.flop_counts import kinds
-from pinchpoint.model_file import has_payload
 
 Array = npt.NDArray[np.generic]
 
 LARGEST_VALUE = 1 << 17  # elements: the positions of the longest contexts
 
 _ARITHMETIC = kinds(
-    "Abs Add And Cast Ceil Compress Concat ConstantOfShape CumSum Div Equal Expand Flatten Floor Gather GatherElements "
-    "GatherND Greater GreaterOrEqual Identity Less LessOrEqual Max Min Mod Mul Neg NonZero Not Or Pow Range ReduceMax "
-    "ReduceMin ReduceProd ReduceSum Reshape Round ScatterElements ScatterND Sign Slice Split Sqrt Squeeze Sub Sum Tile "
-    "Transpose Unsqueeze Where"
+    "Abs Add And Cast Ceil Compress Concat Constant ConstantOfShape CumSum Div Equal Expand Flatten Floor Gather "
+    "GatherElements GatherND Greater GreaterOrEqual Identity Less LessOrEqual Max Min Mod Mul Neg NonZero Not Or Pow "
+    "Range ReduceMax ReduceMin ReduceProd ReduceSum Reshape Round ScatterElements ScatterND Sign Slice Split Sqrt "
+    "Squeeze Sub Sum Tile Transpose Unsqueeze Where"
 )
 
 
-def _product_of_last(values: list[Array]) -> float:
+def _product_of_last(values: Sequence[Array]) -> float:
     return float(np.prod(np.abs(values[-1].astype(np.float64))))
 
 
-def _steps(values: list[Array]) -> float:
+def _steps(values: Sequence[Array]) -> float:
     start, limit, delta = (float(v.astype(np.float64).reshape(-1)[0]) for v in values)
     return abs((limit - start) / delta) if delta else 0.0
 
 
-# Elements of the output, for operators that make more than they take.
-_GROWTH: Mapping[str, Callable[[list[Array]], float]] = {
+def _broadcast(values: Sequence[Array]) -> float:
+    return float(prod(max(1, v.size) for v in values))
+
+
+# At most so many elements of output, for operators that can make more than they take.
+_GROWTH: Mapping[str, Callable[[Sequence[Array]], float]] = {
     "ConstantOfShape": _product_of_last,
     "Expand": lambda values: _product_of_last(values) * max(1, values[0].size),
     "Range": _steps,
     "Tile": lambda values: _product_of_last(values) * values[0].size,
+    **dict.fromkeys(kinds("Gather GatherND GatherElements"), _broadcast),
+    **dict.fromkeys(kinds("Add And Div Equal Greater GreaterOrEqual Less LessOrEqual Max Min Mod Mul"), _broadcast),
+    **dict.fromkeys(kinds("Or Pow Sub Sum Where"), _broadcast),
 }
 
 
-def known_values(graph: onnx.GraphProto, types: Mapping[str, Tensor], opset: int) -> dict[str, Array]:
-    """Every small tensor whose value follows from constants and known shapes, by name; constants of the file included."""
-    found: dict[str, Array] = {}
-    for tensor in graph.initializer:
-        if prod(tensor.dims) <= LARGEST_VALUE and has_payload(tensor):
-            with contextlib.suppress(Exception):  # a damaged tensor: what depends on it stays unknown
-                found[tensor.name] = numpy_helper.to_array(tensor)
-    for node in graph.node:
-        if node.domain not in ("", "ai.onnx") or not node.output:
-            continue
-        if node.op_type in ("Shape", "Size"):
-            seen = types.get(node.input[0]) if node.input else None
-            if seen is not None:
-                found[node.output[0]] = _shape_or_size(node, seen.shape)
-        elif node.op_type == "Constant" or node.op_type in _ARITHMETIC:
-            _evaluate(found, node, opset)
-    return found
+def is_small(shape: Sequence[int]) -> bool:
+    """Whether a tensor of this shape is worth its value."""
+    return 0 <= prod(shape) <= LARGEST_VALUE
+
+
+def evaluate(found: dict[str, Array], node: onnx.NodeProto, shape: tuple[int, ...] | None, opset: int) -> None:
+    """Add the values of `node`'s outputs to `found`, where its inputs are in there and all are small.
+
+    `shape` is that of its first input, None if unknown. What cannot be evaluated is left out: damaged nodes, and
+    operators that are not arithmetic on shapes.
+    """
+    if node.domain not in ("", "ai.onnx") or not node.output:
+        return
+    if node.op_type in ("Shape", "Size"):
+        if shape is not None:
+            found[node.output[0]] = _shape_or_size(node, shape)
+        return
+    names = [name for name in node.input if name]
+    if node.op_type not in _ARITHMETIC or not all(name in found for name in names):
+        return
+    values = [found[name] for name in names]
+    try:
+        if _GROWTH.get(node.op_type, _total)(values) > LARGEST_VALUE and not _same_size(node, values):
+            return
+        results = ReferenceEvaluator(node, opsets={"": opset}).run(None, dict(zip(names, values, strict=True)))
+    except Exception:  # noqa: BLE001  # the reference implementation raises whatever it meets
+        return
+    for name, result in zip(node.output, results, strict=False):
+        if name and isinstance(result, np.ndarray | np.generic) and result.size <= LARGEST_VALUE:
+            found[name] = np.asarray(result)
+
+
+def _total(values: Sequence[Array]) -> float:
+    return float(sum(value.size for value in values))
+
+
+def _same_size(node: onnx.NodeProto, values: Sequence[Array]) -> bool:
+    """Whether an operator that broadcasts has nothing to broadcast."""
+    return (
+        _GROWTH.get(node.op_type) is _broadcast and len({v.shape for v in values}) == 1 and "Gather" not in node.op_type
+    )
 
 
 def _shape_or_size(node: onnx.NodeProto, shape: tuple[int, ...]) -> Array:
@@ -75,23 +102,3 @@ def _shape_or_size(node: onnx.NodeProto, shape: tuple[int, ...]) -> Array:
         return np.array(prod(shape), np.int64)
     bounds = {a.name: int(a.i) for a in node.attribute}
     return np.array(shape[bounds.get("start", 0) : bounds.get("end", len(shape))], np.int64)
-
-
-def _evaluate(found: dict[str, Array], node: onnx.NodeProto, opset: int) -> None:
-    """Add the outputs of `node` if its inputs are known and small, and it can be evaluated."""
-    names = [name for name in node.input if name]
-    if not all(name in found for name in names) or (node.op_type != "Constant" and not names):
-        return
-    values = [found[name] for name in names]
-    grown = _GROWTH.get(node.op_type)
-    try:
-        if grown is not None and grown(values) > LARGEST_VALUE:
-            return
-        if sum(value.size for value in values) > LARGEST_VALUE:
-            return
-        results = ReferenceEvaluator(node, opsets={"": opset}).run(None, dict(zip(names, values, strict=True)))
-    except Exception:  # noqa: BLE001  # the reference implementation raises whatever numpy or it meets; then it stays unknown
-        return
-    for name, result in zip(node.output, results, strict=False):
-        if isinstance(result, np.ndarray | np.generic) and result.size <= LARGEST_VALUE:
-            found[name] = np.asarray(result)

@@ -16,6 +16,7 @@ from pinchpoint.stage_names import UNPLACED, Owner, owner_of, placed
 
 Mask = npt.NDArray[np.bool_]
 TYPICAL_FROM, TYPICAL_TO = 0.25, 0.75
+FEWEST_WITH_A_MIDDLE = 8
 OUTSIDE = Owner(None, "")
 
 
@@ -71,10 +72,18 @@ def steady(run: Run) -> Steady:
     cut = stats.warmup_end(latency)
     main = np.zeros(len(requests.index), dtype=bool)
     main[positions[cut:]] = True
-    kept = latency[cut:]
-    low, high = np.quantile(kept, [TYPICAL_FROM, TYPICAL_TO])
-    typical = main & (requests.latency_s >= low) & (requests.latency_s <= high)
+    typical = main.copy()
+    typical[main] = typical_of(requests.latency_s[main])
     return Steady(main, typical, cut)
+
+
+def typical_of(seconds: npt.NDArray[np.float64]) -> Mask:
+    """Which values lie between the 25th and the 75th percentile; all of them where there are too few to have a middle."""
+    if len(seconds) < FEWEST_WITH_A_MIDDLE:
+        return np.ones(len(seconds), dtype=bool)
+    low, high = np.quantile(seconds, [TYPICAL_FROM, TYPICAL_TO])
+    middle: Mask = (seconds >= low) & (seconds <= high)
+    return middle
 
 
 class _Owners:

@@ -14,7 +14,8 @@ from pinchpoint.stages import stage
 
 THREADS = 0
 OPTIMISE = True
-ROWS = 1
+ROWS = 1  # items a request
+LENGTH = 256  # tokens an item
 VOCABULARY = 2  # whole numbers in a request are ids below this
 
 EXECUTOR = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
@@ -53,7 +54,7 @@ def example_inputs() -> list[dict[str, NDArray[np.generic]]]:
     for _ in range(4):
         feed: dict[str, NDArray[np.generic]] = {}
         for item in PREDICTOR.session.get_inputs():
-            shape = [size if isinstance(size, int) else ROWS for size in item.shape]
+            shape = [size if isinstance(size, int) else {"batch": ROWS}.get(size, LENGTH) for size in item.shape]
             whole = "int64" in item.type
             feed[item.name] = random.integers(0, VOCABULARY, shape) if whole else random.standard_normal(shape, np.float32)
         requests.append(feed)

@@ -31,7 +31,7 @@ SESSION = ort.InferenceSession(str(MODEL), _options(), providers=["CPUExecutionP
 def handle(feed: Feed) -> list[float]:
     """One prediction, summarised so that the answer is small."""
     (answer,) = SESSION.run(None, feed)[:1]
-    return [float(answer.mean()), float(answer.reshape(-1)[0])]
+    return answer.reshape(-1)[:10].tolist()
 
 
 def example_inputs() -> list[Feed]:

@@ -23,8 +23,8 @@ def handle(state: np.ndarray) -> Any:
         import base64
         import json
 
-        rows = [[round(value, 6) for value in row] for row in np.exp(logits - logits.max(axis=1, keepdims=True)).tolist()]
-        return base64.b64encode(json.dumps(rows).encode())
+        weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return base64.b64encode(json.dumps(weights.tolist()).encode())
     choose = nucleus if SAMPLER == "lists" else nucleus_of_array
     return [choose(row) for row in logits]
 

@@ -43,6 +43,7 @@ class _Child:
         self._loaded: Optional[Loaded] = None
         self._recorder: Optional[Recorder] = None
         self._pacer: Optional[Pacer] = None
+        self._twins: Dict[int, sessions.ProfiledTwin] = {}
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._commands: Dict[str, Callable[[Dict[str, Any]], Dict[str, Any]]] = {
             "load": self._load,
@@ -127,8 +128,15 @@ class _Child:
         return {"sessions": [dict(known.facts(), ran=known.feeds is not None) for known in sessions.captured]}
 
     def _profile(self, command: Dict[str, Any]) -> Dict[str, Any]:
-        known = sessions.captured[command["session"]]
-        return {"profile": sessions.profile(known, command["prefix"], command["seconds"], command["most_runs"])}
+        """A visit to a session's profiled twin: opened at the first, closed and reported at the last."""
+        number = command["session"]
+        known = sessions.captured[number]
+        if known.feeds is None:
+            return {}
+        if number not in self._twins:
+            self._twins[number] = sessions.ProfiledTwin(known, command["prefix"])
+        self._twins[number].visit(command["seconds"], command["most_runs"])
+        return {"profile": self._twins.pop(number).close()} if command["last"] else {}
 
     def _optimise(self, command: Dict[str, Any]) -> Dict[str, Any]:
         known = sessions.captured[command["session"]]
@@ -141,7 +149,9 @@ class _Child:
         call, payload = loaded.call, loaded.payloads[0]
         call(payload)
         if command.get("profiled"):
-            return {"profile": sessions.profile(known, command["prefix"], command["seconds"], command["most_runs"])}
+            twin = sessions.ProfiledTwin(known, command["prefix"])
+            twin.visit(command["seconds"], command["most_runs"])
+            return {"profile": twin.close()}
         times: List[float] = []
         deadline = time.perf_counter() + command["seconds"]
         while len(times) < command["most_runs"] and (time.perf_counter() < deadline or len(times) < 3):

@@ -10,12 +10,13 @@ import os
 import time
 import weakref
 from types import ModuleType
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional
 
 from pinchpoint import stages
 from pinchpoint.child.recorder import WRAPPED
 
 COLLECTION = "onnxruntime.capi.onnxruntime_inference_collection"
+WARM_RUNS = 2
 OPTIMIZATION_NAMES = ("disabled", "basic", "extended", "layout", "all")
 COPIED_OPTIONS = (
     "enable_cpu_mem_arena",
@@ -123,17 +124,32 @@ def options_from(settings: Dict[str, str]) -> Any:
     return options
 
 
-def profile(
-    known: CapturedSession, prefix: str, seconds: float, most_runs: int, *, warm_runs: int = 2
-) -> Optional[Dict[str, Any]]:
-    """Run a profiled twin of the session; returns its profile's path, and seconds and CPU of each run."""
-    if known.feeds is None:
-        return None
-    twin = _twin(known, prefix, everything=False)
-    for _ in range(warm_runs):
-        twin.run(known.outputs, known.feeds)
-    walls, cpus = _timed_runs(twin, known, seconds, most_runs)
-    return {"path": twin.end_profiling(), "warm_runs": warm_runs, "seconds": walls, "cpu_seconds": cpus}
+class ProfiledTwin:
+    """A profiled twin of a session, run in several visits between those of the target itself."""
+
+    def __init__(self, known: CapturedSession, prefix: str) -> None:
+        self._known = known
+        self._session = _twin(known, prefix, everything=False)
+        for _ in range(WARM_RUNS):
+            self._session.run(known.outputs, known.feeds)
+        self._walls: List[float] = []
+        self._cpus: List[float] = []
+
+    def visit(self, seconds: float, most_runs: int) -> None:
+        """Run it for `seconds`, or until it has run `most_runs` times in all; at least once a visit."""
+        deadline = time.perf_counter() + seconds
+        first = True
+        while first or (len(self._walls) < most_runs and time.perf_counter() < deadline):
+            first = False
+            cpu, start = time.thread_time(), time.perf_counter()
+            self._session.run(self._known.outputs, self._known.feeds)
+            self._walls.append(time.perf_counter() - start)
+            self._cpus.append(time.thread_time() - cpu)
+
+    def close(self) -> Dict[str, Any]:
+        """The path of its profile, and wall and CPU seconds of each run after the warm ones."""
+        path = self._session.end_profiling()
+        return {"path": path, "warm_runs": WARM_RUNS, "seconds": self._walls, "cpu_seconds": self._cpus}
 
 
 def fully_optimised_kinds(known: CapturedSession, prefix: str) -> Optional[str]:
@@ -144,18 +160,6 @@ def fully_optimised_kinds(known: CapturedSession, prefix: str) -> Optional[str]:
     twin.run(known.outputs, known.feeds)
     path: str = twin.end_profiling()
     return path
-
-
-def _timed_runs(session: Any, known: CapturedSession, seconds: float, most: int) -> Tuple[List[float], List[float]]:
-    walls: List[float] = []
-    cpus: List[float] = []
-    deadline = time.perf_counter() + seconds
-    while len(walls) < most and (time.perf_counter() < deadline or not walls):
-        cpu, start = time.thread_time(), time.perf_counter()
-        session.run(known.outputs, known.feeds)
-        walls.append(time.perf_counter() - start)
-        cpus.append(time.thread_time() - cpu)
-    return walls, cpus
 
 
 def _twin(known: CapturedSession, prefix: str, *, everything: bool) -> Any:

@@ -1,0 +1,1 @@
+"""The plants, one file a cause."""
