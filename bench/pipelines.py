@@ -27,7 +27,7 @@ CELLS = tuple((stage, state) for stage in STAGES for state in STATES)
 ROW = struct.Struct(f"={1 + len(CELLS)}q")  # nanoseconds: the request's wall time, then its cells
 COUNT = struct.Struct("=q")  # at the file's begin: rows written so far
 LOG_BYTES = 32 << 20  # some 190,000 requests: more than any pipeline here answers in a budget
-MS_STEPS = 40_000  # empty loop steps that take about a millisecond on a server core of today
+MS_STEPS = 80_000  # empty loop steps that take about a millisecond on a server core of today
 BLOCK_BYTES = 4096
 HELD_S = 0.005
 MARKERS = 200  # stages in a request of `markers`: a tenth of the tool's bound
@@ -73,11 +73,16 @@ class Watch:
         self._cells[stage, "starved"] += delay
 
     def handed(self, stage: str, worked_ns: int, worker_delay_ns: int) -> None:
-        """The part since the last call waited for a pool's thread, which computed for `worked_ns` by its own stamps."""
+        """The part since the last call waited for a pool's thread, which computed for `worked_ns` by its own stamps.
+
+        What this thread itself lacked a CPU while the other worked held nothing up.
+        """
         wall, cpu, delay = self._passed()
+        rest = max(wall - worked_ns - cpu, 0)
+        starved = min(delay, rest)
         self._cells[stage, "cpu"] += worked_ns - worker_delay_ns + cpu
-        self._cells[stage, "starved"] += worker_delay_ns + delay
-        self._cells[stage, "wait"] += wall - worked_ns - cpu - delay
+        self._cells[stage, "starved"] += worker_delay_ns + starved
+        self._cells[stage, "wait"] += rest - starved
 
     def end(self) -> None:
         """The request ends: its row counts once it is complete."""

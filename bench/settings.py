@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from bench.noise import RETRIES
 
@@ -26,10 +23,3 @@ class Settings:
     def wants(self, name: str) -> bool:
         """Whether a case of this name was asked for."""
         return not self.only or any(part in name for part in self.only)
-
-
-@contextlib.contextmanager
-def scratch() -> Iterator[Path]:
-    """A folder for run folders and logs, gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="pinchpoint-bench-") as folder:
-        yield Path(folder)

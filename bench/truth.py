@@ -12,17 +12,18 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-import pinchpoint
 from bench import pipelines, throttle
 from bench.models import demo_model
 from bench.noise import Noise, Status, Tried, tried
 from bench.report import REPOSITORY, Claim, Json, Report, Table, milliseconds, percent, signed
-from bench.settings import Settings, scratch
+from bench.settings import Settings
+from bench.tool import ToolFailed, diagnose, scratch
 from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.verdict import Diagnosis
 
@@ -34,6 +35,7 @@ MIDDLE = (0.25, 0.75)  # the requests that the ledger calls typical (docs/design
 WARM_UP = 0.05  # of the target's rows: its own cut, which does not follow the tool's
 PIPELINES = ("loop", "sleeps", "short", "lock", "disk", "mixed", "nested", "coroutine", "pool")
 DEMO = ("bert_base", "resnet50", "image_classifier")
+HEADINGS = ("pipeline", "ms", "true ms", "cpu off", "wait off", "disk off", "unexpl.", "noise", "status")
 FEW_PER_S = {"disk": 1.5}  # of the budget: a request takes over 100 ms
 
 
@@ -66,33 +68,35 @@ class Result:
 
 def run(settings: Settings) -> Report:
     """Diagnose every pipeline and compare."""
-    began, rows, claims, figures = time.monotonic(), [], [], {}
-    for name, limit in ((n, UNEXPLAINED_DEMO if n in DEMO else UNEXPLAINED) for n in (*PIPELINES, *DEMO)):
-        if not settings.wants(name):
-            continue
+    began = time.monotonic()
+    rows, claims, figures = [], [], {}
+    for name in (each for each in (*PIPELINES, *DEMO) if settings.wants(each)):
         settings.progress(f"truth: {name}")
         reason = throttle.missing() if name == "disk" else None
         if reason:
             claims.append(Claim(name, "", reason, "skipped"))
             continue
-        found = tried(lambda name=name: measured(name, settings), lambda r, m=limit: judged(r, m), settings.retries)  # type: ignore[misc]
+        limit = UNEXPLAINED_DEMO if name in DEMO else UNEXPLAINED
+        try:
+            found = tried(partial(measured, name, settings), partial(judged, unexplained=limit), settings.retries)
+        except ToolFailed as error:
+            claims.append(Claim(name, "a diagnosis", str(error), "violated"))
+            continue
         rows.append(_row(name, found))
         claims.append(Claim(name, _limit_text(found.value, limit), _found_text(found.value), found.status))
         figures[name] = _figures(found)
-    table = Table(("pipeline", "ms", "true ms", "cpu off", "wait off", "disk off", "unexpl.", "noise", "status"), tuple(rows))
+    table = Table(HEADINGS, tuple(rows))
     title = "TRUE: cells against the target's own clocks, as shares of its latency (largest miss)"
     return Report("truth", title, (table,), tuple(claims), figures, time.monotonic() - began)
 
 
 def measured(name: str, settings: Settings) -> Result:
     """Diagnose one pipeline, and read its own log."""
-    with scratch() as folder:
-        if name in DEMO:
-            return compared(_diagnosed(_demo_target(name), folder, settings.budget_s), {}, None)
-        with _environment(name, folder) as log:
-            target = f"{Path(pipelines.__file__)}:{name}"
-            diagnosis = _diagnosed(target, folder, settings.budget_s * FEW_PER_S.get(name, 1.0))
-            return compared(diagnosis, *truth_of(read_log(log)))
+    if name in DEMO:
+        return compared(diagnose(_demo_target(name), settings.budget_s), {}, None)
+    with scratch() as folder, _environment(name, folder / "log") as log:
+        target, budget_s = f"{Path(pipelines.__file__)}:{name}", settings.budget_s * FEW_PER_S.get(name, 1.0)
+        return compared(diagnose(target, budget_s), *truth_of(read_log(log)))
 
 
 def _demo_target(name: str) -> str:
@@ -101,16 +105,9 @@ def _demo_target(name: str) -> str:
     return str(demo_model(name))
 
 
-def _diagnosed(target: str, folder: Path, budget_s: float) -> Diagnosis:
-    found = pinchpoint.diagnose(target, budget_s=budget_s, out=folder).diagnosis
-    assert found is not None
-    return found
-
-
 @contextlib.contextmanager
-def _environment(name: str, folder: Path) -> Iterator[Path]:
+def _environment(name: str, log: Path) -> Iterator[Path]:
     """The log that the pipeline writes, and its throttled device where it needs one, named in the environment."""
-    log = folder / "log"
     with log.open("wb") as file:
         file.truncate(pipelines.LOG_BYTES)
     with contextlib.ExitStack() as stack:

@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from onnxruntime.capi import onnxruntime_pybind11_state
-from small_models import LEVELS, conv_net, encoder, one_node, profile, weights
 
 from pinchpoint.accounting import DOMAINS, cost_of, cost_of_profiled
 from pinchpoint.domain.operator import Cost, Node, Tensor
 from pinchpoint.flop_counts import ERF, EXP, KNOWN, SIGMOID, SOFTMAX, TANH
 from pinchpoint.graphs import make_inputs, read_graph, read_nodes
+from small_models import LEVELS, conv_net, encoder, one_node, profile, weights
 
 
 def f32(*shape):
@@ -215,10 +215,12 @@ MS = "com.microsoft"
         ("Gemm", "", {"a": weights(8, 64)}, {"b": weights(32, 64), "c": weights(32)}, {"transB": 1}, 1),
         ("Conv", "", {"a": IMAGE}, {"w": weights(32, 4, 3, 3)}, {"group": 4}, 1),
         ("ConvTranspose", "", {"a": IMAGE}, {"w": weights(16, 8, 3, 3)}, {"strides": [2, 2]}, 1),
-        ("QLinearConv", "", {"a": QIMAGE}, {"as": ONE, "az": ZERO, "w": QKERNEL, "ws": ONE, "wz": SMALL, "ys": ONE, "yz": ZERO}, {}, 1),
+        ("QLinearConv", "", {"a": QIMAGE},
+         {"as": ONE, "az": ZERO, "w": QKERNEL, "ws": ONE, "wz": SMALL, "ys": ONE, "yz": ZERO}, {}, 1),
         ("ConvInteger", "", {"a": QIMAGE}, {"w": QKERNEL}, {}, 1),
         ("MatMulInteger", "", {"a": np.zeros((4, 64), np.uint8)}, {"b": np.ones((64, 32), np.int8)}, {}, 1),
-        ("LSTM", "", {"a": X}, {"w": weights(2, 128, 64), "r": weights(2, 128, 32)}, {"hidden_size": 32, "direction": "bidirectional"}, 2),
+        ("LSTM", "", {"a": X}, {"w": weights(2, 128, 64), "r": weights(2, 128, 32)},
+         {"hidden_size": 32, "direction": "bidirectional"}, 2),
         ("GRU", "", {"a": X}, {"w": weights(1, 96, 64), "r": weights(1, 96, 32)}, {"hidden_size": 32}, 2),
         ("Einsum", "", {"a": X, "b": weights(2, 64, 5)}, {}, {"equation": "bij,bjk->bik"}, 1),
         ("Resize", "", {"a": IMAGE}, {"roi": np.zeros(0, np.float32), "s": np.float32([1, 1, 2, 2])}, {"mode": "linear"}, 1),
@@ -234,12 +236,16 @@ MS = "com.microsoft"
         ("EmbedLayerNormalization", MS, {"i": IDS.astype(np.int32), "t": IDS.astype(np.int32)},
          {"w": weights(1000, 64), "p": weights(512, 64), "s": weights(2, 64), "g": weights(64), "b": weights(64)}, {}, 2),
         ("DynamicQuantizeMatMul", MS, {"a": X}, {"b": np.ones((64, 32), np.int8), "s": ONE, "z": SMALL}, {}, 1),
-        ("MatMulIntegerToFloat", MS, {"a": np.zeros((2, 8, 64), np.uint8)}, {"b": np.ones((64, 32), np.int8), "s": ONE, "t": ONE}, {}, 1),
-        ("MatMulNBits", MS, {"a": X}, {"b": np.ones((32, 2, 16), np.uint8), "s": weights(32, 2)}, {"K": 64, "N": 32, "bits": 4, "block_size": 32}, 1),
-        ("QAttention", MS, {"a": np.zeros((2, 8, 64), np.uint8)}, {"w": np.ones((64, 192), np.int8), "b": weights(192), "s": ONE, "t": ONE}, {"num_heads": 4}, 1),
+        ("MatMulIntegerToFloat", MS, {"a": np.zeros((2, 8, 64), np.uint8)},
+         {"b": np.ones((64, 32), np.int8), "s": ONE, "t": ONE}, {}, 1),
+        ("MatMulNBits", MS, {"a": X}, {"b": np.ones((32, 2, 16), np.uint8), "s": weights(32, 2)},
+         {"K": 64, "N": 32, "bits": 4, "block_size": 32}, 1),
+        ("QAttention", MS, {"a": np.zeros((2, 8, 64), np.uint8)},
+         {"w": np.ones((64, 192), np.int8), "b": weights(192), "s": ONE, "t": ONE}, {"num_heads": 4}, 1),
         ("QLinearAdd", MS, {"a": QIMAGE}, {"s": ONE, "z": ZERO, "b": QIMAGE, "t": ONE, "y": ZERO, "u": ONE, "v": ZERO}, {}, 1),
         ("QLinearGlobalAveragePool", MS, {"a": QIMAGE}, {"s": ONE, "z": ZERO, "t": ONE, "y": ZERO}, {}, 1),
-        ("QGemm", MS, {"a": np.zeros((4, 64), np.uint8)}, {"s": ONE, "z": ZERO, "b": np.ones((32, 64), np.int8), "t": ONE, "y": SMALL}, {"transB": 1}, 1),
+        ("QGemm", MS, {"a": np.zeros((4, 64), np.uint8)},
+         {"s": ONE, "z": ZERO, "b": np.ones((32, 64), np.int8), "t": ONE, "y": SMALL}, {"transB": 1}, 1),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip

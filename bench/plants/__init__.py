@@ -7,8 +7,29 @@ from __future__ import annotations
 
 from bench.plants.contract import Expect, Plant, Prepared
 from bench.plants.families import (
-    c101, c102, c103, c104, c105, c106, c107, c108, c109, c112, c114,
-    i101, i105, i106, m101, m102, m103, m104, m107, v102, v105, w104, w110,
+    c101,
+    c102,
+    c103,
+    c104,
+    c105,
+    c106,
+    c107,
+    c108,
+    c109,
+    c112,
+    c114,
+    i101,
+    i105,
+    i106,
+    m101,
+    m102,
+    m103,
+    m104,
+    m107,
+    v102,
+    v105,
+    w104,
+    w110,
 )  # fmt: skip
 
 __all__ = ["PLANTS", "Expect", "Plant", "Prepared"]

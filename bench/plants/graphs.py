@@ -122,7 +122,8 @@ def lstm(unrolled: bool, steps: int = 60, hidden: int = 32, seed: int = 0) -> on
 def _lstm_step(graph: networks.Graph, name: str, x: str, step: int, wx: str, rh: str, h: str, c: str) -> tuple[str, str]:
     """One step: gates i, o, f, c as ONNX orders them."""
     now = graph.node("Gather", f"{name}.x", x, graph.constant(f"{name}.at", step), axis=0)
-    gates = graph.node("Add", f"{name}.gates", *(graph.node("MatMul", f"{name}.{k}", a, b) for k, a, b in (("wx", now, wx), ("rh", h, rh))))
+    terms = [graph.node("MatMul", f"{name}.{part}", *pair) for part, pair in (("wx", (now, wx)), ("rh", (h, rh)))]
+    gates = graph.node("Add", f"{name}.gates", *terms)
     parts = [f"{name}.{gate}" for gate in "iofg"]
     graph.nodes.append(helper.make_node("Split", [gates], parts, f"{name}.split", axis=1))
     i, o, f = (graph.node("Sigmoid", f"{part}.on", part) for part in parts[:3])
@@ -152,7 +153,8 @@ def blend(height: int, width: int, layers: int = 4, seed: int = 0) -> onnx.Model
     low, high = graph.constant("low", 0.0, np.float32), graph.constant("high", 1.0, np.float32)
     for layer in range(layers):
         part = graph.node("Mul", f"part{layer}", graph.node("Sub", f"difference{layer}", y, x), mask)
-        x = graph.node("Clip", "out" if layer == layers - 1 else f"clip{layer}", graph.node("Add", f"sum{layer}", x, part), low, high)
+        x = graph.node("Add", f"sum{layer}", x, part)
+        x = graph.node("Clip", "out" if layer == layers - 1 else f"clip{layer}", x, low, high)
     return graph.close(out=(1, 3, height, width))
 
 
@@ -186,9 +188,11 @@ def traced_transformer(layers: int = 3, hidden: int = 64, length: int = 256, see
         y = graph.node("Mul", f"{name}.scaled", graph.node("Div", f"{name}.normal", centred, spread), gain)
         y = graph.node("Add", f"{name}.shifted", y, graph.weight(f"{name}.shift", graph.normal((hidden,), 0.02)))
         weight = graph.weight(f"{name}.weight", graph.normal((hidden, hidden), 1 / math.sqrt(hidden)))
-        y = graph.node("Add", f"{name}.linear", graph.node("MatMul", f"{name}.product", y, weight), graph.weight(f"{name}.bias", graph.normal((hidden,), 0.02)))
+        y = graph.node("MatMul", f"{name}.product", y, weight)
+        y = graph.node("Add", f"{name}.linear", y, graph.weight(f"{name}.bias", graph.normal((hidden,), 0.02)))
         y = graph.node("Identity", f"{name}.dropout", y)
-        bell = graph.node("Add", f"{name}.bell", graph.node("Erf", f"{name}.erf", graph.node("Div", f"{name}.root", y, root)), one)
+        bell = graph.node("Erf", f"{name}.erf", graph.node("Div", f"{name}.root", y, root))
+        bell = graph.node("Add", f"{name}.bell", bell, one)
         y = graph.node("Mul", f"{name}.gelu", graph.node("Mul", f"{name}.gated", y, bell), half)
         x = graph.node("Add", "y" if layer == layers - 1 else f"{name}.residual", x, y)
     return graph.close(y=(1, length, hidden))

@@ -128,9 +128,12 @@ def outweighed(shares: int, neighbour_shares: int, which: int = -1) -> Around:
     @contextlib.contextmanager
     def enter(_: Path) -> Iterator[Surrounding]:
         cpu = cores()[which]
-        with cgroup("cpu", {"cpu.shares": str(neighbour_shares)}) as theirs, cgroup("cpu", {"cpu.shares": str(shares)}) as ours:
-            with hogs(2, cpu, joining(theirs)):
-                yield Surrounding(wrapper=(*joining(ours), "taskset", "-c", str(cpu)))
+        with (
+            cgroup("cpu", {"cpu.shares": str(neighbour_shares)}) as theirs,
+            cgroup("cpu", {"cpu.shares": str(shares)}) as ours,
+            hogs(2, cpu, joining(theirs)),
+        ):
+            yield Surrounding(wrapper=(*joining(ours), "taskset", "-c", str(cpu)))
 
     return enter
 
@@ -148,7 +151,9 @@ def quota(cpus: float, period_s: float = 0.1) -> Around:
     return enter
 
 
-def disk(constant: str, name: str, size_mb: int, fill: Callable[[Path], None] | None = None, *, cold: bool = True, **limits: int) -> Around:
+def disk(
+    constant: str, name: str, size_mb: int, fill: Callable[[Path], None] | None = None, *, cold: bool = True, **limits: int
+) -> Around:
     """A slow disk whose file `name`, or whole folder if that is empty, becomes `constant`; `fill` writes it, and `cold`
     takes it out of the page cache again.
     """

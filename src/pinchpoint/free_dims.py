@@ -16,6 +16,8 @@ LARGEST_SIZE = 2**31 - 1
 _BATCH_NAMES = frozenset({"n", "b", "bs"})
 _SEQUENCE_WORDS = ("seq", "len", "time", "token", "frame", "step")
 _NOT_IMAGE_WORDS = ("past", "cache", "key", "value", "mask", "state")
+_STATE_WORDS = ("state", "hidden", "cell")
+_STATE_NAMES = frozenset({"h", "c", "h0", "c0", "hn", "cn"})
 _IMAGE_CHANNELS = (1, 3, 4)
 _IMAGE_DTYPES = frozenset({"float", "float16", "bfloat16", "double", "uint8", "int8"})
 _OPERATORS: Mapping[type[ast.operator], Callable[[int, int], int]] = {
@@ -30,8 +32,9 @@ _OPERATORS: Mapping[type[ast.operator], Callable[[int, int], int]] = {
 def roles(inputs: Sequence[GraphInput]) -> dict[str, str]:
     """The role of each free dimension, in order: `batch`, `image` (height, width or channels) or `length`.
 
-    batch: named so, or the first of an input of rank 2 or more that is not named like a sequence. image: of a rank-4
-    input whose other dimensions look like an image. All others are lengths. A name that occurs twice has one role.
+    batch: named so; the first of an input of rank 2 or more that is not named like a sequence; the second of a recurrent
+    state. image: of a rank-4 input whose other dimensions look like an image. All others are lengths. A name that occurs
+    twice has one role.
     """
     found: dict[str, str] = {}
     for item in inputs:
@@ -49,7 +52,14 @@ def _role(item: GraphInput, axis: int, dim: str) -> str:
         return "batch"
     if axis == 0 and len(item.shape) >= 2 and not any(word in name for word in _SEQUENCE_WORDS):
         return "batch"
+    if axis == 1 and len(item.shape) == 3 and isinstance(item.shape[0], int) and _is_state(item.name.lower()):
+        return "batch"
     return "image" if axis in _image_axes(item) else "length"
+
+
+def _is_state(name: str) -> bool:
+    """Whether an input is named like the state of a recurrent network, [layers, batch, hidden]."""
+    return name in _STATE_NAMES or any(word in name for word in _STATE_WORDS)
 
 
 def _image_axes(item: GraphInput) -> tuple[int, ...]:

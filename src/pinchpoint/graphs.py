@@ -83,23 +83,20 @@ def free_dims(source: Path | Graph) -> tuple[tuple[str, str], ...]:
 
 
 def read_nodes(path: Path) -> Mapping[str, Node]:
-    """The named nodes of a model file, such as one that ONNX Runtime saved after optimising, by name.
+    """The named nodes of a model file, such as one that ONNX Runtime saved after optimising, by name; of sub-graphs too.
 
     With `accounting.cost_of_profiled` they tell what a profile's events leave out: attributes and packed weights.
     """
     model = load_structure(path)
-    constants = _constants(model.graph)
-    return {
-        node.name: Node(
-            node.name,
-            node.op_type,
-            node.domain,
-            tuple(constants.get(name) for name in node.input if name),
-            _attributes(node),
-        )
-        for node in model.graph.node
-        if node.name
-    }
+    found: dict[str, Node] = {}
+    constants: dict[str, Tensor] = {}
+    for graph in graphs_of(model):
+        constants |= _constants(graph)
+        for node in graph.node:
+            inputs = tuple(constants.get(name) for name in node.input if name)
+            found[node.name] = Node(node.name, node.op_type, node.domain, inputs, _attributes(node))
+    found.pop("", None)
+    return found
 
 
 # --- the file's own facts ------------------------------------------------------------------------------------------
@@ -206,7 +203,9 @@ def _operators(
             continue
         operator = _operator(node, index, types, constants)
         if operator is None:
-            unsupported.add(node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}")
+            kind = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
+            shaped = all(name in types for name in node.input if name)
+            unsupported.add(kind if shaped or node.op_type in CONTROL_FLOW else f"{kind} of unknown shape")
         else:
             found.append(operator)
     return tuple(found), unsupported

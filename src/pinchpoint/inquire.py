@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pinchpoint import roofline, stats, verdict
+from pinchpoint import roofline, stats
 from pinchpoint.contracts import Plugins, Tables
 from pinchpoint.derive import derive
 from pinchpoint.diagnose import diagnose
@@ -18,6 +18,7 @@ from pinchpoint.ledger import latency_ledger
 from pinchpoint.limits import Limits
 from pinchpoint.predict import predictions
 from pinchpoint.timeline import Steady, steady
+from pinchpoint.verdict import latency_verdict
 
 PERCENTILES = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
 INVALIDATING = {
@@ -32,7 +33,7 @@ def inquire(run: Run, plugins: Plugins, limits: Limits) -> Diagnosis:
     signals = derive(tables, plugins.signals)
     findings = diagnose(signals, tables.typical, plugins.detectors, limits)
     foreseen = predictions(tables, findings, plugins.remedies)
-    answer = verdict.latency_verdict(tables, findings, foreseen, signals, limits)
+    answer = latency_verdict(tables, findings, foreseen, signals, limits)
     reasons = _reasons(run, findings)
     return Diagnosis(
         run=run.id,
@@ -41,13 +42,14 @@ def inquire(run: Run, plugins: Plugins, limits: Limits) -> Diagnosis:
         target=run.target,
         workload=run.workload,
         environment=run.environment,
-        measured=_measured(run, steady(run), limits),
+        measured=_measured(run, steady(run)),
         ledger=tables.typical.rows,
         demands=(),
         verdicts={"latency": answer},
         findings=findings,
         predictions=foreseen,
         unobservable=tuple(f"{what}: {why}" for what, why in run.environment.unobservable),
+        startup=run.startup,
     )
 
 
@@ -59,9 +61,8 @@ def _reasons(run: Run, findings: Sequence[Finding]) -> tuple[str, ...]:
     return tuple(reasons)
 
 
-def _measured(run: Run, chosen: Steady, limits: Limits) -> Measured:
+def _measured(run: Run, chosen: Steady) -> Measured:
     """Headline figures of the steady requests."""
-    del limits
     latency = run.requests.latency_s[chosen.main]
     found: dict[str, Quantity | None] = {}
     reasons: dict[str, str] = {}

@@ -318,10 +318,11 @@ def has_payload(tensor: onnx.TensorProto) -> bool:
 
 
 def dim_name(name: str, axis: int, dim: onnx.TensorShapeProto.Dimension) -> int | str:
-    """The size of an input's dimension or, where it is free, its name: `input.axis` if it has none."""
+    """The size of an input's dimension or, where it is free, its name: `input.axis` if it has none, such as `?` or -1."""
     if dim.HasField("dim_value") and dim.dim_value >= 0:
         return int(dim.dim_value)
-    return str(dim.dim_param) or f"{name}.{axis}"
+    given = str(dim.dim_param)
+    return given if any(c.isalpha() for c in given) else f"{name}.{axis}"
 
 
 def opset_of(model: onnx.ModelProto) -> int:

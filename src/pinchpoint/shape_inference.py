@@ -25,6 +25,7 @@ CHOOSE = "Choose other sizes for the free dimensions"
 LARGEST_SHAPE = 512  # elements of a tensor that says a shape, axes, pads, scales or splits
 # Stand-ins that know floats only, and may stand for operators on quantised numbers.
 _FLOAT_KINDS = frozenset({"Add", "AveragePool", "Einsum", "GlobalAveragePool", "MatMul"})
+_WINDOW_KINDS = frozenset({"Conv", "ConvInteger", "QLinearConv", "MaxPool", "AveragePool", "LpPool"})
 OLDEST_OPSET = 7  # older operators have no inference of their own; their successors infer the same
 
 
@@ -71,7 +72,9 @@ class _Walk:
                 self.conflict = f"{node.op_type} {node.name!r}: {reason}"
         except Exception:  # noqa: BLE001, S110  # an operator that onnx does not know, or one without a needed input
             pass
-        shape = _known(self.types[node.input[0]]) if node.input and node.input[0] in self.types else None
+        shape = _known(self.types.get(node.input[0])) if node.input else None
+        if original and shape and not self.conflict:
+            self.conflict = _too_small(node, shape.shape)
         evaluate(self.values, node, shape.shape if shape else None, self.opsets.get("", OLDEST_OPSET))
         for name in node.output:
             if name in self.values and _known(self.types.get(name)) is None:
@@ -96,6 +99,24 @@ class _Walk:
             as_first = self.types[node.input[0]].tensor_type.elem_type
             return {name: _retyped(proto, as_first) for name, proto in found.items() if name}
         return {name: proto for name, proto in found.items() if name}
+
+
+def _too_small(node: onnx.NodeProto, shape: tuple[int, ...]) -> str:
+    """In words, where a window is larger than its padded input, which onnx lets pass; else an empty text."""
+    lists = {a.name: list(a.ints) for a in node.attribute}
+    window, automatic = (
+        lists.get("kernel_shape"),
+        any(a.name == "auto_pad" and a.s != b"NOTSET" for a in node.attribute),
+    )
+    if node.op_type not in _WINDOW_KINDS or not window or automatic or len(shape) != len(window) + 2:
+        return ""
+    pads = lists.get("pads") or [0] * (2 * len(window))
+    spread = lists.get("dilations") or [1] * len(window)
+    for size, *rest in zip(shape[2:], window, spread, pads, pads[len(window) :], strict=False):
+        kernel, dilation, before, after = rest
+        if size + before + after < (kernel - 1) * dilation + 1:
+            return f"{node.op_type} {node.name!r}: its window of {kernel} is larger than its input of {size}"
+    return ""
 
 
 def _retyped(proto: onnx.TypeProto, elem_type: int) -> onnx.TypeProto:

@@ -75,6 +75,8 @@ def evaluate(found: dict[str, Array], node: onnx.NodeProto, shape: tuple[int, ..
     if node.op_type not in _ARITHMETIC or not all(name in found for name in names):
         return
     values = [found[name] for name in names]
+    if any(value.dtype.kind not in "biuf" for value in values):
+        return
     try:
         if _GROWTH.get(node.op_type, _total)(values) > LARGEST_VALUE and not _same_size(node, values):
             return

@@ -269,7 +269,7 @@ def _scalar(value: object) -> object:
     """The scalars of numpy as those of Python."""
     if isinstance(value, np.generic):
         return value.item()
-    raise NotImplementedError(f"{type(value).__name__} in a run")
+    raise TypeError(f"{type(value).__name__} in a run")
 
 
 def _printable(tree: object) -> object:

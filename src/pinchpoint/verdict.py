@@ -12,7 +12,7 @@ from pinchpoint.domain.finding import Finding
 from pinchpoint.domain.ledger import Ledger, Row
 from pinchpoint.domain.signal import Signals
 from pinchpoint.domain.verdict import Gain, Verdict
-from pinchpoint.domain.words import CAUSE_HEADLINE
+from pinchpoint.domain.words import CAUSE_HEADLINE, CAUSE_NOUN
 from pinchpoint.limits import Limits
 
 STATE_BOUND = {
@@ -164,7 +164,8 @@ def _without_cause(ledger: Ledger, largest: Cell, findings: Sequence[Finding], p
         why = (
             f"not measured: {', '.join(asked)}" if asked else "the intervals straddle the limits; a longer run decides"
         )
-        sentence = f"UNDECIDED between {', '.join(f.code for f in undecided)} ({why})."
+        names = " or ".join(CAUSE_NOUN.get(f.code, f.code) for f in undecided)
+        sentence = f"UNDECIDED: {names}? ({why})"
         return Verdict("unknown", largest.stage, None, None, None, share, None, tuple(f.code for f in undecided),
                        ledger.stages_from, sentence, None)  # fmt: skip
     return Verdict(

@@ -4,7 +4,7 @@ The threads are the target's own (not C109) and nothing is throttled (not C108):
 """
 
 from bench.plants.contract import Case, expect, story
-from bench.plants.families.shared import ALL_THREADS, CORES, ONE_THREAD, TOO_MANY, convolutions, pinning, quotas
+from bench.plants.families.shared import ALL_THREADS, CORES, ONE_THREAD, convolutions, pinning, quotas
 from bench.plants.preparing import app, busy_neighbours, model, quota
 
 POOL = story(

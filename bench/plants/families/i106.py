@@ -8,16 +8,19 @@ from bench.plants.disks import needs_slow_disk
 from bench.plants.families.shared import matmuls, random_file, transactions
 from bench.plants.preparing import app, disk
 
+AUDIT_LOG = disk("LOG", "audit.log", 64, write_iops=80)
+AUDIT_DATABASE = disk("DATABASE", "audit.db", 64, write_iops=80)
+
 LOG = story(
     "I106", "develop", "log",
     fault=Case(
-        app("audit_log", disk("LOG", "audit.log", 64, write_iops=80), network=matmuls(1, 1024), truth={"note": 0.95, "wait": 0.95}),
+        app("audit_log", AUDIT_LOG, network=matmuls(1, 1024), truth={"note": 0.95, "wait": 0.95}),
         expect("I106", absent="I101 I105 W104 W110"),
         "four log records a request, each with fsync",
         needs_slow_disk,
     ),
     healthy=Case(
-        app("audit_log", disk("LOG", "audit.log", 64, write_iops=80), network=matmuls(4, 1024), DURABLE=False, truth={"wait": 0.0}),
+        app("audit_log", AUDIT_LOG, network=matmuls(4, 1024), DURABLE=False, truth={"wait": 0.0}),
         expect(absent="I106 I101"),
         "the same log on the same disk, left to the page cache",
         needs_slow_disk,
@@ -36,14 +39,14 @@ LOG = story(
 COMMIT = story(
     "I106", "test", "commit",
     fault=Case(
-        app("audit_sqlite", disk("DATABASE", "audit.db", 64, write_iops=80), network=matmuls(1, 512), truth={"remember": 0.95, "wait": 0.95}),
+        app("audit_sqlite", AUDIT_DATABASE, network=matmuls(1, 512), truth={"remember": 0.95, "wait": 0.95}),
         expect("I106", absent="I101 I105 W104 W110"),
         "a transaction of SQLite with its journal, durable, for each prediction",
         needs_slow_disk,
     ),
     healthy=Case(
         app(
-            "audit_sqlite", disk("DATABASE", "audit.db", 64, write_iops=80), network=matmuls(12, 512),
+            "audit_sqlite", AUDIT_DATABASE, network=matmuls(12, 512),
             SYNCHRONOUS="OFF", JOURNAL="MEMORY", truth={"wait": 0.0},
         ),
         expect(absent="I106 I101"),

@@ -18,16 +18,15 @@ from bench.plants.preparing import Network
 CORES = len(cores())
 ALL_THREADS = f"--set intra_op_threads={CORES}"
 ONE_THREAD = "--set intra_op_threads=1"
-TOO_MANY = 24  # threads: what a pool sized by a large host gives in a small container
 
 
 def matmuls(n: int, size: int) -> Network:
-    """examples' chain of MatMuls."""
+    """The chain of MatMuls of the examples."""
     return partial(networks.matmuls, n, size)
 
 
 def convolutions(n: int, channels: int = 64, size: int = 56) -> Network:
-    """examples' chain of 3x3 convolutions."""
+    """The chain of 3x3 convolutions of the examples."""
     return partial(networks.conv3x3, n, channels, size)
 
 

@@ -106,8 +106,8 @@ class Graph:
 
     `parameters` and `parameter_bytes` count all constants that the file holds (or, by ConstantOfShape, generates).
     `flops` is the sum over `operators` for the free dimensions bound as in `dims`. `unsupported` names the kinds of
-    operators whose cost is in no sum: `domain.Kind` outside of the standard domain, and `opset N` if it is newer than
-    the installed onnx package knows.
+    operators whose cost is in no sum: `domain.Kind` outside of the standard domain, `Kind of unknown shape` where only
+    their inputs are not known, and `opset N` if it is newer than the installed onnx package knows.
     """
 
     inputs: tuple[GraphInput, ...]

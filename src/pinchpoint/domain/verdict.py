@@ -9,7 +9,7 @@ from pinchpoint.domain.demand import Demand
 from pinchpoint.domain.finding import Finding
 from pinchpoint.domain.ledger import Row
 from pinchpoint.domain.quantity import Quantity
-from pinchpoint.domain.run import Environment
+from pinchpoint.domain.run import Environment, Phase
 from pinchpoint.domain.target import TargetFacts
 from pinchpoint.domain.workload import Workload
 
@@ -76,4 +76,5 @@ class Diagnosis:
     predictions: tuple[Prediction, ...]
     experiments: tuple[str, ...] = ()
     unobservable: tuple[str, ...] = ()
+    startup: tuple[Phase, ...] = ()
     schema: str = field(default=SCHEMA)

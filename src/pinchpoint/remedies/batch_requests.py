@@ -13,6 +13,8 @@ from pinchpoint.domain.split import Split
 from pinchpoint.remedies.operators import bounded, told_apart, whole
 
 ITEMS = 8
+# What more items add to operators that are not told apart from their dispatch: nothing, or half as much again at worst.
+UNKNOWN_WORK = Quantity(1.1, 1.0, 1.5, 0)
 
 
 @remedy("batch-requests", words="several requests answered at once")
@@ -23,7 +25,8 @@ def batch_requests(tables: Tables, finding: Finding) -> Iterator[Change]:
     """
     if not tables.sessions:
         return
-    edits = [Edit(exact(1.0), stage="model", operator="dispatch")]
+    known = all(session.told_apart for session in tables.sessions)
+    edits = [Edit(exact(1.0) if known else UNKNOWN_WORK, stage="model", operator="dispatch")]
     edits += [whole(item, _factor(item), anchored=True) for _, item in told_apart(tables)]
     edits += [
         Edit(exact(float(ITEMS)), stage=stage) for stage in ("preprocess", "postprocess", "deserialize", "serialize")

@@ -1,0 +1,42 @@
+"""Docs are part of the feature: generated pages are current, and what the README shows can be run."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from pinchpoint import plugins
+from pinchpoint.errors import BadInput
+from pinchpoint.explain import GLOSSARY, explained
+from pinchpoint.limits import shipped
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_pages_of_the_causes_are_current():
+    sys.path.insert(0, str(ROOT))
+    from docs.causes import FOLDER, pages
+
+    assert {path.name: path.read_text("utf-8") for path in FOLDER.glob("*.md")} == pages(), "run make docs"
+
+
+@pytest.mark.parametrize(
+    "word", ["M101", "m101", "wait", "supported", "model.weights_share", "limits", "settings", "trivial_share"]
+)
+def test_a_word_is_explained_within_80_columns(word):
+    page = explained(word, plugins.builtin(), shipped())
+    assert page.strip()
+    assert max(len(line) for line in page.splitlines()) <= 80
+
+
+def test_every_cause_and_every_word_is_explained():
+    for word in [*(d.code for d in plugins.builtin().detectors), *GLOSSARY]:
+        assert explained(word, plugins.builtin(), shipped())
+
+
+@pytest.mark.parametrize(("word", "near"), [("M10", "M10[1-7]"), ("starve", "starved"), ("xyzzy", "docs/causes")])
+def test_an_unknown_word_is_answered_with_near_ones(word, near):
+    with pytest.raises(BadInput, match=near):
+        explained(word, plugins.builtin(), shipped())

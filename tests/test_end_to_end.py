@@ -1,0 +1,123 @@
+"""From a target to a verdict through the command line, on programs whose answer is known by construction.
+
+Each cause has its fault, its healthy twin and its nearest look-alike in bench/plants, whose verdicts `python -m bench
+verdicts` publishes; here are those that hold still on any machine.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import networks
+import pytest
+
+pytestmark = pytest.mark.slow
+BUSY = "measurement.foreign_share"
+
+
+def diagnose(tmp_path, target, *options, budget=8):
+    """Exit code and JSON of a diagnosis; the machine's own noise is a reason to skip, not to fail."""
+    command = [sys.executable, "-m", "pinchpoint", "diagnose", str(target), "--budget", str(budget), "--quiet"]
+    done = subprocess.run(
+        [*command, "--json", "out.json", *options],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode in (0, 3), done.stderr
+    found = json.loads((tmp_path / "out.json").read_text())
+    if {"C109", "V102"} & {f["code"] for f in found["findings"] if f["status"] == "present"}:
+        pytest.skip("the machine is too busy to tell")
+    return found
+
+
+def program(tmp_path, source):
+    """A program's path with its handle."""
+    (tmp_path / "app.py").write_text(textwrap.dedent(source))
+    return f"{tmp_path}/app.py:handle"
+
+
+def verdict(found):
+    """Cause and stage."""
+    answer = found["verdicts"]["latency"]
+    return answer["cause"], answer["where"]
+
+
+SPIN = """
+    import time, json, threading, pinchpoint
+    def work(ms):
+        end = time.thread_time() + ms / 1000
+        while time.thread_time() < end: pass
+    def example_inputs(): return [b"request"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("def handle(x):\n    with pinchpoint.stage('preprocess'): work(4)\n    with pinchpoint.stage('model'): work(1)", ("C102", "preprocess")),
+        ("def handle(x):\n    with pinchpoint.stage('model'): work(1)\n    with pinchpoint.stage('nms'): work(4)", ("C103", "postprocess")),
+        ("def handle(x):\n    with pinchpoint.stage('model'): work(1)\n    time.sleep(0.004)", ("W110", "framework")),
+        ("data = list(range(60000))\ndef handle(x):\n    with pinchpoint.stage('model'): work(1)\n    return json.dumps(data)", ("C104", "serialize")),
+    ],
+)  # fmt: skip
+def test_a_pipeline(tmp_path, body, expected):
+    source = textwrap.dedent(SPIN) + body
+    found = diagnose(tmp_path, program(tmp_path, source))
+    assert verdict(found) == expected
+    assert abs(sum(row["share"] for row in found["ledger"] if row["state"] == "unexplained")) < 0.05
+
+
+def test_a_lock_and_not_a_timer(tmp_path):
+    source = textwrap.dedent(SPIN) + textwrap.dedent(
+        """
+        lock = threading.Lock()
+        def hold():
+            while True:
+                with lock: time.sleep(0.006)
+                time.sleep(0.0005)
+        threading.Thread(target=hold, daemon=True).start()
+        def handle(x):
+            with pinchpoint.stage('preprocess'):
+                with lock: work(0.2)
+        """
+    )
+    assert verdict(diagnose(tmp_path, program(tmp_path, source)))[0] == "W104"
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "expected"),
+    [
+        (lambda: networks.conv3x3(), ("--set", "intra_op_threads=2"), {"C101"}),
+        (lambda: networks.tiny_operators(600), (), {"C105"}),
+        (lambda: networks.matmuls(4, 2048), ("--batch", "256"), {"C101"}),
+    ],
+)
+def test_a_model(tmp_path, model, options, expected):
+    networks.write(model(), tmp_path / "model.onnx")
+    found = diagnose(tmp_path, tmp_path / "model.onnx", *options, budget=10)
+    assert verdict(found)[0] in expected
+    assert verdict(found)[1] == "model"
+
+
+def test_a_run_gives_the_same_answer_from_its_folder_alone(tmp_path):
+    source = textwrap.dedent(SPIN) + "def handle(x):\n    with pinchpoint.stage('preprocess'): work(2)"
+    first = diagnose(tmp_path, program(tmp_path, source), budget=4)
+    (tmp_path / "app.py").unlink()
+    again = diagnose(tmp_path, next((tmp_path / "pinchpoint-runs").iterdir()))
+    assert again == first
+
+
+def test_the_library_gives_the_same_objects(tmp_path, monkeypatch):
+    import pinchpoint
+
+    monkeypatch.chdir(tmp_path)
+    source = textwrap.dedent(SPIN) + "def handle(x):\n    with pinchpoint.stage('preprocess'): work(2)"
+    outcome = pinchpoint.diagnose(program(tmp_path, source), budget_s=4)
+    assert isinstance(outcome.diagnosis, pinchpoint.Diagnosis)
+    assert outcome.diagnosis.measured.requests > 100
