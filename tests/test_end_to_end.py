@@ -76,13 +76,19 @@ def test_a_pipeline(tmp_path, body, expected):
 def test_a_lock_and_not_a_timer(tmp_path):
     source = textwrap.dedent(SPIN) + textwrap.dedent(
         """
-        lock = threading.Lock()
-        def hold():
+        lock, asked, held = threading.Lock(), threading.Event(), threading.Event()
+        def refresh():
             while True:
-                with lock: time.sleep(0.006)
-                time.sleep(0.0005)
-        threading.Thread(target=hold, daemon=True).start()
+                asked.wait()
+                asked.clear()
+                with lock:
+                    held.set()
+                    time.sleep(0.006)
+        threading.Thread(target=refresh, daemon=True).start()
         def handle(x):
+            asked.set()
+            held.wait()
+            held.clear()
             with pinchpoint.stage('preprocess'):
                 with lock: work(0.2)
         """

@@ -51,9 +51,10 @@ GLOSSARY: dict[str, str] = {
     "typical": "The requests between the 25th and the 75th percentile of latency, after the warm-up.",
     "headroom": "How far a limit is from its ceiling, from 0 (at it) to 1.",
     "forecast": "A predicted gain of a remedy, from the tables and this machine's ceilings: what it should give.",
-    "settings": "Of a model file, by --set KEY=VALUE: intra_op_threads, inter_op_threads (whole numbers), graph_optimization "
-    "(disabled, basic, extended, layout, all), execution_mode (sequential, parallel), providers (names with commas), and any "
-    "session.* entry of ONNX Runtime, such as session.intra_op.allow_spinning=0.",
+    "settings": "Of a model file, by --set KEY=VALUE: intra_op_threads, inter_op_threads (whole numbers), "
+    "graph_optimization (disabled, basic, extended, layout, all), execution_mode (sequential, parallel), dim.NAME (the size "
+    "of a free dimension, such as dim.height=48), providers (names with commas), and any session.* entry of ONNX Runtime, "
+    "such as session.intra_op.allow_spinning=0.",
 }
 
 

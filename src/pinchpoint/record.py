@@ -14,6 +14,7 @@ import numpy as np
 from pinchpoint import calibration, roofline, runtime_profile
 from pinchpoint.ceilings import measure_disk, page_faults
 from pinchpoint.contracts import Plan, Probe
+from pinchpoint.domain.operator import Node
 from pinchpoint.domain.quantity import exact
 from pinchpoint.domain.run import (
     CONTROL,
@@ -33,6 +34,7 @@ from pinchpoint.domain.run import (
 from pinchpoint.domain.target import Session, TargetFacts
 from pinchpoint.domain.workload import Workload
 from pinchpoint.errors import BadInput, Interrupted, TargetFailed
+from pinchpoint.graphs import read_nodes
 from pinchpoint.process import Child, Ended, Reply
 from pinchpoint.sampling import Sampler
 from pinchpoint.stats import mean_interval
@@ -47,6 +49,7 @@ OPERATOR_ARM_S = 2.0
 OPERATOR_VISITS = 3
 OPERATOR_EVENTS = 40_000
 MOST_OPERATOR_RUNS = 2000
+UNACCOUNTED_SHARE = 0.05
 SECOND_ARM_S = 1.0
 TELEMETRY_EVERY_S = 0.2
 SESSIONS_PROFILED = 4
@@ -259,6 +262,8 @@ def _operator_arm(recording: _Recording, number: int, seconds: float, *, last: b
     walls, cpus = np.array(arm["seconds"]), np.array(arm["cpu_seconds"])
     typical = typical_of(walls)
     rows = runtime_profile.operators(path, number, int(arm["warm_runs"]), typical)
+    if _unaccounted_share(rows) > UNACCOUNTED_SHARE:
+        rows = runtime_profile.operators(path, number, int(arm["warm_runs"]), typical, _nodes(recording, number))
     path.unlink(missing_ok=True)
     walls, cpus = walls[typical], cpus[typical]
     recording.operators += rows
@@ -272,6 +277,26 @@ def _operator_arm(recording: _Recording, number: int, seconds: float, *, last: b
             _optimised(recording, number),
         ),
     )
+
+
+def _unaccounted_share(rows: Sequence[OperatorTime]) -> float:
+    """The share of the profiled time in operators whose cost is not known."""
+    whole = sum(row.seconds.value for row in rows)
+    return sum(row.seconds.value for row in rows if row.cost is None) / whole if whole else 0.0
+
+
+def _nodes(recording: _Recording, number: int) -> Mapping[str, Node]:
+    """The nodes of a session's optimised graph, which the runtime writes out on demand; none where it cannot."""
+    path = recording.child.records / f"graph-{number}.onnx"
+    reply = _ask(recording, {"do": "dump", "session": number, "path": str(path)})
+    if "failed" in reply or not path.exists():
+        return {}
+    try:
+        return read_nodes(path)
+    except BadInput:
+        return {}
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _optimised(recording: _Recording, number: int) -> tuple[tuple[str, float, float, float], ...] | None:

@@ -13,14 +13,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pinchpoint import stats
-from pinchpoint.accounting import cost_of
-from pinchpoint.domain.operator import Cost, Tensor
+from pinchpoint.accounting import cost_of, cost_of_profiled
+from pinchpoint.domain.operator import BITS, Cost, Node, Tensor
 from pinchpoint.domain.quantity import Quantity, exact
 from pinchpoint.domain.run import OperatorTime
 
@@ -28,6 +29,7 @@ PROFILE_BYTES = 256 << 20
 SUFFIX = "_kernel_time"
 CONTAINERS = frozenset({"If", "Loop", "Scan"})
 BATCHES = 10
+NO_NODES: Mapping[str, Node] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +45,13 @@ class _Event:
     parameter_bytes: float
 
 
-def operators(path: Path, session: int, warm_runs: int, chosen: npt.NDArray[np.bool_]) -> tuple[OperatorTime, ...]:
+def operators(
+    path: Path, session: int, warm_runs: int, chosen: npt.NDArray[np.bool_], nodes: Mapping[str, Node] = NO_NODES
+) -> tuple[OperatorTime, ...]:
     """One row an operator over the chosen ones of the profiled runs after the warm ones; empty where the profile cannot be
     read or tells of other runs than were made.
+
+    The profile leaves out attributes and pre-packed weights; `nodes` of the optimised graph, by name, make up for it.
     """
     events = read_events(path)
     timed = _run_windows(events)[warm_runs:]
@@ -58,12 +64,12 @@ def operators(path: Path, session: int, warm_runs: int, chosen: npt.NDArray[np.b
         at = int(np.searchsorted(starts, event.start_us, side="right")) - 1
         if at >= 0 and event.start_us <= windows[at][1]:
             by_name[event.name][at].append(event)
-    return tuple(_operator(session, name, each) for name, each in by_name.items())
+    return tuple(_operator(session, name, each, nodes) for name, each in by_name.items())
 
 
 def kinds_and_costs(path: Path) -> tuple[tuple[str, Cost | None], ...]:
     """Kind and cost of every operator of a single profiled run."""
-    return tuple((event.kind, _cost(event)) for event in _node_events(read_events(path)))
+    return tuple((event.kind, _cost(event, {})) for event in _node_events(read_events(path)))
 
 
 def read_events(path: Path) -> list[Mapping[str, Any]]:
@@ -125,11 +131,11 @@ def _bytes(value: object) -> float:
         return 0.0
 
 
-def _operator(session: int, name: str, runs: Sequence[Sequence[_Event]]) -> OperatorTime:
+def _operator(session: int, name: str, runs: Sequence[Sequence[_Event]], nodes: Mapping[str, Node]) -> OperatorTime:
     seconds = np.array([math.fsum(event.seconds for event in run) for run in runs])
     first = next(event for run in runs for event in run)
     calls = sum(len(run) for run in runs) / len(runs)
-    cost = _cost(first)
+    cost = _cost(first, nodes)
     if cost is not None and calls > 1:
         cost = _times(cost, calls)
     quantity = stats.mean_interval(seconds, batches=BATCHES) if len(seconds) > 1 else exact(float(seconds[0]))
@@ -147,7 +153,9 @@ def _times(cost: Cost, calls: float) -> Cost:
     )  # fmt: skip
 
 
-def _cost(event: _Event) -> Cost | None:
+def _cost(event: _Event, nodes: Mapping[str, Node]) -> Cost | None:
+    if event.name in nodes:
+        return cost_of_profiled(nodes[event.name], event.inputs, event.outputs)
     return cost_of(
         event.kind, event.domain, event.inputs, event.outputs, constants(event.inputs, event.parameter_bytes), {}
     )
@@ -160,9 +168,10 @@ def constants(inputs: Sequence[Tensor], parameter_bytes: float) -> tuple[bool, .
     """
     if parameter_bytes <= 0:
         return (False,) * len(inputs)
+    sizes = [each.nbytes if each.dtype in BITS else 0 for each in inputs]
     indexes = range(len(inputs) - 1, -1, -1)
     for size in range(1, min(len(inputs), 8) + 1):
         for chosen in combinations(indexes, size):
-            if sum(inputs[i].nbytes for i in chosen) == parameter_bytes:
+            if sum(sizes[i] for i in chosen) == parameter_bytes:
                 return tuple(i in chosen for i in range(len(inputs)))
     return tuple(i > 0 for i in range(len(inputs)))

@@ -241,7 +241,8 @@ def _widening(block_medians: Floats) -> float:
     """What a block bootstrap's interval is stretched by: few blocks (t for normal), and correlation between them."""
     blocks = block_medians[~np.isnan(block_medians)]
     effective = _effective(blocks)
-    return _t(effective - 1) / Z * math.sqrt(blocks.size / (effective - 1) if effective > 1 else 1.0)
+    freedom = max(effective - 1, 1.0)  # one block, or blocks that all tell the same, still leave one degree at most
+    return _t(freedom) / Z * math.sqrt(max(blocks.size, 1) / freedom)
 
 
 def _weights(blocks: int, rng: np.random.Generator) -> Floats:

@@ -17,7 +17,6 @@ from pinchpoint.child.loading import CannotLoad, Loaded, describe, innermost_lin
 from pinchpoint.child.pacing import Pacer, is_async
 from pinchpoint.child.recorder import SECOND, Recorder
 
-
 HUGE_PAGE = 2 << 20
 
 
@@ -52,6 +51,7 @@ class _Child:
             "sessions": self._sessions,
             "profile": self._profile,
             "optimise": self._optimise,
+            "dump": self._dump,
             "measure": self._measure,
             "touch": self._touch,
             "quit": lambda _: {"bye": True},
@@ -141,6 +141,10 @@ class _Child:
     def _optimise(self, command: Dict[str, Any]) -> Dict[str, Any]:
         known = sessions.captured[command["session"]]
         return {"path": sessions.fully_optimised_kinds(known, command["prefix"])}
+
+    def _dump(self, command: Dict[str, Any]) -> Dict[str, Any]:
+        sessions.dump(sessions.captured[command["session"]], command["path"])
+        return {}
 
     def _measure(self, command: Dict[str, Any]) -> Dict[str, Any]:
         """Time runs of a micro-model: the ceilings are measured by the runtime that the target uses."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 import time
 import weakref
 from types import ModuleType
@@ -69,6 +70,7 @@ class CapturedSession:
 
 
 captured: List[CapturedSession] = []  # in the order in which the target opened them
+_own = threading.local()  # `opening` while pinchpoint opens a session of its own in this thread
 
 
 def capture(collection: ModuleType) -> None:
@@ -81,8 +83,9 @@ def capture(collection: ModuleType) -> None:
         self: Any, path_or_bytes: Any, sess_options: Any = None, providers: Any = None, *rest: Any, **named: Any
     ) -> None:
         opening(self, path_or_bytes, sess_options, providers, *rest, **named)
-        self._pinchpoint = CapturedSession(self, path_or_bytes, sess_options, providers)
-        captured.append(self._pinchpoint)
+        if not getattr(_own, "opening", False):
+            self._pinchpoint = CapturedSession(self, path_or_bytes, sess_options, providers)
+            captured.append(self._pinchpoint)
 
     @functools.wraps(running)
     def ran(self: Any, output_names: Any, input_feed: Any, *rest: Any, **named: Any) -> Any:
@@ -162,12 +165,42 @@ def fully_optimised_kinds(known: CapturedSession, prefix: str) -> Optional[str]:
     return path
 
 
+def dump(known: CapturedSession, path: str) -> None:
+    """Write the session's optimised graph to `path`; weights included, so only on demand."""
+    options = _options_of(known)
+    options.optimized_model_filepath = path
+    _open(known, options)
+
+
 def _twin(known: CapturedSession, prefix: str, *, everything: bool) -> Any:
     """A session on the same model with the same options, profiled; with all graph optimisation if `everything`."""
     import onnxruntime
 
+    options = _options_of(known)
+    if everything:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.enable_profiling = True
+    options.profile_file_prefix = prefix
+    return _open(known, options)
+
+
+def _open(known: CapturedSession, options: Any) -> Any:
+    """A session of our own on the target's model, which is not taken for one of the target's."""
+    import onnxruntime
+
+    _own.opening = True
+    try:
+        return onnxruntime.InferenceSession(known.model, options, providers=known.providers)
+    finally:
+        _own.opening = False
+
+
+def _options_of(known: CapturedSession) -> Any:
+    """A copy of the options that the target opened the session with, as far as they can be read."""
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4
     if known.options is not None:
         for name in COPIED_OPTIONS:
             if hasattr(known.options, name):
@@ -176,11 +209,7 @@ def _twin(known: CapturedSession, prefix: str, *, everything: bool) -> Any:
             value = _entry(known.options, entry)
             if value:
                 options.add_session_config_entry(entry, value)
-    if everything:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.enable_profiling = True
-    options.profile_file_prefix = prefix
-    return onnxruntime.InferenceSession(known.model, options, providers=known.providers)
+    return options
 
 
 def _entry(options: Any, name: str) -> str:

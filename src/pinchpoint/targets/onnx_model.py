@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from pinchpoint import graphs
 from pinchpoint.contracts import Plan
-from pinchpoint.domain.operator import Graph
+from pinchpoint.domain.operator import Graph, GraphInput
 from pinchpoint.domain.target import TargetFacts, TargetSpec
 from pinchpoint.domain.workload import Workload
 from pinchpoint.errors import BadInput
@@ -21,6 +21,7 @@ FEEDS_FOR_TABLES = 32
 FEED_BYTES = 128 << 20
 INPUT_BYTES = 1 << 30
 SHORTER = 4
+SIZE = "dim."
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +37,18 @@ class OnnxModel:
     def prepare(self, spec: TargetSpec, workload: Workload, folder: Path) -> Plan:
         """Read the graph, make or read its inputs, and write them into `folder`."""
         path = Path(spec.uri)
-        graph = graphs.read_graph(path, batch=workload.batch, length=workload.length)
-        given = _given_feeds(spec, graph)
-        second: list[Feed]
+        sizes = _sizes(spec)
+        given = _given_feeds(spec, graphs.read_inputs(path)) if spec.input else []
         if given:
-            graph = graphs.read_graph(path, bindings=_dims_of(graph, given[0]))
-            feeds, second, lengths = given, [], None
-        else:
-            feeds = _made_feeds(graph, workload.seed)
-            second, lengths = _second_length(path, workload)
+            sizes |= _dims_of(graphs.read_inputs(path), given[0])
+        graph = graphs.read_graph(path, bindings=sizes, batch=workload.batch, length=workload.length)
+        feeds = given or _made_feeds(graph, workload.seed)
+        second, lengths = ([], None) if given else _second_length(path, sizes, workload)
         load = {
             "kind": self.kind,
             "uri": spec.uri,
             "path": str(path.resolve()),
-            "settings": dict(spec.settings),
+            "settings": {key: value for key, value in spec.settings if not key.startswith(SIZE)},
             "feeds": _written(folder, "input", feeds),
             "second_feeds": _written(folder, "second", second),
         }
@@ -76,30 +75,44 @@ def _made_feeds(graph: Graph, seed: int) -> list[Feed]:
     return [first, *(graphs.make_inputs(graph, seed + i) for i in range(1, count))]
 
 
-def _second_length(path: Path, workload: Workload) -> tuple[list[Feed], tuple[int, int] | None]:
+def _sizes(spec: TargetSpec) -> dict[str, int]:
+    """Sizes of free dimensions from `--set dim.NAME=SIZE`."""
+    sizes = {}
+    for key, value in spec.settings:
+        if key.startswith(SIZE):
+            if not value.isdigit() or int(value) < 1:
+                raise BadInput(
+                    what=f"a size is a whole number, not {value!r}", where=f"--set {key}", todo="Give 1 or more"
+                )
+            sizes[key.removeprefix(SIZE)] = int(value)
+    return sizes
+
+
+def _second_length(path: Path, sizes: dict[str, int], workload: Workload) -> tuple[list[Feed], tuple[int, int] | None]:
     """Inputs of a shorter length, where a length is free: a verdict at one length says little of another."""
     shorter = max(workload.length // SHORTER, 1)
-    lengths = {name for name, role in graphs.free_dims(path) if role == "length"}
+    lengths = {name for name, role in graphs.free_dims(path) if role == "length"} - set(sizes)
     if not lengths or shorter == workload.length:
         return [], None
-    other = graphs.read_graph(path, batch=workload.batch, length=shorter)
+    try:
+        other = graphs.read_graph(path, bindings=sizes, batch=workload.batch, length=shorter)
+    except BadInput:
+        return [], None  # the graph does not take this length: the first is what it is measured at
     return [graphs.make_inputs(other, workload.seed)], (workload.length, shorter)
 
 
-def _given_feeds(spec: TargetSpec, graph: Graph) -> list[Feed]:
+def _given_feeds(spec: TargetSpec, inputs: tuple[GraphInput, ...]) -> list[Feed]:
     """The user's own requests from --input, checked against the graph."""
-    if spec.input is None:
-        return []
-    source = Path(spec.input)
+    source = Path(spec.input or "")
     if not source.exists():
-        raise BadInput(what="no such file or folder", where=spec.input, todo="Check --input")
+        raise BadInput(what="no such file or folder", where=str(source), todo="Check --input")
     paths = [source] if source.is_file() else sorted(p for p in source.iterdir() if p.is_file())
     if not paths:
-        raise BadInput(what="the folder holds no files", where=spec.input, todo="Put one .npz file a request into it")
-    feeds = [_read_feed(path, graph) for path in paths[:FEEDS_FOR_TABLES]]
+        raise BadInput(what="the folder holds no files", where=str(source), todo="Put one .npz file a request into it")
+    feeds = [_read_feed(path, inputs) for path in paths[:FEEDS_FOR_TABLES]]
     for path, feed in zip(paths, feeds, strict=False):
         try:
-            graphs.check_inputs(graph, feed)
+            graphs.check_inputs(inputs, feed)
         except BadInput as error:
             raise BadInput(
                 what=error.what, where=f"{path}: {error.where}" if error.where else str(path), todo=error.todo
@@ -107,9 +120,9 @@ def _given_feeds(spec: TargetSpec, graph: Graph) -> list[Feed]:
     return feeds
 
 
-def _read_feed(path: Path, graph: Graph) -> Feed:
+def _read_feed(path: Path, inputs: tuple[GraphInput, ...]) -> Feed:
     """One request from .npz (by input name), .npy (the only input) or .json (an object of nested lists)."""
-    names = [item.name for item in graph.inputs]
+    names = [item.name for item in inputs]
     if path.stat().st_size > INPUT_BYTES:
         raise BadInput(what="larger than 1 GB", where=str(path), todo="Give a smaller request")
     suffix = path.suffix.lower()
@@ -121,7 +134,7 @@ def _read_feed(path: Path, graph: Graph) -> Feed:
         )
     try:
         if suffix == ".json":
-            return _from_json(json.loads(path.read_bytes()), graph)
+            return _from_json(json.loads(path.read_bytes()), inputs)
         stored = np.load(path, allow_pickle=False)
         if suffix == ".npz":
             with stored:
@@ -137,19 +150,19 @@ def _read_feed(path: Path, graph: Graph) -> Feed:
     return {names[0]: stored}
 
 
-def _from_json(content: object, graph: Graph) -> Feed:
+def _from_json(content: object, inputs: tuple[GraphInput, ...]) -> Feed:
     kinds = {"float": "float32", "double": "float64"}
     if not isinstance(content, dict):
-        content = {graph.inputs[0].name: content} if len(graph.inputs) == 1 else {}
-    dtypes = {item.name: kinds.get(item.dtype, item.dtype) for item in graph.inputs}
+        content = {inputs[0].name: content} if len(inputs) == 1 else {}
+    dtypes = {item.name: kinds.get(item.dtype, item.dtype) for item in inputs}
     return {name: np.array(value, dtype=dtypes.get(name)) for name, value in content.items()}
 
 
-def _dims_of(graph: Graph, feed: Feed) -> dict[str, int]:
+def _dims_of(inputs: tuple[GraphInput, ...], feed: Feed) -> dict[str, int]:
     """What the given arrays bind the free dimensions to."""
     return {
         dim: int(size)
-        for item in graph.inputs
+        for item in inputs
         if item.name in feed
         for dim, size in zip(item.shape, feed[item.name].shape, strict=True)
         if isinstance(dim, str)
