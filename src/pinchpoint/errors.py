@@ -18,7 +18,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+INTERRUPTS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 PATIENCE = 3  # interrupts in a row that end even what must not be cut in two
 
 
@@ -79,7 +79,8 @@ class Interrupts:
 
     def listen(self, *, heard: bool) -> None:
         """From now on, raise interrupts at once or hold them back; KeyboardInterrupt if one waits to be heard."""
-        self.heard, waiting, self._waiting = heard, self._waiting, 0
+        self.heard = heard  # first: from here on an interrupt either raises by itself or is counted
+        waiting, self._waiting = self._waiting, 0
         if heard and waiting:
             raise KeyboardInterrupt
 
