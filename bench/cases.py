@@ -75,7 +75,9 @@ def same_work(crossover: float) -> list[Case]:
     far = min(LARGE, max(2, round(crossover * 8)))
     pairs = [(batch, cause) for batch, cause in ((1, "M101"), (far, "C101"))]
     matmuls = [
-        Case(f"{word} batch {batch}", f"matmul.{word}", cause, batch) for word in ("split", "renamed") for batch, cause in pairs
+        Case(f"{word} batch {batch}", f"matmul.{word}", cause, batch)
+        for word in ("split", "renamed")
+        for batch, cause in pairs
     ]
     return [*matmuls, Case("conv3x3 renamed", "conv3x3.renamed", "C101"), Case("tiny renamed", "tiny.renamed", "C105")]
 

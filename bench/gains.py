@@ -64,7 +64,9 @@ def doings() -> list[Doing]:
 
 def gains(diagnoses: Mapping[str, Diagnosis]) -> list[Gain]:
     """Each remedy whose case was diagnosed, done."""
-    return [Gain(d, predicted(diagnoses[d.case], d.finding, d.remedy), d.measure()) for d in doings() if d.case in diagnoses]
+    return [
+        Gain(d, predicted(diagnoses[d.case], d.finding, d.remedy), d.measure()) for d in doings() if d.case in diagnoses
+    ]
 
 
 def predicted(diagnosis: Diagnosis, finding: str, remedy: str) -> Prediction | None:

@@ -329,5 +329,5 @@ def markers() -> None:
     marked = raw_ns()
     for _ in range(MARKERS):
         pass
-    watch._began, watch._wall = 0, (marked - began) - (raw_ns() - marked)  # noqa: SLF001
+    watch._began, watch._wall = 0, (marked - began) - (raw_ns() - marked)
     watch.end()

@@ -29,7 +29,11 @@ def run(settings: Settings) -> Report:
     settings.progress("reasons: crossover")
     times = gains.measured_crossover()
     crossover = gains.crossover(times)
-    wanted = [c for c in (*cases.around_crossover(crossover), *cases.same_work(crossover), *cases.others()) if settings.wants(c.name)]
+    wanted = [
+        c
+        for c in (*cases.around_crossover(crossover), *cases.same_work(crossover), *cases.others())
+        if settings.wants(c.name)
+    ]
     found, failed = {}, []
     for case in wanted:
         settings.progress(f"reasons: {case.name}")
@@ -70,7 +74,9 @@ def judged(diagnosis: Diagnosis, case: Case) -> Status:
 
 def said(verdict: Verdict) -> str:
     """A verdict in a word or two."""
-    return verdict.cause or (f"({verdict.bound})" if not verdict.also else f"({verdict.bound}: {'/'.join(verdict.also)})")
+    return verdict.cause or (
+        f"({verdict.bound})" if not verdict.also else f"({verdict.bound}: {'/'.join(verdict.also)})"
+    )
 
 
 def _due(case: Case) -> str:

@@ -66,7 +66,9 @@ def heading() -> str:
 def machine() -> str:
     """The CPU, how many of them, and the kernel."""
     lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
-    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    model = next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine()
+    )
     return f"{model}, {len(os.sched_getaffinity(0))} CPUs, Linux {platform.release()}"
 
 
@@ -93,7 +95,11 @@ def text(report: Report) -> str:
 
 def claim_lines(claims: Sequence[Claim]) -> list[str]:
     """Every claim that does not simply hold, then how many there are of each kind."""
-    shown = [f"{c.status.upper()}: {c.name}: {c.found} (limit: {c.limit})" for c in claims if c.status not in ("holds", "shown")]
+    shown = [
+        f"{c.status.upper()}: {c.name}: {c.found} (limit: {c.limit})"
+        for c in claims
+        if c.status not in ("holds", "shown")
+    ]
     counts = {s: sum(c.status == s for c in claims) for s in ("holds", "inconclusive", "violated", "skipped")}
     words = {"holds": "hold", "inconclusive": "inconclusive", "violated": "violated", "skipped": "skipped"}
     return [*shown, ", ".join(f"{count} {words[s]}" for s, count in counts.items() if count) or "nothing was claimed"]
@@ -105,7 +111,9 @@ def table_lines(table: Table) -> list[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(table.headings))]
     gap = "  " if sum(widths) + 2 * (len(widths) - 1) <= WIDTH else " "
     return [
-        gap.join(cell.ljust(w) if not i else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))).rstrip()
+        gap.join(
+            cell.ljust(w) if not i else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
         for row in rows
     ]
 

@@ -20,7 +20,9 @@ SHARED_MEMORY = Path("/dev/shm")
 VERSION_1 = Path("/sys/fs/cgroup/blkio")
 VERSION_2 = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
 DEVICE_BYTES = 4 << 20
-READS_PER_S = 10  # one in each slice of the kernel's throttle (100 ms): with more, most reads are free and a few wait long
+READS_PER_S = (
+    10  # one in each slice of the kernel's throttle (100 ms): with more, most reads are free and a few wait long
+)
 REMOVAL_TRIES, REMOVAL_WAIT_S = 20, 0.05
 
 

@@ -20,7 +20,7 @@ def diagnose(target: str, budget_s: float, *, settings: Mapping[str, str] | None
     with scratch() as folder:
         try:
             found = pinchpoint.diagnose(target, budget_s=budget_s, out=folder, settings=settings, batch=batch).diagnosis
-        except Exception as error:  # noqa: BLE001  # any defect of the tool is a result here
+        except Exception as error:  # any defect of the tool is a result here
             raise ToolFailed(f"{type(error).__name__}: {error}"[:200]) from error
     assert found is not None
     return found

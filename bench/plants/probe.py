@@ -122,8 +122,10 @@ def onnx_target(path: str, options: argparse.Namespace) -> tuple[Callable[[Any],
         feed = {}
         for item in session.get_inputs():
             shape = [size if isinstance(size, int) else {"batch": options.batch}.get(size, 128) for size in item.shape]
-            whole = "int64" in item.type
-            feed[item.name] = random.integers(0, rows.get(item.name, 2), shape) if whole else random.standard_normal(shape, np.float32)
+            if "int64" in item.type:
+                feed[item.name] = random.integers(0, rows.get(item.name, 2), shape)
+            else:
+                feed[item.name] = random.standard_normal(shape, np.float32)
         feeds.append(feed)
     return lambda feed: session.run(None, feed), feeds
 
@@ -160,7 +162,9 @@ def throttled_s() -> float:
     return 0.0
 
 
-def drive(call: Callable[[Any], Any], requests: list[Any], seconds: float, warm_s: float) -> tuple[list[float], dict[str, float], int]:
+def drive(
+    call: Callable[[Any], Any], requests: list[Any], seconds: float, warm_s: float
+) -> tuple[list[float], dict[str, float], int]:
     """One request after the other; latencies, the counters' growth after the warm-up, and errors."""
     latencies: list[float] = []
     errors = 0

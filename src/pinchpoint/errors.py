@@ -70,7 +70,7 @@ class Interrupts:
         self.heard = False
         self._waiting = 0
 
-    def __call__(self, number: int, frame: FrameType | None) -> None:
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
         """An interrupt arrived."""
         self.seen = True
         self._waiting += 1

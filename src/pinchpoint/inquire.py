@@ -17,10 +17,11 @@ from pinchpoint.domain.verdict import Diagnosis, Measured
 from pinchpoint.ledger import latency_ledger
 from pinchpoint.limits import Limits
 from pinchpoint.predict import predictions
-from pinchpoint.timeline import Steady, steady
+from pinchpoint.timeline import Steady, steady, typical_of
 from pinchpoint.verdict import latency_verdict
 
 PERCENTILES = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
+FEWEST_AT_A_LENGTH = 4
 INVALIDATING = {
     "V102": "not steady: latency drifted while it was measured",
     "V105": "too many requests failed",
@@ -80,7 +81,17 @@ def _measured(run: Run, chosen: Steady) -> Measured:
         int(np.count_nonzero(~run.requests.ok)),
         _overhead(run, chosen),
         reasons,
+        _by_length(run, found["typical"]),
     )
+
+
+def _by_length(run: Run, first: Quantity | None) -> dict[int, Quantity]:
+    """Typical latency at both lengths of a free dimension; empty where there is one length."""
+    second = run.requests.latency_s[run.requests.ok & run.requests.second]
+    if run.second_length is None or first is None or len(second) < FEWEST_AT_A_LENGTH:
+        return {}
+    typical = second[typical_of(second)]
+    return {run.second_length[0]: first, run.second_length[1]: stats.mean_interval(typical)}
 
 
 def _overhead(run: Run, chosen: Steady) -> Quantity | None:

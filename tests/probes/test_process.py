@@ -154,7 +154,7 @@ def test_a_real_process_agrees_with_itself(child):
 
 def test_every_probe_keeps_the_contract(tmp_path, child):
     """Names, finite numbers, one set of columns, closed descriptors, and a second close that does no harm."""
-    plant(tmp_path, PROCESS, HOST, PRESSURE, V2, {"proc/7/status": status_text()})
+    plant(tmp_path, PROCESS, HOST, PRESSURE, V2, {"proc/7/status": status_text(), "proc/7/net/dev": ""})
     before = set(os.listdir("/proc/self/fd"))
     for make in BUILTIN:
         for root, pid in ((tmp_path, 7), (None, child.pid)):

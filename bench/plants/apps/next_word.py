@@ -55,4 +55,4 @@ def nucleus_of_array(logits: np.ndarray) -> int:
 def example_inputs() -> list[np.ndarray]:
     """Hidden states of five requests."""
     numbers = np.random.default_rng(5)
-    return [numbers.standard_normal((DRAFTS, 256), dtype=np.float32) for _ in range(5)]
+    return [numbers.standard_normal((DRAFTS, 1024), dtype=np.float32) for _ in range(5)]

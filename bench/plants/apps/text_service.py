@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-WORDS = 1600
+WORDS = 4000
 REMEMBER = False  # keep the pieces of words that were seen before
 THREADS = 0
 LENGTH = 128

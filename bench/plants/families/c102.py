@@ -12,7 +12,7 @@ from bench.plants.preparing import app, disk
 PHOTO = story(
     "C102", "develop", "photo",
     fault=Case(
-        app("photo_service", network=tagger, truth={"preprocess": 0.9, "cpu": 1.0}),
+        app("photo_service", network=lambda: tagger(2), truth={"preprocess": 0.9, "cpu": 1.0}),
         expect("C102", where="preprocess", absent="I101 C103 C104 C106 M101"),
         "a photo of two megapixels is decoded and scaled for a network of a few milliseconds",
     ),

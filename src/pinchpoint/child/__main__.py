@@ -25,7 +25,10 @@ def _offer_package() -> None:
 
 
 def _start() -> None:
-    sys.path.pop(0)  # this file's folder, put there by the interpreter
+    if sys.version_info < (3, 9):
+        sys.exit("Python 3.9 or newer is needed")
+    if sys.path and os.path.abspath(sys.path[0]) == os.path.dirname(os.path.abspath(__file__)):
+        del sys.path[0]  # put there by the interpreter, unless PYTHONSAFEPATH forbids it
     _offer_package()
     from pinchpoint.child.commands import obey
 

@@ -3,42 +3,77 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import atexit
+import contextlib
+import errno
+import inspect
 import os
 import platform
+import shutil
 import socket
 import sys
 import threading
 import time
+import traceback
+from json import JSONDecoder, JSONEncoder
 from typing import Any, Callable, Dict, List, Optional
 
 from pinchpoint.child import sessions
 from pinchpoint.child.loading import CannotLoad, Loaded, describe, innermost_line, load_onnx, load_python
 from pinchpoint.child.pacing import Pacer, is_async
 from pinchpoint.child.recorder import SECOND, Recorder
+from pinchpoint.stages import listen
 
 HUGE_PAGE = 2 << 20
+CONNECTION_LOST = 93  # exit status: the target closed our descriptors; process.py knows it
+OURS = {  # errors of the recording itself, in words
+    errno.ENOSPC: "the shared memory for records is full",
+    errno.EBADF: "it closed file descriptors that are not its own",
+}
+
+_encode, _decode = JSONEncoder().encode, JSONDecoder().decode  # kept from before the target changes json
+_clock = time.perf_counter
 
 
 def obey(control: int) -> None:
-    """Serve commands from the parent until it hangs up."""
+    """Say hello, and serve commands from the parent until it hangs up."""
     _offer_to_oom_killer()
-    with socket.socket(fileno=control) as connection, connection.makefile("rb") as lines:
-        child = _Child()
-        for line in lines:
-            reply = child.handle(json.loads(line))
-            connection.sendall(json.dumps(reply).encode() + b"\n")
-            if reply.get("bye"):
-                break
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)  # threads that the target left running must not keep the process
+    child, status = _Child(control), 1
+    try:
+        status = _converse(child, control)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BaseException:  # such as a target's own sys.stdout; nothing of it is awaited any more
+        if status == 1:
+            traceback.print_exc()
+    os._exit(status)  # threads that the target left running must not keep the process
+
+
+def _converse(child: "_Child", control: int) -> int:
+    """Command and reply, line by line; returns the exit status."""
+    try:
+        with socket.socket(fileno=control) as connection, connection.makefile("rb") as lines:
+            connection.sendall(_encode({"hello": list(sys.version_info[:3])}).encode() + b"\n")
+            for line in lines:
+                reply = child.handle(_decode(line.decode()))
+                connection.sendall(_encode(reply).encode() + b"\n")
+                if reply.get("bye"):
+                    return 0
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    except OSError:
+        return CONNECTION_LOST
+    child.clean_up()  # the parent is gone
+    return 0
 
 
 class _Child:
     """What one child holds: the loaded target and its recorder."""
 
-    def __init__(self) -> None:
+    def __init__(self, control: int) -> None:
+        self._control = control
+        self._records: Optional[str] = None
+        self._uri = ""
         self._loaded: Optional[Loaded] = None
         self._recorder: Optional[Recorder] = None
         self._pacer: Optional[Pacer] = None
@@ -54,8 +89,22 @@ class _Child:
             "dump": self._dump,
             "measure": self._measure,
             "touch": self._touch,
-            "quit": lambda _: {"bye": True},
+            "quit": self._quit,
         }
+        os.register_at_fork(after_in_child=self._disown)
+
+    def clean_up(self) -> None:
+        """Remove the records, which nobody will read."""
+        if self._records is not None:
+            shutil.rmtree(self._records, ignore_errors=True)
+
+    def _disown(self) -> None:
+        """In a copy of the process that the target has forked: it neither speaks nor records in our name."""
+        listen(None)
+        if self._recorder is not None:
+            self._recorder.disown()
+        with contextlib.suppress(OSError):
+            os.close(self._control)
 
     def handle(self, command: Dict[str, Any]) -> Dict[str, Any]:
         """Carry out one command; what the target raises becomes part of the reply."""
@@ -64,11 +113,12 @@ class _Child:
         except CannotLoad as error:
             return {"bad": {"what": error.what, "where": error.where, "todo": error.todo}}
         except SystemExit as error:
-            return {"ended": "it called sys.exit(%r)%s" % (error.code, innermost_line(error)), **self._progress()}
+            code = repr(error.code) if isinstance(error.code, (int, str, type(None))) else type(error.code).__name__
+            return {"ended": "it called sys.exit(%s)%s" % (code, innermost_line(error)), **self._progress()}
         except OSError as error:
-            if error.errno == 28:
-                return {"ended": "the shared memory for records is full", **self._progress()}
-            return {"failed": describe(error), **self._progress()}
+            if error.errno in OURS:
+                return {"ended": OURS[error.errno], **self._progress()}
+            return {"failed": describe(error) + innermost_line(error), **self._progress()}
         except MemoryError:
             return {"failed": "out of memory", **self._progress()}
         except BaseException as error:  # the parent must hear of everything
@@ -76,9 +126,10 @@ class _Child:
 
     def _load(self, command: Dict[str, Any]) -> Dict[str, Any]:
         spec = command["spec"]
-        self._loaded = load_onnx(spec) if spec["kind"] == "onnx" else load_python(spec)
-        self._recorder = Recorder(command["records"])
+        self._uri, self._records = spec["uri"], command["records"]
+        self._recorder = Recorder(command["records"])  # before the target can change what it needs
         self._pacer = Pacer(self._recorder, command["seed"])
+        self._loaded = load_onnx(spec) if spec["kind"] == "onnx" else load_python(spec)
         return {
             "phases": self._loaded.phases,
             "payloads": len(self._loaded.payloads),
@@ -94,6 +145,9 @@ class _Child:
         flag = command["flag"]
         payloads = self._loaded.second if flag & SECOND else self._loaded.payloads
         call, pacer = self._loaded.call, self._pacer
+        answers: List[Any] = []
+        if command["count"] == 1 and not is_async(call):
+            call = _kept(call, answers)
         arguments = (call, payloads, command["seconds"], command["count"], command["observe"], flag)
         if is_async(call):
             if self._loop is None:  # one for all arms: the target may keep things that belong to it
@@ -102,7 +156,15 @@ class _Child:
             self._loop.run_until_complete(pacer.drive_async(*arguments))
         else:
             pacer.drive(*arguments)
+        if answers:
+            _check_complete(answers[0], self._uri)
         return self._progress()
+
+    def _quit(self, _: Dict[str, Any]) -> Dict[str, Any]:
+        """Run the target's exit functions, which remove its temporary files."""
+        with contextlib.suppress(BaseException):
+            atexit._run_exitfuncs()
+        return {"bye": True}
 
     def _runtime(self, _: Dict[str, Any]) -> Dict[str, Any]:
         """Which runtime the interpreter has to measure ceilings with; null where it has none."""
@@ -157,11 +219,11 @@ class _Child:
             twin.visit(command["seconds"], command["most_runs"])
             return {"profile": twin.close()}
         times: List[float] = []
-        deadline = time.perf_counter() + command["seconds"]
-        while len(times) < command["most_runs"] and (time.perf_counter() < deadline or len(times) < 3):
-            start = time.perf_counter()
+        deadline = _clock() + command["seconds"]
+        while len(times) < command["most_runs"] and (_clock() < deadline or len(times) < 3):
+            start = _clock()
             call(payload)
-            times.append(time.perf_counter() - start)
+            times.append(_clock() - start)
         return {"seconds": times}
 
     def _touch(self, command: Dict[str, Any]) -> Dict[str, Any]:
@@ -171,14 +233,14 @@ class _Child:
         costs: List[float] = []
         for _ in range(command["repeats"]):
             with mmap.mmap(-1, command["pages"] * mmap.PAGESIZE) as area:
-                start = time.perf_counter()
+                start = _clock()
                 for offset in range(0, len(area), mmap.PAGESIZE):
                     area[offset] = 1
-                first = time.perf_counter() - start
-                start = time.perf_counter()
+                first = _clock() - start
+                start = _clock()
                 for offset in range(0, len(area), mmap.PAGESIZE):
                     area[offset] = 1
-                costs.append((first - (time.perf_counter() - start)) / command["pages"])
+                costs.append((first - (_clock() - start)) / command["pages"])
         return {"seconds": costs, "huge_seconds": _huge_touches(command["repeats"])}
 
 
@@ -195,12 +257,32 @@ def _huge_touches(repeats: int) -> List[float]:
             with mmap.mmap(-1, 4 * HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as area:
                 area.madvise(mmap.MADV_HUGEPAGE)
                 for offset in range(HUGE_PAGE, 3 * HUGE_PAGE, HUGE_PAGE):
-                    start = time.perf_counter()
+                    start = _clock()
                     area[offset] = 1
-                    costs.append(time.perf_counter() - start)
+                    costs.append(_clock() - start)
     except (OSError, AttributeError, ValueError):
         return []
     return costs
+
+
+def _kept(call: Callable[[Any], Any], answers: List[Any]) -> Callable[[Any], Any]:
+    """`call`, its answers kept in `answers`."""
+
+    def kept(payload: Any) -> Any:
+        answers.append(call(payload))
+
+    return kept
+
+
+def _check_complete(answer: Any, uri: str) -> None:
+    """CannotLoad where the answer only promises one: what it costs would not be measured."""
+    if inspect.isawaitable(answer):
+        todo = "Make it `async def`, and await the answer in it"
+    elif inspect.isgenerator(answer) or inspect.isasyncgen(answer):
+        todo = "Name a function that returns when the answer is complete"
+    else:
+        return
+    raise CannotLoad("it returned a %s before anything was computed" % type(answer).__name__, uri, todo)
 
 
 def _offer_to_oom_killer() -> None:

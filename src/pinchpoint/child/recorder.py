@@ -10,7 +10,7 @@ import time
 from json import dumps as _encode  # bound before the target's json is wrapped
 from typing import Any, Dict, List, Optional, Tuple
 
-from pinchpoint.child.streams import Stream
+from pinchpoint.child.streams import Abandoned, Stream
 
 FAILED, OBSERVED, SECOND = 1, 2, 4
 MARKED, WRAPPED, HANDED = 0, 1, 2
@@ -18,12 +18,17 @@ SPANS_PER_REQUEST = 2000
 OBSERVED_BEFORE_THINNING = 20_000
 UNREADABLE = -1
 NAME_KEPT = 200
+NAMES_KEPT = 4096  # a target that makes up names would fill the memory
+OTHER_NAMES = "stages of further names"
 CALIBRATION_SPANS = 200
 NEGLIGIBLE_NS = 1_500
 
-_clock = time.perf_counter_ns
+_clock = time.perf_counter_ns  # these names are bound before the target can change what they stand for
 _thread_cpu = time.thread_time_ns
+_process_cpu = time.process_time_ns
+_pread = os.pread
 _ident = threading.get_ident
+_native_ident = threading.get_native_id
 _usage = resource.getrusage
 _THREAD = resource.RUSAGE_THREAD
 
@@ -81,7 +86,7 @@ class Recorder:
         if _ident() == self._main:
             thread, delay, faults = self._main_native, self._run_delay_now(now, cpu), _usage(_THREAD)[6]
         else:
-            thread, delay, faults = threading.get_native_id(), UNREADABLE, UNREADABLE
+            thread, delay, faults = _native_ident(), UNREADABLE, UNREADABLE
         if len(self._finished) < SPANS_PER_REQUEST:
             self._finished.append(
                 (request, number, kind, thread, begin, now, begin_cpu, cpu, begin_delay, delay, begin_faults, faults)
@@ -92,6 +97,8 @@ class Recorder:
     def _number(self, name: str) -> int:
         """The number of a name seen for the first time, noted where the parent finds it whatever happens to us."""
         with self._lock:
+            if len(self._names) >= NAMES_KEPT:
+                name = OTHER_NAMES
             if name not in self._names:
                 self._names_file.write(_encode(name[:NAME_KEPT]) + "\n")
                 self._names[name] = len(self._names)
@@ -123,7 +130,7 @@ class Recorder:
         own = _usage(resource.RUSAGE_SELF)
         thread = _usage(_THREAD)
         return (
-            time.process_time_ns(),
+            _process_cpu(),
             self._run_delay(),
             thread.ru_minflt,
             thread.ru_majflt,
@@ -148,6 +155,10 @@ class Recorder:
             self._spans.append(*span)
         self.observed += 1
 
+    def disown(self) -> None:
+        """In a copy of the process: record nothing, and end it where its request ends."""
+        self._requests = self._probes = self._spans = Abandoned()
+
     def close(self) -> None:
         """Unmap the streams."""
         self._names_file.close()
@@ -168,7 +179,7 @@ class Recorder:
         """Nanoseconds that the request's thread was runnable and did not run; -1 where the kernel does not tell."""
         if self._schedstat is None:
             return UNREADABLE
-        return int(os.pread(self._schedstat, 64, 0).split()[1])
+        return int(_pread(self._schedstat, 64, 0).split()[1])
 
 
 def _open_schedstat() -> Optional[int]:

@@ -48,7 +48,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Headline measurements; a percentile that the sample cannot resolve is null with its reason in `reasons`."""
+    """Headline measurements; a percentile that the sample cannot resolve is null with its reason in `reasons`.
+
+    `by_length` is typical latency by the size of a free length, where the target was measured at two.
+    """
 
     latency_s: dict[str, Quantity | None]
     throughput_per_s: Quantity | None
@@ -56,6 +59,7 @@ class Measured:
     failed: int
     overhead: Quantity | None
     reasons: dict[str, str]
+    by_length: dict[int, Quantity] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pinchpoint.probes.cgroup import CgroupProbe
 from pinchpoint.probes.host import HostProbe
+from pinchpoint.probes.network import NetworkProbe
 from pinchpoint.probes.pressure import PressureProbe
 from pinchpoint.probes.process import ProcessProbe
 
-BUILTIN = (ProcessProbe, CgroupProbe, HostProbe, PressureProbe)
+BUILTIN = (ProcessProbe, CgroupProbe, HostProbe, PressureProbe, NetworkProbe)

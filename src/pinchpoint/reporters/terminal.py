@@ -29,7 +29,7 @@ from pinchpoint.reporters.layout import (
     shortened,
     wrapped,
 )
-from pinchpoint.units import percent
+from pinchpoint.units import duration, percent
 
 _MARGIN = 2  # right of the level of proof
 _TAG = 10  # columns of LATENCY, CAPACITY, TAIL, STARTUP
@@ -37,6 +37,7 @@ _MOST_REASONS = 6
 _MOST_TESTS = 3
 _MOST_EVIDENCE = 2
 _LONGEST_REASON = 300
+_SHORTEST_PHASE_S = 0.01
 _INVALID = "NOT VALID: this run cannot answer the question."
 _INCONCLUSIVE = "INCONCLUSIVE: this run does not decide what limits the target."
 _ROOFLINE = {
@@ -72,10 +73,12 @@ def _screen(diagnosis: Diagnosis) -> Iterator[Line]:
     yield from _headline(diagnosis, verdict)
     yield line("")
     yield from _latency(diagnosis.measured)
+    yield from _lengths(diagnosis.measured)
     typical = _typical_latency(diagnosis.measured)
     yield from bars(shown, typical.value if typical else 0.0)
     yield from _why(diagnosis, verdict, shown)
     yield from _other_answers(diagnosis)
+    yield from _startup(diagnosis)
     yield line("")
     if diagnosis.valid:
         yield from to_do(diagnosis.predictions, verdict)
@@ -194,6 +197,24 @@ def _ninety_ninth(p99: Quantity | None, typical_unit: str, measured: Measured) -
         return f"no p99: {reason}{'' if '--budget' in reason else ' (a larger --budget)'}."
     value, inside, unit = seconds(p99)
     return f"p99 {value}{'' if unit == typical_unit else ' ' + unit}{f' ({inside})' if inside else ''}"
+
+
+def _lengths(measured: Measured) -> Iterator[Line]:
+    """Typical latency by the size of a free length, where there are two."""
+    if len(measured.by_length) > 1:
+        each = (f"{duration(quantity.value)} at {length}" for length, quantity in measured.by_length.items())
+        yield line(f"  By length (--length): {', '.join(each)}.")
+
+
+def _startup(diagnosis: Diagnosis) -> Iterator[Line]:
+    """The phases until the first answer; a single observation each."""
+    phases = [phase for phase in diagnosis.startup if phase.seconds >= _SHORTEST_PHASE_S]
+    if "startup" in diagnosis.verdicts or not phases:
+        return
+    named = ", ".join(f"{clean(phase.name)} {duration(phase.seconds)}" for phase in phases)
+    whole = sum(phase.seconds for phase in diagnosis.startup)
+    for text in wrapped(f"{duration(whole)} to the first answer, seen once: {named}.", f"{'STARTUP':<{_TAG}}", _TAG):
+        yield line(text, "bold", "STARTUP")
 
 
 def _why(diagnosis: Diagnosis, verdict: Verdict | None, shown: tuple[Part, ...]) -> Iterator[Line]:
