@@ -14,6 +14,7 @@ from bench.tool import scratch
 from pinchpoint import plugins, stats
 from pinchpoint.contracts import Plan, Probe
 from pinchpoint.domain.quantity import Quantity
+from pinchpoint.domain.run import Ints
 from pinchpoint.domain.target import TargetSpec
 from pinchpoint.domain.workload import Workload
 from pinchpoint.process import Child, Ended
@@ -113,9 +114,7 @@ def _driven(child: Child, plan: Plan, cycles: list[tuple[bool, ...]], seed: int)
     return overhead(by_cycle(rows, marks)), float(np.median((rows[:, 2] - rows[:, 1])[rows[:, 3] & OFF != 0])) / 1e9
 
 
-def by_cycle(
-    rows: np.ndarray[tuple[int, int], np.dtype[np.int64]], marks: Sequence[int]
-) -> list[tuple[list[float], list[float]]]:
+def by_cycle(rows: Ints, marks: Sequence[int]) -> list[tuple[list[float], list[float]]]:
     """Latencies of each cycle, on and off, from rows of index, begin, end and flags; `marks` are the cycles' ends."""
     latency, flags = (rows[:, 2] - rows[:, 1]) / 1e9, rows[:, 3]
     found = []

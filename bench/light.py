@@ -57,13 +57,10 @@ def works() -> list[Work]:
     """From 0.2 to 50 ms: pure Python, a sleep, convolutions, and many tiny operators."""
     home = Path(workloads.__file__)
     names = {
-        "python_200us": 0.0002,
-        "python_1ms": 0.001,
-        "python_5ms": 0.005,
-        "python_50ms": 0.05,
-        "sleep_1ms": 0.001,
-        "sleep_5ms": 0.005,
+        f"python_{text}": seconds
+        for text, seconds in (("200us", 0.0002), ("1ms", 0.001), ("5ms", 0.005), ("50ms", 0.05))
     }
+    names |= {"sleep_1ms": 0.001, "sleep_5ms": 0.005}
     callables = [Work(name.replace("_", " "), f"{home}:{name}", seconds) for name, seconds in names.items()]
     return [
         *callables,
@@ -107,22 +104,10 @@ def _recordings(settings: Settings) -> tuple[Table, list[Claim], dict[str, Json]
             settings.retries,
         )
         cost, latency = found.value
-        rows.append(
-            (
-                work.name,
-                milliseconds(latency),
-                signed(cost.value),
-                interval(cost),
-                noise_text(found.noise),
-                found.status,
-            )
-        )
+        said = (signed(cost.value), interval(cost))
+        rows.append((work.name, milliseconds(latency), *said, noise_text(found.noise), found.status))
         if work.judged:
-            claims.append(
-                Claim(
-                    work.name, f"at most {signed(OVERHEAD)}", f"{signed(cost.value)} ({interval(cost)})", found.status
-                )
-            )
+            claims.append(Claim(work.name, f"at most {signed(OVERHEAD)}", " in ".join(said), found.status))
         figures[work.name] = _figures(found)
     return Table(("pinchpoint on", "ms", "overhead", "95 %", "noise", "status"), tuple(rows)), claims, figures
 

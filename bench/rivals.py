@@ -25,6 +25,7 @@ from bench.cases import cpus
 from pinchpoint.domain.quantity import Quantity
 
 PY_SPY_RATE = "100"  # its default, samples a second
+LONGEST_S = "3600"  # it is told to end long before
 ATTACHING_S = 0.7  # until py-spy has attached and samples
 
 
@@ -77,21 +78,9 @@ def _sampled() -> Iterator[None]:
     program = _py_spy()
     assert program is not None
     with tempfile.NamedTemporaryFile() as output:
-        command = [
-            program,
-            "record",
-            "--pid",
-            str(os.getpid()),
-            "--rate",
-            PY_SPY_RATE,
-            "--format",
-            "raw",
-            "--output",
-            output.name,
-        ]
-        process = subprocess.Popen(
-            [*command, "--duration", "3600"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        command = [program, "record", "--pid", str(os.getpid()), "--rate", PY_SPY_RATE, "--duration", LONGEST_S]
+        command += ["--format", "raw", "--output", output.name]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(ATTACHING_S)
         try:
             if process.poll() is not None:

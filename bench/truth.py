@@ -180,9 +180,8 @@ def _row(name: str, found: Tried[Result]) -> tuple[str, ...]:
     misses = [worst(result, state) for state in JUDGED]
     true = "-" if result.true_latency_s is None else milliseconds(result.true_latency_s)
     offs = ("-" if miss is None else signed(miss.off) for miss in misses)
-    return (
-        name, milliseconds(result.latency_s), true, *offs, signed(result.unexplained.value), noise_text(found.noise), found.status,
-    )  # fmt: skip
+    left = signed(result.unexplained.value)
+    return (name, milliseconds(result.latency_s), true, *offs, left, noise_text(found.noise), found.status)
 
 
 def noise_text(noise: Noise) -> str:

@@ -47,3 +47,7 @@ def sleep_1ms() -> None:
 
 def sleep_5ms() -> None:
     time.sleep(0.005)
+
+
+def nothing() -> None:
+    """As many requests a second as there can be."""

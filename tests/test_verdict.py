@@ -131,6 +131,14 @@ def test_without_a_cause_the_state_is_still_a_fact():
     assert (found.bound, found.cause, found.where, found.proof) == ("cpu", None, "framework", "hypothesis")
 
 
+def test_the_second_cell_of_the_same_stage_is_a_hypothesis():
+    account = ledger(row("model", "cpu", 0.55), row("model", "memory", 0.42))
+    found = concluded(account, [finding("M101", ("model", "memory"), kind="limit", bound="memory")])
+    assert (found.cause, found.proof) == ("M101", "hypothesis")
+    elsewhere = ledger(row("framework", "cpu", 0.55), row("preprocess", "cpu", 0.42))
+    assert concluded(elsewhere, [finding("C102", ("preprocess", "cpu"))]).cause is None
+
+
 def test_an_undecided_cause_is_unknown_and_named():
     found = concluded(TWO, [finding("C101", MODEL, status="unknown")])
     assert (found.bound, found.cause, found.also) == ("unknown", None, ("C101",))

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
+import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,23 +20,37 @@ from pinchpoint.domain.run import Environment, Run
 from pinchpoint.domain.target import TargetSpec
 from pinchpoint.domain.verdict import Diagnosis
 from pinchpoint.domain.workload import Workload
-from pinchpoint.errors import BadInput
+from pinchpoint.errors import AnalysisFailed, BadInput, TargetFailed, interrupts_heard, interrupts_held
 from pinchpoint.probes import cgroup
+from pinchpoint.process import Ended
 from pinchpoint.record import Conditions
 from pinchpoint.record import record as record_run
+from pinchpoint.reporters.json_document import document
+from pinchpoint.reporters.machine import render_machine
 
 RUNS = Path("pinchpoint-runs")
-COMPLETE, INCONCLUSIVE, INTERRUPTED = 0, 3, 130
+COMPLETE, UNKEPT, INCONCLUSIVE, INTERRUPTED = 0, 2, 3, 130
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a verb: the diagnosis (None of `record`), the run folder, the exit code, and a line for stderr."""
+    """What came of a verb: the diagnosis (None of `record`), the run folder (None if no disk would take it), the exit
+    code, and a line for stderr about what went wrong.
+    """
 
     diagnosis: Diagnosis | None
-    folder: Path
+    folder: Path | None
     exit_code: int
     line: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A run, where it is kept, and why that is not where it was meant to be."""
+
+    run: Run
+    folder: Path | None
+    trouble: BadInput | None = None
 
 
 def diagnose(
@@ -54,15 +72,24 @@ def diagnose(
 
     `budget_s` bounds the whole in seconds, the first calibration of this machine aside. Raises PinchpointError where
     there is nothing to diagnose; a run that ended early is diagnosed from what there is, with exit code 3 or 130.
+    An interrupt ends the measuring; what was measured is saved and diagnosed all the same.
     """
     if store.is_run(Path(target)):
-        folder, run = Path(target), store.load(Path(target))
-    else:
-        spec = TargetSpec("", target, tuple((settings or {}).items()), python, input, trust)
-        workload = _workload(budget_s, seed, timeout_s, batch, length)
-        folder, run = _record(spec, workload, out or RUNS, progress or _silent)
-    found = inquire.inquire(run, plugins.builtin(), limits.shipped())
-    return Outcome(found, folder, _exit_code(run, found), _line(run))
+        run = store.load(Path(target))
+        found = _inquired(_Kept(run, Path(target)))
+        return Outcome(found, Path(target), COMPLETE if _answered(found) else INCONCLUSIVE, _line(run, found))
+    spec = TargetSpec("", target, tuple((settings or {}).items()), python, input, trust)
+    workload = _workload(budget_s, seed, timeout_s, batch, length)
+    with interrupts_held() as interrupts:
+        kept = _record(spec, workload, out or RUNS, progress or _silent)
+        found = _inquired(kept)
+    late = interrupts.seen and kept.run.ended != "interrupted"
+    code = (
+        INTERRUPTED if interrupts.seen or kept.run.ended == "interrupted" else UNKEPT if kept.folder is None else None
+    )
+    if code is None:
+        code = COMPLETE if _answered(found) else INCONCLUSIVE
+    return Outcome(found, kept.folder, code, _lines(kept, _late(kept.run) if late else _line(kept.run, found)))
 
 
 def record(
@@ -82,9 +109,15 @@ def record(
 ) -> Outcome:
     """Observe a target and write a run folder; `diagnose` it later, anywhere."""
     spec = TargetSpec("", target, tuple((settings or {}).items()), python, input, trust)
-    folder, run = _record(spec, _workload(budget_s, seed, timeout_s, batch, length), out or RUNS, progress or _silent)
-    ended = {"complete": COMPLETE, "interrupted": INTERRUPTED}.get(run.ended, INCONCLUSIVE)
-    return Outcome(None, folder, ended, _line(run))
+    workload = _workload(budget_s, seed, timeout_s, batch, length)
+    with interrupts_held() as interrupts:
+        kept = _record(spec, workload, out or RUNS, progress or _silent)
+    if kept.folder is None and kept.trouble is not None:
+        raise kept.trouble
+    ended = {"complete": COMPLETE, "interrupted": INTERRUPTED}.get(kept.run.ended, INCONCLUSIVE)
+    late = interrupts.seen and ended != INTERRUPTED
+    line = _late(kept.run) if late else _line(kept.run, None)
+    return Outcome(None, kept.folder, INTERRUPTED if late else ended, _lines(kept, line))
 
 
 def machine(
@@ -93,20 +126,35 @@ def machine(
     """This machine's ceilings with the interpreter's runtime, and what cannot be observed here; about 15 s the first time."""
     here = _environment()
     most = max(1, int(here.effective_cpus))
-    found = calibration.of_machine(python, here, sorted({1, most}), progress or _silent, fresh=fresh)
+    try:
+        found = calibration.of_machine(python, here, sorted({1, most}), progress or _silent, fresh=fresh)
+    except Ended as ended:
+        raise TargetFailed(
+            what=f"its onnxruntime could not be measured: {ended}",
+            where=python or sys.executable,
+            todo="Try it again, or name another interpreter with --python",
+        ) from None
     return replace(here, ceilings=found)
 
 
-def report(run: str, format: str = "terminal") -> str:  # noqa: A002  # the option's own name
-    """A run folder's diagnosis again, as `terminal` or `json`."""
+def render(diagnosis: Diagnosis, form: str = "terminal") -> str:
+    """A diagnosis as `terminal`, `terminal-colour` or `json`, without a closing newline; BadInput for another form."""
     reporters = {reporter.name: reporter for reporter in plugins.builtin().reporters}
-    if format not in reporters:
-        raise BadInput(
-            what=f"no format is named {format!r}", where="--format", todo=f"Use one of {', '.join(reporters)}"
-        )
-    outcome = diagnose(run) if store.is_run(Path(run)) else _not_a_run(run)
-    assert outcome.diagnosis is not None
-    return reporters[format].render(outcome.diagnosis)
+    if form not in reporters:
+        raise BadInput(what=f"no format is named {form!r}", where="--format", todo=f"Use one of {', '.join(reporters)}")
+    return reporters[form].render(diagnosis)
+
+
+def render_environment(environment: Environment, form: str = "terminal") -> str:
+    """What `machine` found, as `terminal` or `json`, without a closing newline."""
+    return document(environment) if form == "json" else render_machine(environment)
+
+
+def report(run: str, format: str = "terminal") -> str:  # noqa: A002  # the option's own name
+    """A run folder's diagnosis again, in a form that `render` knows."""
+    if not store.is_run(Path(run)):
+        raise BadInput(what="not a run folder", where=run, todo="Name a folder that `pinchpoint diagnose` wrote")
+    return render(_inquired(_Kept(store.load(Path(run)), Path(run))), format)
 
 
 def schema() -> str:
@@ -121,46 +169,75 @@ def explain(word: str) -> str:
     return explained(word, plugins.builtin(), limits.shipped())
 
 
-def _record(spec: TargetSpec, workload: Workload, out: Path, progress: Callable[[str], None]) -> tuple[Path, Run]:
+def _record(spec: TargetSpec, workload: Workload, out: Path, progress: Callable[[str], None]) -> _Kept:
+    """Record and save; a failure before the first answer leaves no folder behind."""
     now = datetime.now().astimezone()
     kind = next((t for t in plugins.builtin().targets if t.recognises(spec.uri)), None)
     if kind is None:
         raise _unrecognised(spec.uri)
-    named = TargetSpec(kind.kind, spec.uri, spec.settings, spec.python, spec.input, spec.trust)
+    named = replace(spec, kind=kind.kind)
+    existed = os.path.isdir(out)
     folder = store.new_folder(out, now)
     try:
-        plan: Plan = kind.prepare(named, workload, folder)
-        run = record_run(
-            plan,
-            workload,
-            Conditions(
-                folder.name,
-                now.isoformat(timespec="seconds"),
-                __version__,
-                folder,
-                _environment(),
-                plugins.builtin().probes,
-                progress,
-            ),
-        )
-        for feed in folder.glob("*.npz"):
-            feed.unlink()
-        store.save(run, folder)
+        with interrupts_heard():
+            with store.writing(folder):
+                plan: Plan = kind.prepare(named, workload, folder)
+            run = record_run(
+                plan,
+                workload,
+                Conditions(
+                    folder.name,
+                    now.isoformat(timespec="seconds"),
+                    __version__,
+                    folder,
+                    _environment(),
+                    plugins.builtin().probes,
+                    progress,
+                ),
+            )
     except BaseException:
-        _remove_if_empty(folder)
+        _remove(folder, existed=existed)
         raise
-    return folder, run
+    for feed in folder.glob("*.npz"):
+        feed.unlink(missing_ok=True)
+    return _save(run, folder, existed=existed)
 
 
-def _remove_if_empty(folder: Path) -> None:
-    """A run folder without a run helps nobody: remove what this run put there."""
-    if store.is_run(folder):
-        return
-    for path in folder.iterdir():
-        if path.is_file():
-            path.unlink(missing_ok=True)
-    if not any(folder.iterdir()):
-        folder.rmdir()
+def _save(run: Run, folder: Path, *, existed: bool) -> _Kept:
+    """Save a run, if need be among the temporary files: what was measured is not given up for a full disk."""
+    try:
+        store.save(run, folder)
+    except BadInput as trouble:
+        _remove(folder, existed=existed)
+        elsewhere = None
+        with contextlib.suppress(BadInput, OSError):
+            elsewhere = Path(tempfile.mkdtemp(prefix="pinchpoint-run-"))
+            store.save(run, elsewhere)
+            return _Kept(run, elsewhere, trouble)
+        if elsewhere is not None:
+            shutil.rmtree(elsewhere, ignore_errors=True)
+        return _Kept(run, None, trouble)
+    return _Kept(run, folder)
+
+
+def _remove(folder: Path, *, existed: bool) -> None:
+    """A run folder without a run helps nobody, nor does a folder of runs that was made for it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if not existed:
+        with contextlib.suppress(OSError):
+            folder.parent.rmdir()
+
+
+def _inquired(kept: _Kept) -> Diagnosis:
+    """The diagnosis; a defect of ours in it is said together with where the run is."""
+    try:
+        return inquire.inquire(kept.run, plugins.builtin(), limits.shipped())
+    except Exception as error:
+        raise AnalysisFailed(
+            what=f"the analysis failed with {type(error).__name__}: {error}",
+            where=str(kept.folder or kept.run.target.uri),
+            todo="The run is kept" if kept.folder else "",
+        ) from error
 
 
 def _environment() -> Environment:
@@ -181,35 +258,47 @@ def _workload(budget_s: float, seed: int, timeout_s: float, batch: int, length: 
     )
 
 
-def _exit_code(run: Run, found: Diagnosis) -> int:
-    if run.ended == "interrupted":
-        return INTERRUPTED
-    answered = found.valid and all(v.bound != "unknown" for v in found.verdicts.values())
-    return COMPLETE if answered else INCONCLUSIVE
+def _answered(found: Diagnosis) -> bool:
+    return found.valid and all(verdict.bound != "unknown" for verdict in found.verdicts.values())
 
 
-def _line(run: Run) -> str | None:
-    """One line about what went wrong with the target, where something did."""
-    if run.ended == "complete":
+def _line(run: Run, found: Diagnosis | None) -> str | None:
+    """One line about why the run ended early, does not count, or answers less than was asked; None where all is well."""
+    uri = run.target.uri
+    if run.ended != "complete":
+        count = len(run.requests.index)
+        answered = f"{count:,} request{'' if count == 1 else 's'}"
+        return f"{uri}: {run.ended} after {answered}; what was measured until then is shown and kept."
+    if found is None or _answered(found):
         return None
-    return f"{run.target.uri}: {run.ended} after {len(run.requests.index):,} requests; what was measured until then is kept"
+    if not found.valid:
+        return f"{uri}: this run does not count: {'; '.join((*found.reasons, *run.notes))}."
+    opened = next(v for v in found.verdicts.values() if v.bound == "unknown")
+    return f"{uri}: inconclusive: {opened.sentence} Measure longer with --budget, or mark its stages."
+
+
+def _late(run: Run) -> str:
+    return f"{run.target.uri}: interrupted when everything was measured; nothing is lost."
+
+
+def _lines(kept: _Kept, line: str | None) -> str | None:
+    """`line`, after what is to be said of where the run is kept."""
+    if kept.trouble is None:
+        return line
+    where = f"The run is in {kept.folder}." if kept.folder else "The run is not kept."
+    return " ".join(filter(None, (str(kept.trouble), where, line)))
 
 
 def _unrecognised(uri: str) -> BadInput:
-    path = Path(uri)
-    if path.is_dir():
-        return BadInput(
-            what="a folder that is not a run", where=uri, todo="Name a model file, app.py:function, or a run folder"
-        )
-    return BadInput(
-        what="no such file" if "/" in uri or "." in uri else "not a target that pinchpoint knows",
-        where=uri,
-        todo="Name a model.onnx, an app.py:function, or a run folder",
-    )
-
-
-def _not_a_run(run: str) -> Outcome:
-    raise BadInput(what="not a run folder", where=run, todo="Name a folder that `pinchpoint diagnose` wrote")
+    known = "Name a model.onnx, an app.py:function, or a run folder"
+    if "://" in uri:
+        return BadInput(what="servers cannot be measured yet", where=uri, todo=known)
+    if os.path.isdir(uri or "."):
+        return BadInput(what="a folder that is not a run", where=uri or ".", todo=known)
+    if os.path.exists(uri):
+        return BadInput(what="not a file", where=uri, todo=known)
+    what = "no such file" if "/" in uri or "." in uri else "not a target that pinchpoint knows"
+    return BadInput(what=what, where=uri, todo=known)
 
 
 def _silent(_: str) -> None:

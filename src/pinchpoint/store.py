@@ -185,7 +185,7 @@ def new_folder(out: Path, now: datetime) -> Path:
     BadInput where it cannot be created: no permission, a full disk, a file in the way.
     """
     name = now.strftime("%m%d-%H%M")
-    with _writing(out):
+    with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         for number in range(1, FOLDERS_A_MINUTE):
             folder = out / (name if number == 1 else f"{name}-{number}")
@@ -196,8 +196,8 @@ def new_folder(out: Path, now: datetime) -> Path:
 
 
 @contextlib.contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Turn a failure to write below `folder` into one line for the user."""
+def writing(folder: Path) -> Iterator[None]:
+    """Turn a failure to write below `folder` into one line for the user: BadInput."""
     try:
         yield
     except (OSError, duckdb.IOException) as error:
@@ -218,7 +218,7 @@ def save(run: Run, folder: Path) -> None:
     again: a NaN outside of the tables, columns of different lengths.
     """
     written: dict[str, Path] = {}
-    with _writing(folder):
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         try:
             held = [table for table in LAYOUT.tables if getattr(run, table.name) is not None]

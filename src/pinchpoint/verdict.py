@@ -85,6 +85,10 @@ def latency_verdict(
     contenders = [cell for cell in ordered if cell is largest or cell.high > largest.low]
     present = [f for f in findings if f.status == "present" and f.bound != MEASUREMENT]
     candidates = [f for f in present if any(_explains(f, cell) for cell in contenders)]
+    second_best = not candidates
+    if second_best:  # what else holds much of the same stage is the better guess, and no more than one
+        contenders = [c for c in ordered if c.stage == largest.stage and _share(c, ledger) > limits.leading_share.value]
+        candidates = [f for f in present if any(_explains(f, cell) for cell in contenders)]
     if not candidates:
         return _without_cause(ledger, largest, findings, present)
     codes = {f.code for f in candidates}
@@ -97,14 +101,18 @@ def latency_verdict(
         where=cell.stage,
         cause=chosen.code,
         kind=chosen.kind,
-        proof=_proof(chosen, findings, ledger, limits),
-        share=cell.value / ledger.latency.value,
+        proof="hypothesis" if second_best else _proof(chosen, findings, ledger, limits),
+        share=_share(cell, ledger),
         headroom=_headroom(chosen, signals),
         also=tuple(f.code for f in others),
         stages_from=ledger.stages_from,
         sentence=CAUSE_HEADLINE.get(chosen.code, chosen.code),
         gain=gain_of(chosen, predictions),
     )
+
+
+def _share(cell: Cell, ledger: Ledger) -> float:
+    return cell.value / ledger.latency.value
 
 
 def _explains(finding: Finding, cell: Cell) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import itertools
 import json
 import os
 import sys
@@ -12,7 +13,15 @@ import time
 from typing import Any, Callable, Dict, List, Tuple
 
 from pinchpoint.child import sessions
+from pinchpoint.child.pacing import is_async
 from pinchpoint.child.wrapping import wrap_entry_points
+
+MOST_PAYLOADS = 1000
+WORDS_KEPT = 240
+CPP_SOURCE = "/onnxruntime_src/"
+LIBRARIES = os.path.dirname(os.__file__)
+STANDARD = frozenset(getattr(sys, "stdlib_module_names", ()))  # from Python 3.10 on
+_clock = time.perf_counter
 
 
 class CannotLoad(Exception):
@@ -34,17 +43,17 @@ class Loaded:
 def load_python(spec: Dict[str, Any]) -> Loaded:
     """Import `path.py:name` or `package.module:name` and find its inputs."""
     wrap_entry_points()
-    began = time.perf_counter()
+    began = _clock()
     module = _import_module(spec["module"], spec["folder"])
-    imported = time.perf_counter()
+    imported = _clock()
     function = _attribute(module, spec["name"], spec["uri"])
     payloads, ready = _payloads(module, function, spec)
-    return Loaded(ready, payloads, [("import", imported - began), ("inputs", time.perf_counter() - imported)])
+    return Loaded(ready, payloads, [("import", imported - began), ("inputs", _clock() - imported)])
 
 
 def load_onnx(spec: Dict[str, Any]) -> Loaded:
     """Open the model file with the user's onnxruntime and the prepared inputs."""
-    began = time.perf_counter()
+    began = _clock()
     try:
         import numpy
         import onnxruntime
@@ -55,11 +64,11 @@ def load_onnx(spec: Dict[str, Any]) -> Loaded:
             "Install it there (pip install onnxruntime), or name another interpreter with --python",
         ) from None
     sessions.capture(sys.modules[sessions.COLLECTION])
-    imported = time.perf_counter()
+    imported = _clock()
     try:
         options = sessions.options_from(spec["settings"])
-    except ValueError as error:
-        raise CannotLoad(str(error), "--set", "See `pinchpoint explain settings`") from None
+    except (ValueError, TypeError, OverflowError) as error:
+        raise CannotLoad(_first_line(error), "--set", "See `pinchpoint explain settings`") from None
     providers = spec["settings"].get("providers", "CPUExecutionProvider").split(",")
     try:
         session = onnxruntime.InferenceSession(spec["path"], options, providers=providers)
@@ -69,7 +78,14 @@ def load_onnx(spec: Dict[str, Any]) -> Loaded:
             spec["uri"],
             "Check the operators and the opset against this runtime, or name another interpreter with --python",
         ) from None
-    opened = time.perf_counter()
+    missing = [name for name in providers if name not in session.get_providers()]
+    if missing:  # the runtime would go on with another one, and something else would be measured
+        raise CannotLoad(
+            "ONNX Runtime %s has no %s here" % (onnxruntime.__version__, missing[0]),
+            "--set providers",
+            "It has: " + ", ".join(onnxruntime.get_available_providers()),
+        )
+    opened = _clock()
     feeds = [_read_feeds(numpy, path) for path in spec["feeds"]]
     second = [_read_feeds(numpy, path) for path in spec.get("second_feeds", ())]
     loaded = Loaded(
@@ -89,11 +105,13 @@ def _import_module(name: str, folder: str) -> Any:
     try:
         if not name.endswith(".py"):
             return importlib.import_module(name)
-        stem = os.path.splitext(os.path.basename(name))[0]
-        module_spec = importlib.util.spec_from_file_location(stem, name)
+        own = _module_name(name)
+        if getattr(sys.modules.get(own), "__file__", None) == name:
+            return sys.modules[own]
+        module_spec = importlib.util.spec_from_file_location(own, name)
         assert module_spec is not None and module_spec.loader is not None, name  # noqa: PT018
         module = importlib.util.module_from_spec(module_spec)
-        sys.modules[stem] = module
+        sys.modules[own] = module
         module_spec.loader.exec_module(module)
         return module
     except ModuleNotFoundError as error:
@@ -110,10 +128,22 @@ def _import_module(name: str, folder: str) -> Any:
         ) from None
 
 
+def _module_name(path: str) -> str:
+    """The name that an import would give to the file; one of our own where that would hide a module of Python's."""
+    stem = os.path.splitext(os.path.basename(path))[0]
+    known = sys.modules.get(stem)
+    if "." in stem or stem in STANDARD or (known is not None and getattr(known, "__file__", None) != path):
+        return "pinchpoint_target"
+    return stem
+
+
 def _attribute(module: Any, name: str, uri: str) -> Any:
     found = module
-    for part in name.split("."):
-        found = getattr(found, part, None)
+    try:
+        for part in name.split("."):
+            found = getattr(found, part, None)
+    except Exception as error:  # a property of the user's, say
+        raise CannotLoad("reading it raised %s%s" % (describe(error), innermost_line(error)), uri, "Mend it") from None
     if found is None:
         public = [key for key, value in vars(module).items() if inspect.isroutine(value) and not key.startswith("_")]
         own = [key for key in public if getattr(vars(module)[key], "__module__", "") == module.__name__]
@@ -151,7 +181,7 @@ def _payloads(module: Any, function: Any, spec: Dict[str, Any]) -> Tuple[List[An
 
 
 def _without_payload(function: Any) -> Callable[[Any], Any]:
-    if inspect.iscoroutinefunction(function):
+    if is_async(function):
 
         async def called(_: Any) -> Any:
             return await function()
@@ -161,7 +191,7 @@ def _without_payload(function: Any) -> Callable[[Any], Any]:
 
 
 def _spread(function: Any) -> Callable[[Any], Any]:
-    if inspect.iscoroutinefunction(function):
+    if is_async(function):
 
         async def called(payload: Any) -> Any:
             return await function(*payload)
@@ -190,7 +220,9 @@ def _takes_argument(function: Any) -> bool:
 def _called(source: Any, name: str) -> List[Any]:
     try:
         made = source() if callable(source) else source
-        return list(made) if not isinstance(made, (bytes, str, dict)) else [made]
+        if isinstance(made, (bytes, bytearray, memoryview, str, dict)):
+            return [made]
+        return list(itertools.islice(made, MOST_PAYLOADS))  # of a generator without end, too
     except Exception as error:  # the user's code
         raise CannotLoad(
             "%s raised %s%s" % (name, describe(error), innermost_line(error)), name, "Make it return a list of requests"
@@ -203,36 +235,46 @@ def _given(module: Any, text: str, spec: Dict[str, Any]) -> List[Any]:
         where, _, name = text.rpartition(":")
         owner = _import_module(where, spec["folder"]) if where else module
         return _called(_attribute(owner, name, text), name)
-    paths = [text] if os.path.isfile(text) else sorted(entry.path for entry in os.scandir(text) if entry.is_file())
+    try:
+        paths = [text] if os.path.isfile(text) else sorted(entry.path for entry in os.scandir(text) if entry.is_file())
+    except OSError as error:
+        raise CannotLoad("neither a file nor a folder: %s" % error.strerror, text, "Check --input") from None
     if not paths:
         raise CannotLoad("the folder holds no files", text, "Put one file a request into it")
-    return [_read_payload(path, bool(spec.get("trust"))) for path in paths[:1000]]
+    return [_read_payload(path, bool(spec.get("trust"))) for path in paths[:MOST_PAYLOADS]]
 
 
 def _read_payload(path: str, trust: bool) -> Any:
+    """What a file holds: JSON, arrays, with `trust` pickled objects, else its bytes."""
     suffix = os.path.splitext(path)[1].lower()
-    with open(path, "rb") as file:
-        content = file.read()
-    if suffix == ".json":
-        try:
+    if suffix in (".pkl", ".pickle") and not trust:
+        raise CannotLoad("a pickle can run code when it is read", path, "Use --trust if you trust the file")
+    try:
+        if suffix in (".npy", ".npz"):
+            return _read_arrays(path, trust)
+        with open(path, "rb") as file:
+            content = file.read()
+        if suffix == ".json":
             return json.loads(content)
-        except ValueError as error:
-            raise CannotLoad("it is not valid JSON: %s" % error, path, "Mend the file") from None
-    if suffix in (".npy", ".npz"):
-        import numpy
+        if suffix in (".pkl", ".pickle"):
+            import pickle
 
-        try:
-            stored = numpy.load(path, allow_pickle=trust)
-        except ValueError as error:
-            raise CannotLoad(str(error), path, "Save plain arrays, or use --trust if you trust the file") from None
-        return stored if suffix == ".npy" else {name: stored[name] for name in stored.files}
-    if suffix in (".pkl", ".pickle"):
-        if not trust:
-            raise CannotLoad("a pickle can run code when it is read", path, "Use --trust if you trust the file")
-        import pickle
+            return pickle.loads(content)  # noqa: S301  # only with --trust
+        return content
+    except Exception as error:  # a damaged file can raise anything
+        trusting = "" if trust else ", or use --trust if it holds Python objects and you trust it"
+        raise CannotLoad("it cannot be read: %s" % describe(error), path, "Mend the file" + trusting) from None
 
-        return pickle.loads(content)  # noqa: S301  # only with --trust
-    return content
+
+def _read_arrays(path: str, trust: bool) -> Any:
+    """The array of an .npy file, or those of an .npz file by name."""
+    import numpy
+
+    stored = numpy.load(path, allow_pickle=trust)
+    if isinstance(stored, numpy.lib.npyio.NpzFile):
+        with stored:
+            return {name: stored[name] for name in stored.files}
+    return stored
 
 
 def describe(error: BaseException) -> str:
@@ -242,20 +284,27 @@ def describe(error: BaseException) -> str:
 
 
 def innermost_line(error: BaseException) -> str:
-    """` at file:line` of the innermost frame of the user's own code."""
-    trace, place = error.__traceback__, ""
+    """` at file:line` of the innermost frame of the user's own code, or else of a library that it calls."""
+    trace, place, library = error.__traceback__, "", ""
     own = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     while trace is not None:
-        code = trace.tb_frame.f_code
-        if not code.co_filename.startswith((own, "<frozen")) and "importlib" not in code.co_filename:
-            place = " at %s:%d" % (os.path.basename(code.co_filename), trace.tb_lineno)
+        file, line = trace.tb_frame.f_code.co_filename, trace.tb_lineno
         trace = trace.tb_next
-    return place
+        if file.startswith((own, "<frozen")) or "importlib" in file:
+            continue
+        if file.startswith(LIBRARIES) or "site-packages" in file or "dist-packages" in file:
+            library = " at %s:%d" % (os.path.basename(file), line)
+        else:
+            place = " at %s:%d" % (os.path.basename(file), line)
+    return place or library
 
 
 def _first_line(error: BaseException) -> str:
+    """What the error says, on one line; of a long text the end, where C++ says what happened and where is left out."""
     try:
-        text = str(error)
+        text = " ".join(str(error).split())
     except Exception:  # a user's exception may not even print
         return ""
-    return " ".join(text.split())[:300]
+    if len(text) <= WORDS_KEPT:
+        return text
+    return text[:WORDS_KEPT] if CPP_SOURCE not in text else "..." + text[-WORDS_KEPT:]

@@ -16,6 +16,7 @@ from typing import Any, Dict, List, Optional
 from pinchpoint import stages
 from pinchpoint.child.recorder import WRAPPED
 
+_clock, _thread_cpu = time.perf_counter, time.thread_time
 COLLECTION = "onnxruntime.capi.onnxruntime_inference_collection"
 WARM_RUNS = 2
 OPTIMIZATION_NAMES = ("disabled", "basic", "extended", "layout", "all")
@@ -46,7 +47,8 @@ class CapturedSession:
 
     def __init__(self, session: Any, model: Any, options: Any, providers: Any) -> None:
         self.session = weakref.ref(session)
-        self.model, self.options, self.providers = model, options, providers
+        self.model = model if isinstance(model, bytes) else os.path.abspath(os.fspath(model))  # it may change folders
+        self.options, self.providers = options, providers
         self.span = "model:session %d" % len(captured)
         self.feeds: Optional[Dict[str, Any]] = None
         self.outputs: Any = None
@@ -57,7 +59,7 @@ class CapturedSession:
 
         alive = self.session()
         options = self.options if self.options is not None else onnxruntime.SessionOptions()
-        path = os.path.abspath(os.fspath(self.model)) if not isinstance(self.model, bytes) else None
+        path = self.model if not isinstance(self.model, bytes) else None
         return {
             "runtime": "onnxruntime",
             "version": onnxruntime.__version__,
@@ -140,14 +142,14 @@ class ProfiledTwin:
 
     def visit(self, seconds: float, most_runs: int) -> None:
         """Run it for `seconds`, or until it has run `most_runs` times in all; at least once a visit."""
-        deadline = time.perf_counter() + seconds
+        deadline = _clock() + seconds
         first = True
-        while first or (len(self._walls) < most_runs and time.perf_counter() < deadline):
+        while first or (len(self._walls) < most_runs and _clock() < deadline):
             first = False
-            cpu, start = time.thread_time(), time.perf_counter()
+            cpu, start = _thread_cpu(), _clock()
             self._session.run(self._known.outputs, self._known.feeds)
-            self._walls.append(time.perf_counter() - start)
-            self._cpus.append(time.thread_time() - cpu)
+            self._walls.append(_clock() - start)
+            self._cpus.append(_thread_cpu() - cpu)
 
     def close(self) -> Dict[str, Any]:
         """The path of its profile, and wall and CPU seconds of each run after the warm ones."""

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import tokenize
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +26,10 @@ FEED_BYTES = 128 << 20
 INPUT_BYTES = 1 << 30
 SHORTER = 4
 SIZE = "dim."
+UNREADABLE = (  # what numpy, zipfile and json raise at damaged files
+    OSError, ValueError, TypeError, EOFError, KeyError, OverflowError, MemoryError, RecursionError, NotImplementedError,
+    SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +40,7 @@ class OnnxModel:
 
     def recognises(self, uri: str) -> bool:
         """By its name; what is in it is checked in `prepare`."""
-        return uri.lower().endswith((".onnx", ".ort")) or (Path(uri).is_file() and not uri.endswith(".py"))
+        return uri.lower().endswith((".onnx", ".ort")) or (os.path.isfile(uri) and not uri.endswith(".py"))
 
     def prepare(self, spec: TargetSpec, workload: Workload, folder: Path) -> Plan:
         """Read the graph, make or read its inputs, and write them into `folder`."""
@@ -104,9 +112,11 @@ def _second_length(path: Path, sizes: dict[str, int], workload: Workload) -> tup
 def _given_feeds(spec: TargetSpec, inputs: tuple[GraphInput, ...]) -> list[Feed]:
     """The user's own requests from --input, checked against the graph."""
     source = Path(spec.input or "")
-    if not source.exists():
-        raise BadInput(what="no such file or folder", where=str(source), todo="Check --input")
-    paths = [source] if source.is_file() else sorted(p for p in source.iterdir() if p.is_file())
+    try:
+        paths = [source] if source.is_file() else sorted(p for p in source.iterdir() if p.is_file())
+    except OSError as error:
+        what = "no such file or folder" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+        raise BadInput(what=what, where=str(source), todo="Give .npz, .npy or .json with --input") from None
     if not paths:
         raise BadInput(what="the folder holds no files", where=str(source), todo="Put one .npz file a request into it")
     feeds = [_read_feed(path, inputs) for path in paths[:FEEDS_FOR_TABLES]]
@@ -123,8 +133,6 @@ def _given_feeds(spec: TargetSpec, inputs: tuple[GraphInput, ...]) -> list[Feed]
 def _read_feed(path: Path, inputs: tuple[GraphInput, ...]) -> Feed:
     """One request from .npz (by input name), .npy (the only input) or .json (an object of nested lists)."""
     names = [item.name for item in inputs]
-    if path.stat().st_size > INPUT_BYTES:
-        raise BadInput(what="larger than 1 GB", where=str(path), todo="Give a smaller request")
     suffix = path.suffix.lower()
     if suffix not in (".npz", ".npy", ".json"):
         raise BadInput(
@@ -133,13 +141,15 @@ def _read_feed(path: Path, inputs: tuple[GraphInput, ...]) -> Feed:
             todo="Give .npz, .npy or .json",
         )
     try:
+        if _unpacked_bytes(path) > INPUT_BYTES:
+            raise BadInput(what="larger than 1 GB", where=str(path), todo="Give a smaller request")
         if suffix == ".json":
             return _from_json(json.loads(path.read_bytes()), inputs)
         stored = np.load(path, allow_pickle=False)
-        if suffix == ".npz":
+        if isinstance(stored, np.lib.npyio.NpzFile):
             with stored:
                 return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, RecursionError) as error:
+    except UNREADABLE as error:
         raise BadInput(what=f"cannot be read: {error}", where=str(path), todo="Write it with numpy.savez") from None
     if len(names) != 1:
         raise BadInput(
@@ -148,6 +158,14 @@ def _read_feed(path: Path, inputs: tuple[GraphInput, ...]) -> Feed:
             todo="Give an .npz with these names",
         )
     return {names[0]: stored}
+
+
+def _unpacked_bytes(path: Path) -> int:
+    """How large the file is once it is read."""
+    if not zipfile.is_zipfile(path):
+        return path.stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        return sum(member.file_size for member in archive.infolist())
 
 
 def _from_json(content: object, inputs: tuple[GraphInput, ...]) -> Feed:
@@ -173,7 +191,10 @@ def _written(folder: Path, name: str, feeds: list[Feed]) -> list[str]:
     paths = []
     for number, feed in enumerate(feeds):
         path = folder / f"{name}-{number:02}.npz"
-        np.savez(path, **feed)  # type: ignore[arg-type]  # numpy types savez by its flag
+        with zipfile.ZipFile(path, "w") as archive:  # as savez does, which takes no input of the name `file`
+            for key, array in feed.items():
+                with archive.open(f"{key}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, array)
         paths.append(str(path.resolve()))
     return paths
 

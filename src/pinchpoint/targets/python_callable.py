@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,8 @@ from pinchpoint.domain.target import TargetFacts, TargetSpec
 from pinchpoint.domain.workload import Workload
 from pinchpoint.errors import BadInput
 
-_FILE = re.compile(r"^(?P<module>.+\.py):(?P<name>[A-Za-z_][\w.]*)$")
-_DOTTED = re.compile(r"^(?P<module>[A-Za-z_][\w.]*):(?P<name>[A-Za-z_][\w.]*)$")
+_FILE = re.compile(r"(?P<module>.+\.py):(?P<name>[^/]*)", re.DOTALL)
+_DOTTED = re.compile(r"(?P<module>[^\W\d][\w.]*):(?P<name>[^\W\d][\w.]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class PythonCallable:
 
     def recognises(self, uri: str) -> bool:
         """`something.py`, `something.py:name` or `dotted.module:name`."""
-        return bool(_FILE.match(uri) or _DOTTED.match(uri)) or uri.endswith((".py", ".py:"))
+        return bool(_FILE.fullmatch(uri) or _DOTTED.fullmatch(uri)) or uri.endswith(".py")
 
     def prepare(self, spec: TargetSpec, workload: Workload, folder: Path) -> Plan:
         """Check what can be checked without running the user's code; BadInput where it cannot be used."""
@@ -35,15 +36,13 @@ class PythonCallable:
                 todo="Set it in the code itself",
             )
         module, name, home = _parts(spec.uri)
-        if spec.input is not None and not Path(spec.input).exists() and ":" not in spec.input:
-            raise BadInput(what="no such file or folder", where=spec.input, todo="Check --input")
         load = {
             "kind": self.kind,
             "uri": spec.uri,
             "module": module,
             "name": name,
             "folder": home,
-            "input": _absolute_input(spec.input),
+            "input": None if spec.input is None else _absolute_input(spec.input),
             "trust": spec.trust,
         }
         text = f"requests from {spec.input}" if spec.input else "requests from example_inputs"
@@ -52,24 +51,49 @@ class PythonCallable:
 
 def _parts(uri: str) -> tuple[str, str, str]:
     """Module (a path or a dotted name), attribute, and the folder that comes first on the path."""
-    if match := _FILE.match(uri):
-        path = Path(match["module"])
-        if not path.is_file():
-            raise BadInput(what="no such file", where=str(path), todo="Check the path")
-        resolved = path.resolve()
-        return str(resolved), match["name"], str(resolved.parent)
-    if match := _DOTTED.match(uri):
-        return match["module"], match["name"], str(Path.cwd())
-    path = Path(uri.rstrip(":"))
-    if not path.is_file():
-        raise BadInput(what="no such file", where=str(path), todo="Check the path")
-    raise BadInput(what="which function?", where=str(path), todo=f"Name it after a colon: {path}:handle")
+    if (match := _DOTTED.fullmatch(uri)) and not match["module"].endswith(".py"):
+        return match["module"], match["name"], _here()
+    match = _FILE.fullmatch(uri)
+    path, name = (Path(match["module"]), match["name"]) if match else (Path(uri), "")
+    _check_file(path)
+    if not name:
+        raise BadInput(what="no function is named", where=str(path), todo=f"Name it after a colon: {path}:handle")
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise BadInput(what=f"{name!r} cannot be the name of a function", where=str(path), todo="Check the name")
+    resolved = Path(_here(), path).resolve()  # as Python does with a script that is a link
+    return str(resolved), name, str(resolved.parent)
 
 
-def _absolute_input(given: str | None) -> str | None:
-    if given is None or not Path(given).exists():
+def _check_file(path: Path) -> None:
+    """BadInput unless there is such a file."""
+    try:
+        if path.is_file():
+            return
+        what = "not a file" if path.exists() else "no such file"
+    except OSError as error:
+        what = f"cannot be read: {error.strerror}"
+    raise BadInput(what=what, where=str(path), todo="Check the path")
+
+
+def _here() -> str:
+    """The current folder; BadInput where it has been deleted."""
+    try:
+        return str(Path.cwd())
+    except FileNotFoundError:
+        raise BadInput(what="the current folder does not exist", where=".", todo="Go to another one") from None
+
+
+def _absolute_input(given: str) -> str:
+    """What --input names, wherever the target goes: a file, a folder, or a function after a file's or module's name."""
+    if os.path.exists(given):
+        return str(Path(given).resolve())
+    module, colon, name = given.rpartition(":")
+    if not colon:
+        raise BadInput(what="no such file or folder", where=given, todo="Check --input")
+    if not module.endswith(".py"):
         return given
-    return str(Path(given).resolve())
+    _check_file(Path(module))
+    return f"{Path(_here(), module).resolve()}:{name}"
 
 
 PYTHON_CALLABLE = PythonCallable()
