@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -63,7 +64,7 @@ def file_of(name: str) -> Path:
 
 def around_crossover(crossover: float) -> list[Case]:
     """The chain of MatMuls from batch 1 to 512, with half and twice the crossover between; at it, anything goes."""
-    half, twice = max(1, int(crossover / 2)), min(LARGE, max(2, round(crossover * 2 + 0.5)))
+    half, twice = max(1, int(crossover / 2)), min(LARGE, max(2, math.ceil(crossover * 2)))
     cases = [Case(f"MatMul 4096 batch {batch}", "matmul", "M101", batch) for batch in sorted({1, half})]
     if half < round(crossover) < twice:
         cases.append(Case(f"MatMul 4096 batch {round(crossover)}", "matmul", None, round(crossover)))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from bench import plain, quantised
 from bench.cases import ITEMS, LARGE, TOO_MANY, cpus, file_of
+from bench.noise import Tried, tried
 from pinchpoint.domain.change import Prediction
 from pinchpoint.domain.verdict import Diagnosis
 
@@ -32,6 +33,7 @@ class Gain:
     doing: Doing
     predicted: Prediction | None
     measured: float
+    disturbed: bool
 
     @property
     def error(self) -> float | None:
@@ -62,11 +64,15 @@ def doings() -> list[Doing]:
     ]
 
 
-def gains(diagnoses: Mapping[str, Diagnosis]) -> list[Gain]:
-    """Each remedy whose case was diagnosed, done."""
-    return [
-        Gain(d, predicted(diagnoses[d.case], d.finding, d.remedy), d.measure()) for d in doings() if d.case in diagnoses
-    ]
+def gains(diagnoses: Mapping[str, Tried[Diagnosis]], retries: int) -> list[Gain]:
+    """Each remedy whose case was diagnosed, done; disturbed where the diagnosis or the doing was."""
+    found = []
+    for doing in (each for each in doings() if each.case in diagnoses):
+        diagnosis = diagnoses[doing.case]
+        done = tried(doing.measure, lambda _: "shown", retries)
+        foreseen = predicted(diagnosis.value, doing.finding, doing.remedy)
+        found.append(Gain(doing, foreseen, done.value, done.noise.loud or diagnosis.noise.loud))
+    return found
 
 
 def predicted(diagnosis: Diagnosis, finding: str, remedy: str) -> Prediction | None:
@@ -75,18 +81,19 @@ def predicted(diagnosis: Diagnosis, finding: str, remedy: str) -> Prediction | N
     return next(mine, None)
 
 
-def crossover(opened_batches: tuple[float, float]) -> float:
+def crossover(seconds: tuple[float, float]) -> float:
     """The batch at which the cost of an item has two equal parts, what a run costs once and what an item adds:
     T(1) / (T(512) / 512), from both times.
     """
-    one, large = opened_batches
+    one, large = seconds
     return one / (large / LARGE)
 
 
-def measured_crossover() -> tuple[float, float]:
+def measured_crossover(retries: int) -> Tried[tuple[float, float]]:
     """Seconds of the chain of MatMuls at batch 1 and 512, interleaved."""
     opened = plain.session(file_of("matmul"), threads=cpus())
-    return plain.medians(plain.runner(opened, 1), plain.runner(opened, LARGE))
+    arms = plain.runner(opened, 1), plain.runner(opened, LARGE)
+    return tried(lambda: plain.medians(*arms), lambda _: "shown", retries)
 
 
 def _ratio(before: plain.Run, after: plain.Run) -> float:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pinchpoint
-from bench import arms, models, pipelines, rivals, workloads
+from bench import arms, models, pipelines, rivals, stopwatch
 from bench.noise import Status, Tried, tried
 from bench.report import Claim, Json, Report, Table, milliseconds, signed
 from bench.settings import Settings
@@ -55,13 +55,12 @@ class Markers:
 
 def works() -> list[Work]:
     """From 0.2 to 50 ms: pure Python, a sleep, convolutions, and many tiny operators."""
-    home = Path(workloads.__file__)
     names = {
         f"python_{text}": seconds
         for text, seconds in (("200us", 0.0002), ("1ms", 0.001), ("5ms", 0.005), ("50ms", 0.05))
     }
     names |= {"sleep_1ms": 0.001, "sleep_5ms": 0.005}
-    callables = [Work(name.replace("_", " "), f"{home}:{name}", seconds) for name, seconds in names.items()]
+    callables = [Work(name.replace("_", " "), f"bench.workloads:{name}", seconds) for name, seconds in names.items()]
     return [
         *callables,
         Work("conv 5 ms", str(conv()), 0.005, ONE_THREAD),
@@ -154,14 +153,15 @@ def marker_cost(budget_s: float) -> Markers:
     with scratch() as folder:
         log = folder / "log"
         with log.open("wb") as file:
-            file.truncate(pipelines.LOG_BYTES)
-        os.environ[pipelines.LOG_VARIABLE] = str(log)
+            file.truncate(stopwatch.LOG_BYTES)
+        os.environ[stopwatch.LOG_VARIABLE] = str(log)
         try:
-            run_folder = api.record(f"{Path(pipelines.__file__)}:markers", budget_s=budget_s, out=folder).folder
+            recorded = api.record("bench.pipelines:markers", budget_s=budget_s, out=folder).folder
         finally:
-            del os.environ[pipelines.LOG_VARIABLE]
+            del os.environ[stopwatch.LOG_VARIABLE]
         each = read_log(log)[:, 0] / pipelines.MARKERS
-        observed = store.load(run_folder).requests.observed[: len(each)]
+        assert recorded is not None
+        observed = store.load(recorded).requests.observed[: len(each)]
     return Markers(float(each.mean()), float(each[observed].mean()), float(each[~observed].mean()), idle_marker_s())
 
 

@@ -79,8 +79,13 @@ def run_of(count: int, seed: int = 0) -> Run:
 
 
 def _probes(index: Ints, length: Ints, start: Ints) -> Probes:
+    """All CPU, nothing else counted."""
     none = np.zeros(len(index), dtype=np.int64)
-    return Probes(index, length, length, *(none.copy() for _ in range(8)), start, none.copy())
+    return Probes(
+        index=index, cpu_ns=length, process_cpu_ns=length, run_delay_ns=none, minor_faults=none, major_faults=none,
+        voluntary_switches=none, involuntary_switches=none, read_bytes=none, write_bytes=none, system_ns=none,
+        begin_cpu_ns=start, begin_delay_ns=none,
+    )  # fmt: skip
 
 
 def _spans(index: Ints, length: Ints, start: Ints) -> Spans:

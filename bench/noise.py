@@ -1,7 +1,8 @@
 """What others took of the CPUs during a trial, and what a claim is worth that was tried under it.
 
-Foreign CPU is what all CPUs of our affinity did (/proc/stat) less what this process and the children it has reaped used.
-Both, and steal, are shares of those CPUs' time. A loud trial is discarded and tried again.
+Foreign CPU is what all CPUs of our affinity did (/proc/stat) less what this process and its descendants used, so a
+neighbour that a bench starts itself is none. It and steal are shares of those CPUs' time. A loud trial is discarded and
+tried again.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ import os
 import resource
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Literal, TypeAlias, TypeVar
+
+import psutil
 
 Status: TypeAlias = Literal["holds", "violated", "inconclusive", "skipped", "shown"]
 T = TypeVar("T")
@@ -81,7 +84,7 @@ class Tried(Generic[T]):
 
 @contextmanager
 def watched() -> Iterator[Watched]:
-    """Measure the noise while the block runs; children that are to count as ours must be reaped in it."""
+    """Measure the noise while the block runs; a child that is orphaned in it counts as foreign."""
     found = Watched()
     busy, steal, own, began = *_host(), _own(), time.monotonic()
     yield found
@@ -148,6 +151,11 @@ def _host() -> tuple[float, float]:
 
 
 def _own() -> float:
-    """CPU seconds of this process and of all descendants that were reaped."""
-    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(each.ru_utime + each.ru_stime for each in used)
+    """CPU seconds of this process and all its descendants, living and reaped."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    seconds = sum(each.ru_utime + each.ru_stime for each in used)
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # gone meanwhile: its parent has reaped it
+            times = child.cpu_times()
+            seconds += times.user + times.system + times.children_user + times.children_system
+    return seconds

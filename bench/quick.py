@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from bench import cases, million, workloads
+from bench import cases, million
 from bench.noise import Status, Tried, tried
 from bench.report import REPOSITORY, Claim, Json, Report, Table
 from bench.settings import Settings
@@ -78,7 +78,7 @@ def within(limit: float, found: float) -> Status:
 def _checks(folder: Path) -> list[Check]:
     pipeline = f"{REPOSITORY / 'examples' / 'image_classifier.py'}:handle"
     conv = str(cases.file_of("conv3x3"))
-    fast = f"{Path(workloads.__file__)}:nothing"
+    fast = "bench.workloads:nothing"
     return [
         Check("--help", HELP_S, "s", partial(help_seconds)),
         Check("first verdict, model", VERDICT_S, "s", partial(verdict_seconds, conv, folder)),
@@ -114,7 +114,7 @@ def added_mb(folder: Path) -> float:
 
 def recorded_mb(target: str, folder: Path) -> float:
     """Peak memory of recording a target that does nothing, for each million of its requests, above a slow target's."""
-    slow = f"{Path(workloads.__file__)}:sleep_5ms"
+    slow = "bench.workloads:sleep_5ms"
     small = _pinchpoint("record", slow, "--budget", "5", "--out", str(folder)).peak_bytes
     before = set(folder.iterdir())
     large = _pinchpoint("record", target, "--budget", RECORD_BUDGET_S, "--out", str(folder)).peak_bytes
@@ -127,7 +127,7 @@ def _pinchpoint(*arguments: str, expected: Sequence[int] | None = DIAGNOSED) -> 
     start = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-m", "pinchpoint", *arguments],
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
     )  # fmt: skip
     assert process.stderr is not None
     complaint = process.stderr.read().decode("utf-8", "replace")

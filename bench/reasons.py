@@ -27,8 +27,8 @@ def run(settings: Settings) -> Report:
     """Measure the crossover, diagnose every case, then do the remedies."""
     began = time.monotonic()
     settings.progress("reasons: crossover")
-    times = gains.measured_crossover()
-    crossover = gains.crossover(times)
+    times = gains.measured_crossover(settings.retries)
+    crossover = gains.crossover(times.value)
     wanted = [
         c
         for c in (*cases.around_crossover(crossover), *cases.same_work(crossover), *cases.others())
@@ -43,13 +43,14 @@ def run(settings: Settings) -> Report:
             failed.append(Claim(case.name, "a diagnosis", str(error), "violated"))
     wanted = [case for case in wanted if case.name in found]
     settings.progress("reasons: doing it")
-    done = gains.gains({name: each.value for name, each in found.items()})
+    done = gains.gains(found, settings.retries)
+    one, large = (milliseconds(each) for each in times.value)
     note = (
-        f"Crossover of MatMul 4096, plain ONNX Runtime: {milliseconds(times[0])} ms at batch 1, "
-        f"{milliseconds(times[1])} ms at {cases.LARGE}: batch {crossover:.1f}. M101 is due up to half of it, C101 from twice."
+        f"Crossover of MatMul 4096, plain ONNX Runtime: {one} ms at batch 1, {large} ms at {cases.LARGE}: "
+        f"batch {crossover:.1f} (noise {noise_text(times.noise)}). M101 is due up to half of it, C101 from twice."
     )
     claims = (*failed, *(_claim(case, found[case.name]) for case in wanted))
-    figures = _figures(times, found, done)
+    figures = _figures(times.value, found, done)
     tables = (_verdict_table(wanted, found), *([_gain_table(done)] if done else []))
     title = "RIGHT FOR THE RIGHT REASON: known limits, and predicted gains beside measured ones"
     return Report("reasons", title, tables, claims, figures, time.monotonic() - began, (note, *_summary(done)))
@@ -106,19 +107,21 @@ def _gain_table(done: list[Gain]) -> Table:
         if each.predicted is None or each.error is None:
             rows.append((*start, "none", f"{each.measured:.2f}", "-", "-"))
             continue
+        inside = ("yes" if each.inside else "no") + (" (noise)" if each.disturbed else "")
         gain, kind = each.predicted.gain, each.predicted.change.kind
         said = f"{'<= ' if kind == 'bound' else ''}{gain.value:.2f} ({gain.low:.2f}-{gain.high:.2f})"
-        rows.append((*start, said, f"{each.measured:.2f}", f"{each.error:.2f}", "yes" if each.inside else "no"))
+        rows.append((*start, said, f"{each.measured:.2f}", f"{each.error:.2f}", inside))
     return Table(("case", "done", "predicted gain", "measured", "|ln|", "inside"), tuple(rows))
 
 
 def _summary(done: list[Gain]) -> tuple[str, ...]:
-    errors = [each.error for each in done if each.error is not None]
+    quiet = [each for each in done if not each.disturbed]
+    errors = [each.error for each in quiet if each.error is not None]
     if not errors:
         return ()
-    inside = sum(bool(each.inside) for each in done)
+    inside = sum(bool(each.inside) for each in quiet)
     return (
-        f"{inside} of {len(errors)} measured gains lie in the predicted interval (a bound: below its end); median |ln| "
+        f"{inside} of {len(errors)} undisturbed gains lie in the predicted interval (a bound: below its end); median |ln| "
         f"{statistics.median(errors):.2f}, largest {max(errors):.2f}.",
     )
 
@@ -148,4 +151,5 @@ def _gain_figures(gain: Gain) -> Json:
         "case": gain.doing.case, "remedy": gain.doing.remedy, "how": gain.doing.how, "measured": gain.measured,
         "predicted": None if prediction is None else [prediction.gain.value, prediction.gain.low, prediction.gain.high],
         "kind": None if prediction is None else prediction.change.kind, "ln_error": gain.error, "inside": gain.inside,
+        "disturbed": gain.disturbed,
     }  # fmt: skip

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import pinchpoint
+from pinchpoint import api
 from pinchpoint.domain.verdict import Diagnosis
 
 
@@ -19,7 +19,7 @@ def diagnose(target: str, budget_s: float, *, settings: Mapping[str, str] | None
     """The diagnosis of a target; ToolFailed says what was raised instead."""
     with scratch() as folder:
         try:
-            found = pinchpoint.diagnose(target, budget_s=budget_s, out=folder, settings=settings, batch=batch).diagnosis
+            found = api.diagnose(target, budget_s=budget_s, out=folder, settings=settings, batch=batch).diagnosis
         except Exception as error:  # any defect of the tool is a result here
             raise ToolFailed(f"{type(error).__name__}: {error}"[:200]) from error
     assert found is not None

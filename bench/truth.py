@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bench import pipelines, throttle
+from bench import stopwatch, throttle
 from bench.models import demo_model
 from bench.noise import Noise, Status, Tried, tried
 from bench.report import REPOSITORY, Claim, Json, Report, Table, milliseconds, percent, signed
@@ -95,7 +95,7 @@ def measured(name: str, settings: Settings) -> Result:
     if name in DEMO:
         return compared(diagnose(_demo_target(name), settings.budget_s), {}, None)
     with scratch() as folder, _environment(name, folder / "log") as log:
-        target, budget_s = f"{Path(pipelines.__file__)}:{name}", settings.budget_s * FEW_PER_S.get(name, 1.0)
+        target, budget_s = f"bench.pipelines:{name}", settings.budget_s * FEW_PER_S.get(name, 1.0)
         return compared(diagnose(target, budget_s), *truth_of(read_log(log)))
 
 
@@ -109,12 +109,12 @@ def _demo_target(name: str) -> str:
 def _environment(name: str, log: Path) -> Iterator[Path]:
     """The log that the pipeline writes, and its throttled device where it needs one, named in the environment."""
     with log.open("wb") as file:
-        file.truncate(pipelines.LOG_BYTES)
+        file.truncate(stopwatch.LOG_BYTES)
     with contextlib.ExitStack() as stack:
-        variables = {pipelines.LOG_VARIABLE: str(log)}
+        variables = {stopwatch.LOG_VARIABLE: str(log)}
         if name == "disk":
             slow = stack.enter_context(throttle.throttled())
-            variables |= {pipelines.DEVICE_VARIABLE: str(slow.device), pipelines.GROUP_VARIABLE: str(slow.group)}
+            variables |= {stopwatch.DEVICE_VARIABLE: str(slow.device), stopwatch.GROUP_VARIABLE: str(slow.group)}
         os.environ |= variables
         stack.callback(lambda: [os.environ.pop(key, None) for key in variables])
         yield log
@@ -123,7 +123,7 @@ def _environment(name: str, log: Path) -> Iterator[Path]:
 def read_log(path: Path) -> npt.NDArray[np.float64]:
     """The target's rows in seconds: the latency of each request, then its cells."""
     words = np.fromfile(path, dtype=np.int64)
-    columns = pipelines.ROW.size // words.itemsize
+    columns = stopwatch.ROW.size // words.itemsize
     seconds: npt.NDArray[np.float64] = words[1 : 1 + int(words[0]) * columns].reshape(-1, columns) / 1e9
     return seconds
 
@@ -133,7 +133,7 @@ def truth_of(rows: npt.NDArray[np.float64]) -> tuple[dict[Cell, float], float]:
     kept = rows[max(1, int(len(rows) * WARM_UP)) :]
     low, high = np.quantile(kept[:, 0], MIDDLE)
     means = kept[(kept[:, 0] >= low) & (kept[:, 0] <= high)].mean(axis=0)
-    return {cell: float(mean) for cell, mean in zip(pipelines.CELLS, means[1:], strict=True)}, float(means[0])
+    return {cell: float(mean) for cell, mean in zip(stopwatch.CELLS, means[1:], strict=True)}, float(means[0])
 
 
 def compared(diagnosis: Diagnosis, truth: Mapping[Cell, float], true_latency_s: float | None) -> Result:

@@ -11,8 +11,9 @@ import subprocess
 import sys
 import textwrap
 
-import networks
 import pytest
+
+import networks
 
 pytestmark = pytest.mark.slow
 BUSY = "measurement.foreign_share"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-import networks
 import numpy as np
 import pytest
 
+import networks
 from pinchpoint import runtime_profile
 from pinchpoint.domain.operator import Tensor
 

@@ -36,7 +36,9 @@ def tagger(blocks: int = 4, channels: int = 64, classes: int = 1000, seed: int =
     stem = graph.weight("stem.weight", graph.normal((channels, 3, 4, 4), math.sqrt(2 / 48)))
     x = graph.node("Conv", "stem", x, stem, strides=[4, 4])
     for block in range(blocks):
-        weight = graph.weight(f"conv{block}.weight", graph.normal((channels, channels, 3, 3), math.sqrt(2 / (9 * channels))))
+        weight = graph.weight(
+            f"conv{block}.weight", graph.normal((channels, channels, 3, 3), math.sqrt(2 / (9 * channels)))
+        )
         x = graph.node("Relu", f"relu{block}", graph.node("Conv", f"conv{block}", x, weight, pads=[1] * 4))
     x = graph.node("Flatten", "flatten", graph.node("GlobalAveragePool", "pool", x))
     graph.node("Gemm", "logits", x, graph.weight("fc.weight", graph.normal((classes, channels), 0.1)), transB=1)
@@ -48,7 +50,9 @@ def segmenter(mode: str, channels: int = 16, size: int = 64, blocks: int = 4, se
     graph = networks.Graph("segmenter", seed)
     x = graph.input("image", (1, channels, size, size))
     for block in range(blocks):
-        weight = graph.weight(f"conv{block}.weight", graph.normal((channels, channels, 3, 3), math.sqrt(2 / (9 * channels))))
+        weight = graph.weight(
+            f"conv{block}.weight", graph.normal((channels, channels, 3, 3), math.sqrt(2 / (9 * channels)))
+        )
         x = graph.node("Relu", f"relu{block}", graph.node("Conv", f"conv{block}", x, weight, pads=[1] * 4))
     scales = graph.weight("scales", np.array([1, 1, 2, 2], np.float32))
     graph.node("Resize", "mask", x, "", scales, mode=mode)
@@ -72,7 +76,9 @@ def descriptor(pool: str, channels: int = 64, size: int = 28, blocks: int = 4, s
     graph = networks.Graph("descriptor", seed)
     x = graph.input("pixels", (1, channels, size, size))
     for block in range(blocks):
-        weight = graph.weight(f"conv{block}.weight", graph.normal((channels, channels, 3, 3), math.sqrt(2 / (9 * channels))))
+        weight = graph.weight(
+            f"conv{block}.weight", graph.normal((channels, channels, 3, 3), math.sqrt(2 / (9 * channels)))
+        )
         x = graph.node("Relu", f"relu{block}", graph.node("Conv", f"conv{block}", x, weight, pads=[1] * 4))
     window = {"kernel_shape": [13, 13], "strides": [2, 2]}
     if pool == "lp":
@@ -85,7 +91,9 @@ def descriptor(pool: str, channels: int = 64, size: int = 28, blocks: int = 4, s
     return graph.close(descriptor=(1, "width"))
 
 
-def quantised_by_hand(integers: bool, rows: int = 128, size: int = 768, layers: int = 2, seed: int = 0) -> onnx.ModelProto:
+def quantised_by_hand(
+    integers: bool, rows: int = 128, size: int = 768, layers: int = 2, seed: int = 0
+) -> onnx.ModelProto:
     """MatMuls on whole numbers, in int32 (for which the runtime has only a plain loop) or in float32, which is exact here."""
     graph = networks.Graph("quantised_by_hand", seed)
     x = graph.input("x", (rows, size))
@@ -119,7 +127,9 @@ def lstm(unrolled: bool, steps: int = 60, hidden: int = 32, seed: int = 0) -> on
     return graph.close(state=(1, hidden))
 
 
-def _lstm_step(graph: networks.Graph, name: str, x: str, step: int, wx: str, rh: str, h: str, c: str) -> tuple[str, str]:
+def _lstm_step(
+    graph: networks.Graph, name: str, x: str, step: int, wx: str, rh: str, h: str, c: str
+) -> tuple[str, str]:
     """One step: gates i, o, f, c as ONNX orders them."""
     now = graph.node("Gather", f"{name}.x", x, graph.constant(f"{name}.at", step), axis=0)
     terms = [graph.node("MatMul", f"{name}.{part}", *pair) for part, pair in (("wx", (now, wx)), ("rh", (h, rh)))]
@@ -158,7 +168,9 @@ def blend(height: int, width: int, layers: int = 4, seed: int = 0) -> onnx.Model
     return graph.close(out=(1, 3, height, width))
 
 
-def tables(count: int = 8, rows: int = 1_000_000, width: int = 16, lookups: int = 8192, seed: int = 0) -> onnx.ModelProto:
+def tables(
+    count: int = 8, rows: int = 1_000_000, width: int = 16, lookups: int = 8192, seed: int = 0
+) -> onnx.ModelProto:
     """A ranking model's sparse half: `count` tables, each looked up `lookups` times, averaged, and joined by one Gemm."""
     graph = networks.Graph("tables", seed)
     pooled = []

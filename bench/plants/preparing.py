@@ -74,7 +74,9 @@ def model(network: Network, *around: Around, options: str = "", truth: Mapping[s
 def with_constants(source: str, constants: Mapping[str, Constant]) -> str:
     """The source with top-level assignments replaced; KeyError if there is not exactly one of that name."""
     for name, value in constants.items():
-        source, count = re.subn(rf"^{name} = .*?(?=  #|$)", lambda _, n=name, v=value: f"{n} = {v!r}", source, flags=re.MULTILINE)
+        source, count = re.subn(
+            rf"^{name} = .*?(?=  #|$)", lambda _, n=name, v=value: f"{n} = {v!r}", source, flags=re.MULTILINE
+        )
         if count != 1:
             raise KeyError(f"{name}: {count} assignments")
     return source
@@ -152,7 +154,13 @@ def quota(cpus: float, period_s: float = 0.1) -> Around:
 
 
 def disk(
-    constant: str, name: str, size_mb: int, fill: Callable[[Path], None] | None = None, *, cold: bool = True, **limits: int
+    constant: str,
+    name: str,
+    size_mb: int,
+    fill: Callable[[Path], None] | None = None,
+    *,
+    cold: bool = True,
+    **limits: int,
 ) -> Around:
     """A slow disk whose file `name`, or whole folder if that is empty, becomes `constant`; `fill` writes it, and `cold`
     takes it out of the page cache again.
@@ -215,7 +223,9 @@ def feeds(count: int, **shapes: tuple[int, int, int]) -> Around:
         (folder / "requests").mkdir()
         random = np.random.default_rng(0)
         for number in range(count):
-            arrays = {name: random.integers(0, rows, (1, lookups)) * step for name, (lookups, rows, step) in shapes.items()}
+            arrays = {
+                name: random.integers(0, rows, (1, lookups)) * step for name, (lookups, rows, step) in shapes.items()
+            }
             np.savez(folder / "requests" / f"{number:02}.npz", **arrays)
         yield Surrounding()
 

@@ -70,7 +70,10 @@ def timed(function: Callable[..., Any], name: str) -> Callable[..., Any]:
 
 def watch(module: ModuleType) -> None:
     """Time the public functions and methods of the app, and the codecs."""
-    owners = [module, *(each for each in vars(module).values() if inspect.isclass(each) and each.__module__ == module.__name__)]
+    owners = [
+        module,
+        *(each for each in vars(module).values() if inspect.isclass(each) and each.__module__ == module.__name__),
+    ]
     for owner in owners:
         for name, value in list(vars(owner).items()):
             own = inspect.isfunction(value) and value.__module__ == module.__name__
@@ -115,7 +118,11 @@ def onnx_target(path: str, options: argparse.Namespace) -> tuple[Callable[[Any],
         return lambda feed: session.run(None, feed), feeds
     graph = onnx.load(path).graph
     sizes = {weight.name: weight.dims[0] for weight in graph.initializer if weight.dims}
-    rows = {node.input[1]: sizes[node.input[0]] for node in graph.node if node.op_type == "Gather" and node.input[0] in sizes}
+    rows = {
+        node.input[1]: sizes[node.input[0]]
+        for node in graph.node
+        if node.op_type == "Gather" and node.input[0] in sizes
+    }
     random = np.random.default_rng(0)
     feeds = []
     for _ in range(32 if rows else 1):
@@ -158,7 +165,9 @@ def throttled_s() -> float:
         if names == "cpu":
             with contextlib.suppress(OSError):
                 text = Path(f"/sys/fs/cgroup/cpu{path}/cpu.stat").read_text()
-                return next((int(each.split()[1]) / 1e9 for each in text.splitlines() if each.startswith("throttled_time")), 0.0)
+                return next(
+                    (int(each.split()[1]) / 1e9 for each in text.splitlines() if each.startswith("throttled_time")), 0.0
+                )
     return 0.0
 
 

@@ -36,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--write", type=Path, help="a JSON file that keeps the numbers by plant, updated")
     options = parser.parse_args(arguments)
     chosen = [plant for plant in PLANTS if not options.names or any(name in plant.name for name in options.names)]
-    measured: dict[str, Numbers] = json.loads(options.write.read_text()) if options.write and options.write.exists() else {}
+    measured: dict[str, Numbers] = (
+        json.loads(options.write.read_text()) if options.write and options.write.exists() else {}
+    )
     for plant in chosen:
         if (reason := plant.needs()) is not None:
             print(f"{plant.name}: cannot run here: {reason}", flush=True)
@@ -90,7 +92,9 @@ def differences(plant: Plant, measured: dict[str, Numbers]) -> list[str]:
         value = _gain(plant, measured) if name == "gain" else numbers.get(name, numbers.get(f"in {name}"))
         tolerance = GAIN_TOLERANCE * stated if name == "gain" else SHARE_TOLERANCE
         if value is None or abs(value - stated) > tolerance:
-            found.append(f"{plant.name}: {name} is stated as {stated} and is {value if value is None else round(value, 3)}")
+            found.append(
+                f"{plant.name}: {name} is stated as {stated} and is {value if value is None else round(value, 3)}"
+            )
     return found
 
 
@@ -120,7 +124,11 @@ def wait_for_quiet() -> None:
 
 def _gain(plant: Plant, measured: dict[str, Numbers]) -> float | None:
     twin = measured.get(plant.name.replace("-fault", "-healthy" if plant.role == "fault" else ""))
-    return measured[plant.name]["p50"] / twin["p50"] if twin and twin is not measured[plant.name] and "p50" in twin else None
+    return (
+        measured[plant.name]["p50"] / twin["p50"]
+        if twin and twin is not measured[plant.name] and "p50" in twin
+        else None
+    )
 
 
 def _busy_s() -> float:

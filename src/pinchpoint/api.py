@@ -83,13 +83,7 @@ def diagnose(
     with interrupts_held() as interrupts:
         kept = _record(spec, workload, out or RUNS, progress or _silent)
         found = _inquired(kept)
-    late = interrupts.seen and kept.run.ended != "interrupted"
-    code = (
-        INTERRUPTED if interrupts.seen or kept.run.ended == "interrupted" else UNKEPT if kept.folder is None else None
-    )
-    if code is None:
-        code = COMPLETE if _answered(found) else INCONCLUSIVE
-    return Outcome(found, kept.folder, code, _lines(kept, _late(kept.run) if late else _line(kept.run, found)))
+    return _outcome(kept, found, interrupted=interrupts.seen)
 
 
 def record(
@@ -114,10 +108,7 @@ def record(
         kept = _record(spec, workload, out or RUNS, progress or _silent)
     if kept.folder is None and kept.trouble is not None:
         raise kept.trouble
-    ended = {"complete": COMPLETE, "interrupted": INTERRUPTED}.get(kept.run.ended, INCONCLUSIVE)
-    late = interrupts.seen and ended != INTERRUPTED
-    line = _late(kept.run) if late else _line(kept.run, None)
-    return Outcome(None, kept.folder, INTERRUPTED if late else ended, _lines(kept, line))
+    return _outcome(kept, None, interrupted=interrupts.seen)
 
 
 def machine(
@@ -258,6 +249,22 @@ def _workload(budget_s: float, seed: int, timeout_s: float, batch: int, length: 
     )
 
 
+def _outcome(kept: _Kept, found: Diagnosis | None, *, interrupted: bool) -> Outcome:
+    """What came of a recording, and of the diagnosis if there was one."""
+    line = _line(kept.run, found)
+    if interrupted and line is None:
+        line = f"{kept.run.target.uri}: interrupted when everything was measured; nothing is lost."
+    if kept.trouble is not None:
+        where = f"The run is in {kept.folder}." if kept.folder else "The run is not kept."
+        line = " ".join(filter(None, (str(kept.trouble), where, line)))
+    if interrupted or kept.run.ended == "interrupted":
+        return Outcome(found, kept.folder, INTERRUPTED, line)
+    if kept.folder is None:
+        return Outcome(found, None, UNKEPT, line)
+    answered = kept.run.ended == "complete" and (found is None or _answered(found))
+    return Outcome(found, kept.folder, COMPLETE if answered else INCONCLUSIVE, line)
+
+
 def _answered(found: Diagnosis) -> bool:
     return found.valid and all(verdict.bound != "unknown" for verdict in found.verdicts.values())
 
@@ -275,18 +282,6 @@ def _line(run: Run, found: Diagnosis | None) -> str | None:
         return f"{uri}: this run does not count: {'; '.join((*found.reasons, *run.notes))}."
     opened = next(v for v in found.verdicts.values() if v.bound == "unknown")
     return f"{uri}: inconclusive: {opened.sentence} Measure longer with --budget, or mark its stages."
-
-
-def _late(run: Run) -> str:
-    return f"{run.target.uri}: interrupted when everything was measured; nothing is lost."
-
-
-def _lines(kept: _Kept, line: str | None) -> str | None:
-    """`line`, after what is to be said of where the run is kept."""
-    if kept.trouble is None:
-        return line
-    where = f"The run is in {kept.folder}." if kept.folder else "The run is not kept."
-    return " ".join(filter(None, (str(kept.trouble), where, line)))
 
 
 def _unrecognised(uri: str) -> BadInput:

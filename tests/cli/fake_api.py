@@ -9,6 +9,9 @@ from pathlib import Path
 
 import factories as f
 import pinchpoint
+from pinchpoint.reporters import BUILTIN
+from pinchpoint.reporters.json_document import document
+from pinchpoint.reporters.machine import render_machine
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,12 @@ class FakeApi(types.ModuleType):
     def machine(self, python=None, *, fresh=False, progress=None):
         self._answer(python, fresh=fresh, progress=progress)
         return f.environment()
+
+    def render(self, diagnosis, form="terminal"):
+        return next(each for each in BUILTIN if each.name == form).render(diagnosis)
+
+    def render_environment(self, environment, form="terminal"):
+        return document(environment) if form == "json" else render_machine(environment)
 
     def explain(self, word):
         self.asked.append(((word,), {}))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import networks
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
+import networks
 from pinchpoint.domain.target import TargetSpec
 from pinchpoint.domain.workload import Workload
 from pinchpoint.errors import BadInput

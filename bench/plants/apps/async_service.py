@@ -56,6 +56,8 @@ def example_inputs() -> list[dict[str, NDArray[np.generic]]]:
         for item in PREDICTOR.session.get_inputs():
             shape = [size if isinstance(size, int) else {"batch": ROWS}.get(size, LENGTH) for size in item.shape]
             whole = "int64" in item.type
-            feed[item.name] = random.integers(0, VOCABULARY, shape) if whole else random.standard_normal(shape, np.float32)
+            feed[item.name] = (
+                random.integers(0, VOCABULARY, shape) if whole else random.standard_normal(shape, np.float32)
+            )
         requests.append(feed)
     return requests

@@ -35,7 +35,9 @@ audit.addHandler(_handler)
 
 _options = ort.SessionOptions()
 _options.intra_op_num_threads = THREADS
-SESSION = ort.InferenceSession(str(Path(__file__).with_name("model.onnx")), _options, providers=["CPUExecutionProvider"])
+SESSION = ort.InferenceSession(
+    str(Path(__file__).with_name("model.onnx")), _options, providers=["CPUExecutionProvider"]
+)
 
 
 @stage("audit")

@@ -28,7 +28,9 @@ def handle(image: Array) -> str:
     with stage("serialize"):
         answer: dict[str, object] = {"boxes": boxes, "scores": scores}
         if MASKS:
-            answer["masks"] = [np.abs(np.outer(features[0, k : k + 28], features[0, :28])).tolist() for k in range(len(boxes))]
+            answer["masks"] = [
+                np.abs(np.outer(features[0, k : k + 28], features[0, :28])).tolist() for k in range(len(boxes))
+            ]
         return json.dumps(answer)
 
 

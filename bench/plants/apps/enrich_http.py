@@ -20,7 +20,9 @@ _profiles: dict[int, list[float]] = {}
 _connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=10)
 _options = ort.SessionOptions()
 _options.intra_op_num_threads = THREADS
-SESSION = ort.InferenceSession(str(Path(__file__).with_name("model.onnx")), _options, providers=["CPUExecutionProvider"])
+SESSION = ort.InferenceSession(
+    str(Path(__file__).with_name("model.onnx")), _options, providers=["CPUExecutionProvider"]
+)
 
 
 @stage("profile")

@@ -17,7 +17,9 @@ THREADS = 0
 
 _options = ort.SessionOptions()
 _options.intra_op_num_threads = THREADS
-SESSION = ort.InferenceSession(str(Path(__file__).with_name("model.onnx")), _options, providers=["CPUExecutionProvider"])
+SESSION = ort.InferenceSession(
+    str(Path(__file__).with_name("model.onnx")), _options, providers=["CPUExecutionProvider"]
+)
 BUFFER = np.empty(SHAPE, np.float32)
 
 

@@ -15,7 +15,9 @@ POPULAR = 1000
 _options = ort.SessionOptions()
 _options.intra_op_num_threads = 1
 _options.inter_op_num_threads = 1
-SESSION = ort.InferenceSession(str(Path(__file__).with_name("model.onnx")), _options, providers=["CPUExecutionProvider"])
+SESSION = ort.InferenceSession(
+    str(Path(__file__).with_name("model.onnx")), _options, providers=["CPUExecutionProvider"]
+)
 
 
 def handle(request: dict[str, np.ndarray]) -> float:

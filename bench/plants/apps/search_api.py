@@ -11,7 +11,9 @@ RERANK = "client"  # or "here": pure Python diversity re-ranking, and a short an
 CANDIDATES = 48
 
 _threads = ort.SessionOptions()
-session = ort.InferenceSession(Path(__file__).with_name("model.onnx").read_bytes(), _threads, providers=["CPUExecutionProvider"])
+session = ort.InferenceSession(
+    Path(__file__).with_name("model.onnx").read_bytes(), _threads, providers=["CPUExecutionProvider"]
+)
 
 
 def rerank(vectors: np.ndarray) -> list[int]:
@@ -20,7 +22,9 @@ def rerank(vectors: np.ndarray) -> list[int]:
     chosen = [0]
     while len(chosen) < 5:
         scored = [
-            (max(sum(map(float.__mul__, rows[i], rows[j])) for j in chosen), i) for i in range(len(rows)) if i not in chosen
+            (max(sum(map(float.__mul__, rows[i], rows[j])) for j in chosen), i)
+            for i in range(len(rows))
+            if i not in chosen
         ]
         chosen.append(min(scored)[1])
     return chosen

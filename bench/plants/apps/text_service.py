@@ -20,7 +20,9 @@ _seen: dict[str, list[int]] = {}
 
 _options = ort.SessionOptions()
 _options.intra_op_num_threads = THREADS
-_session = ort.InferenceSession(str(Path(__file__).with_name("model.onnx")), _options, providers=["CPUExecutionProvider"])
+_session = ort.InferenceSession(
+    str(Path(__file__).with_name("model.onnx")), _options, providers=["CPUExecutionProvider"]
+)
 
 
 def _pieces(word: str) -> list[int]:

@@ -10,7 +10,9 @@ from bench.plants.graphs import lstm, networks
 from bench.plants.preparing import app, model, service
 
 CONVOLUTION = story(
-    "C101", "develop", "convolution",
+    "C101",
+    "develop",
+    "convolution",
     fault=Case(
         model(networks.conv3x3, options=ALL_THREADS),
         expect("C101", where="model", absent="M101 M102 C105 C106 C107 C112 C114"),

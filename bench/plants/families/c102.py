@@ -10,7 +10,9 @@ from bench.plants.graphs import networks, tagger
 from bench.plants.preparing import app, disk
 
 PHOTO = story(
-    "C102", "develop", "photo",
+    "C102",
+    "develop",
+    "photo",
     fault=Case(
         app("photo_service", network=lambda: tagger(2), truth={"preprocess": 0.9, "cpu": 1.0}),
         expect("C102", where="preprocess", absent="I101 C103 C104 C106 M101"),
@@ -24,7 +26,11 @@ PHOTO = story(
     # 80 kB at 0.8 MB/s: the thread sleeps for the disk inside the very same stage.
     lookalike=Case(
         app(
-            "photo_service", disk("STORE", "", 64, read_bps=700_000), network=lambda: tagger(1), PHOTO=(640, 480), COUNT=64,
+            "photo_service",
+            disk("STORE", "", 64, read_bps=700_000),
+            network=lambda: tagger(1),
+            PHOTO=(640, 480),
+            COUNT=64,
             truth={"preprocess": 0.95, "wait": 0.9},
         ),
         expect("I101", where="preprocess", absent="C102 C104 M103"),

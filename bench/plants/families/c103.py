@@ -8,7 +8,9 @@ from bench.plants.graphs import networks, tagger
 from bench.plants.preparing import app
 
 DETECTOR = story(
-    "C103", "develop", "detector",
+    "C103",
+    "develop",
+    "detector",
     fault=Case(
         app("detector_service", network=lambda: tagger(2), truth={"postprocess": 0.8}),
         expect("C103", where="postprocess", absent="C102 C104 C107 I101"),

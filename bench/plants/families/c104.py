@@ -8,7 +8,9 @@ from bench.plants.families.shared import matmuls
 from bench.plants.preparing import app
 
 REQUEST = story(
-    "C104", "develop", "request",
+    "C104",
+    "develop",
+    "request",
     fault=Case(
         app("embedding_api", network=matmuls(1, 1024), truth={"deserialize": 0.9, "json.loads": 0.75}),
         expect("C104", where="deserialize", absent="C102 C103 I104"),

@@ -11,7 +11,9 @@ from bench.plants.graphs import lstm, networks
 from bench.plants.preparing import app, model
 
 CHAIN = story(
-    "C105", "develop", "chain",
+    "C105",
+    "develop",
+    "chain",
     fault=Case(
         model(partial(networks.tiny_operators, 4000), options=ONE_THREAD),
         expect("C105", where="model", absent="C101 C106 C107 C112 C114 M101 M102"),

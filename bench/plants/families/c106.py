@@ -8,7 +8,9 @@ from bench.plants.families.shared import ALL_THREADS, CORES, ONE_THREAD, convolu
 from bench.plants.preparing import app, busy_neighbours, model, quota
 
 POOL = story(
-    "C106", "develop", "pool",
+    "C106",
+    "develop",
+    "pool",
     fault=Case(
         model(convolutions(4), options=f"--set intra_op_threads={CORES * 4}"),
         expect("C106", where="model", absent="C105 C107 C108 C109"),

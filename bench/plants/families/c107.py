@@ -13,7 +13,9 @@ from bench.plants.preparing import app, model, one_core
 ENCODER = partial(networks.bert_base, 2, 512, 8, 2000, 128)
 
 CONVOLUTION = story(
-    "C107", "develop", "convolution",
+    "C107",
+    "develop",
+    "convolution",
     fault=Case(
         model(convolutions(6), options=ONE_THREAD, truth={"gain": 1.95}),
         expect("C107", where="model", absent="C105 C106 C109 M101 W101"),

@@ -9,7 +9,9 @@ from bench.plants.graphs import networks
 from bench.plants.preparing import app, busy_neighbours, model, one_core, quota
 
 CONVOLUTION = story(
-    "C108", "develop", "convolution",
+    "C108",
+    "develop",
+    "convolution",
     fault=Case(
         model(convolutions(20), quota(0.4), options=ONE_THREAD, truth={"throttled": 0.6, "cpu": 0.4}),
         expect("C108", absent="C105 C107 C109"),

@@ -11,7 +11,9 @@ from bench.plants.preparing import app, busy_neighbours, model, one_core, outwei
 ENCODER = (1, 128, 2, 8000, 128)
 
 HOGS = story(
-    "C109", "develop", "hogs",
+    "C109",
+    "develop",
+    "hogs",
     fault=Case(
         model(convolutions(6), busy_neighbours(3), options=ONE_THREAD, truth={"starved": 0.75, "cpu": 0.25}),
         expect("C109", absent="C105 C106 C107 C108"),

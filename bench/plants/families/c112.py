@@ -14,7 +14,9 @@ OFF = "--set graph_optimization=disabled"
 TRACED = partial(traced_transformer, 8, 64, 1024)
 
 CONVNET = story(
-    "C112", "develop", "convnet",
+    "C112",
+    "develop",
+    "convnet",
     fault=Case(
         model(networks.unoptimised_convnet, options=f"{ALL_THREADS} {OFF}", truth={"gain": 6}),
         expect("C112", where="model", absent="C105 C106 M101"),

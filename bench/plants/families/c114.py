@@ -14,7 +14,9 @@ from bench.plants.preparing import app, model
 NOT_SLOW_PATH = "C101 C105 C106 M101 M102"
 
 CUBIC = story(
-    "C114", "develop", "cubic",
+    "C114",
+    "develop",
+    "cubic",
     fault=Case(
         model(partial(segmenter, "cubic"), options=ALL_THREADS, truth={"gain": 40}),
         expect("C114", where="model", absent=NOT_SLOW_PATH),
@@ -33,7 +35,9 @@ CUBIC = story(
 )
 
 POOLING = story(
-    "C114", "test", "pooling",
+    "C114",
+    "test",
+    "pooling",
     fault=Case(
         app("model_service", network=partial(descriptor, "lp", 64, 40), THREADS=CORES, truth={"gain": 5}),
         expect("C114", where="model", absent="C105 C106 M101 M102"),

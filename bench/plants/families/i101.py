@@ -10,10 +10,14 @@ from bench.plants.preparing import app, disk, little_memory, service
 from bench.plants.swap import needs_swap
 
 DIRECT = story(
-    "I101", "develop", "direct",
+    "I101",
+    "develop",
+    "direct",
     fault=Case(
         app(
-            "feature_store", disk("FILE", "features.bin", 300, random_file(256), read_bps=10 << 20), network=matmuls(1, 1024),
+            "feature_store",
+            disk("FILE", "features.bin", 300, random_file(256), read_bps=10 << 20),
+            network=matmuls(1, 1024),
             truth={"features": 0.95, "wait": 0.95},
         ),
         expect("I101", where="preprocess", absent="C102 I105 M103 W104 W110"),
@@ -22,8 +26,11 @@ DIRECT = story(
     ),
     healthy=Case(
         app(
-            "feature_store", disk("FILE", "features.bin", 300, random_file(256), cold=False, read_bps=10 << 20),
-            network=matmuls(4, 1024), DIRECT=False, truth={"wait": 0.0},
+            "feature_store",
+            disk("FILE", "features.bin", 300, random_file(256), cold=False, read_bps=10 << 20),
+            network=matmuls(4, 1024),
+            DIRECT=False,
+            truth={"wait": 0.0},
         ),
         expect(absent="I101 I105"),
         "the same slow disk, but the file is in the page cache",

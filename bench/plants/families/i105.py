@@ -8,7 +8,9 @@ from bench.plants.families.shared import matmuls
 from bench.plants.preparing import app, service
 
 HTTP = story(
-    "I105", "develop", "http",
+    "I105",
+    "develop",
+    "http",
     fault=Case(
         app("enrich_http", service(0.015), network=matmuls(2, 1024), truth={"profile": 0.9, "wait": 0.9}),
         expect("I105", absent="C101 I101 I106 W102 W104 W110"),

@@ -12,7 +12,9 @@ AUDIT_LOG = disk("LOG", "audit.log", 64, write_iops=80)
 AUDIT_DATABASE = disk("DATABASE", "audit.db", 64, write_iops=80)
 
 LOG = story(
-    "I106", "develop", "log",
+    "I106",
+    "develop",
+    "log",
     fault=Case(
         app("audit_log", AUDIT_LOG, network=matmuls(1, 1024), truth={"note": 0.95, "wait": 0.95}),
         expect("I106", absent="I101 I105 W104 W110"),
@@ -27,7 +29,9 @@ LOG = story(
     ),
     lookalike=Case(
         app(
-            "feature_store", disk("FILE", "features.bin", 300, random_file(256), read_bps=10 << 20), network=matmuls(1, 1024),
+            "feature_store",
+            disk("FILE", "features.bin", 300, random_file(256), read_bps=10 << 20),
+            network=matmuls(1, 1024),
             truth={"wait": 0.95},
         ),
         expect("I101", absent="I106"),

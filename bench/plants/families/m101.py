@@ -9,7 +9,9 @@ from bench.plants.graphs import decoder
 from bench.plants.preparing import app, model
 
 MATMULS = story(
-    "M101", "develop", "matmuls",
+    "M101",
+    "develop",
+    "matmuls",
     fault=Case(
         model(matmuls(4, 4096), options=ALL_THREADS),
         expect("M101", where="model", absent="C101 C105 C106 C107 M102 M107"),

@@ -11,7 +11,9 @@ from bench.plants.graphs import blend, networks
 from bench.plants.preparing import app, model
 
 ELEMENTWISE = story(
-    "M102", "develop", "elementwise",
+    "M102",
+    "develop",
+    "elementwise",
     fault=Case(
         model(partial(networks.elementwise, 8, 16_000_000), options=ALL_THREADS),
         expect("M102", where="model", absent="C101 C105 C106 C107 M101 M104 M107"),

@@ -11,7 +11,9 @@ from bench.plants.preparing import app, disk, little_memory, plain_disk
 from bench.plants.swap import needs_swap
 
 TABLE = story(
-    "M103", "develop", "table",
+    "M103",
+    "develop",
+    "table",
     fault=Case(
         app("embedding_ram", little_memory(800, 4000), truth={"system": 0.95}),
         expect("M103", absent="C102 I101 I105"),
@@ -25,7 +27,9 @@ TABLE = story(
     ),
     lookalike=Case(
         app(
-            "feature_store", disk("FILE", "features.bin", 300, random_file(256), read_bps=10 << 20), network=matmuls(1, 1024),
+            "feature_store",
+            disk("FILE", "features.bin", 300, random_file(256), read_bps=10 << 20),
+            network=matmuls(1, 1024),
             truth={"features": 0.95, "wait": 0.95},
         ),
         expect("I101", absent="M103 M104"),
@@ -35,7 +39,9 @@ TABLE = story(
 )
 
 OBJECTS = story(
-    "M103", "test", "objects",
+    "M103",
+    "test",
+    "objects",
     fault=Case(
         app("profiles", little_memory(800, 4000), truth={"system": 0.9}),
         expect("M103", absent="C102 I101 I105"),
@@ -50,7 +56,9 @@ OBJECTS = story(
     # Major faults as in the fault, at each request, but no limit is met: the file is cold and its disk slow.
     lookalike=Case(
         app(
-            "table_mmap", disk("FILE", "table.bin", 300, random_file(256), read_iops=120), LOOKUPS=12,
+            "table_mmap",
+            disk("FILE", "table.bin", 300, random_file(256), read_iops=120),
+            LOOKUPS=12,
             truth={"gather": 1.0, "wait": 0.95},
         ),
         expect("I101", absent="M103"),

@@ -10,7 +10,9 @@ from bench.plants.families.shared import matmuls
 from bench.plants.preparing import app
 
 FRAMES = story(
-    "M104", "develop", "frames",
+    "M104",
+    "develop",
+    "frames",
     fault=Case(
         app("frames", network=matmuls(1, 1024), truth={"preprocess": 0.95, "system": 0.5, "gain": 2.5}),
         expect("M104", where="preprocess", absent="C104 I101 M101 M103"),

@@ -15,7 +15,9 @@ LOOKUPS = 65_536
 TABLE = partial(networks.embedding, 8_000_000, 16, LOOKUPS)
 
 GATHER = story(
-    "M107", "develop", "gather",
+    "M107",
+    "develop",
+    "gather",
     fault=Case(
         model(TABLE, one_core(), options=ONE_THREAD, truth={"gain": 3.5}),
         expect("M107", where="model", absent="C101 C105 M101 M103 I101"),
@@ -23,7 +25,9 @@ GATHER = story(
         pinning,
     ),
     healthy=Case(
-        model(TABLE, one_core(), feeds(16, ids=(LOOKUPS, 1000, 8000)), options=f"{ONE_THREAD} --input @FOLDER/requests"),
+        model(
+            TABLE, one_core(), feeds(16, ids=(LOOKUPS, 1000, 8000)), options=f"{ONE_THREAD} --input @FOLDER/requests"
+        ),
         expect(where="model", absent="M107 M103"),
         "as many rows, of a thousand popular ones",
         pinning,

@@ -8,7 +8,9 @@ from bench.plants.families.shared import matmuls
 from bench.plants.preparing import app, service
 
 HISTORY = story(
-    "V102", "develop", "history",
+    "V102",
+    "develop",
+    "history",
     fault=Case(
         app("drifting", network=matmuls(1, 512)),
         expect(present="V102"),

@@ -8,7 +8,9 @@ from bench.plants.families.shared import matmuls
 from bench.plants.preparing import app
 
 BODIES = story(
-    "V105", "develop", "bodies",
+    "V105",
+    "develop",
+    "bodies",
     fault=Case(
         app("flaky", network=matmuls(1, 512)),
         expect(present="V105"),

@@ -8,7 +8,9 @@ from bench.plants.families.shared import matmuls, two_cores
 from bench.plants.preparing import app, service
 
 REFRESH = story(
-    "W104", "develop", "refresh",
+    "W104",
+    "develop",
+    "refresh",
     fault=Case(
         app("shared_cache", network=matmuls(1, 1024), truth={"catalogue": 0.9, "wait": 0.9}),
         expect("W104", absent="I101 I105 W101 W110"),

@@ -8,7 +8,9 @@ from bench.plants.families.shared import matmuls, two_cores
 from bench.plants.preparing import app, service
 
 POLL = story(
-    "W110", "develop", "poll",
+    "W110",
+    "develop",
+    "poll",
     fault=Case(
         app("polling_worker", network=matmuls(1, 1024), truth={"wait": 0.97}),
         expect("W110", absent="I101 I105 W102 W104"),
@@ -27,7 +29,9 @@ POLL = story(
 )
 
 RETRY = story(
-    "W110", "test", "retry",
+    "W110",
+    "test",
+    "retry",
     fault=Case(
         app("retrying_client", network=matmuls(2, 512), truth={"wait": 0.8}),
         expect("W110", absent="I101 I105 W102 W104 W105"),

@@ -11,8 +11,10 @@ import difflib
 import errno
 import functools
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any, ParamSpec
 
 import typer
@@ -24,8 +26,8 @@ from pinchpoint.cli.machine import machine
 from pinchpoint.cli.record import record
 from pinchpoint.cli.report import report
 from pinchpoint.cli.schema import schema
-from pinchpoint.cli.streams import say, show
-from pinchpoint.errors import Interrupted, PinchpointError
+from pinchpoint.cli.streams import say, show, standard_streams
+from pinchpoint.errors import INTERRUPTS, Interrupted, PinchpointError
 
 __all__ = ["main"]
 
@@ -44,6 +46,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments or bool(os.environ.get("PINCHPOINT_DEBUG"))
+    with standard_streams(), _terminations_as_interrupts():
+        code = _answered(arguments, debug=debug)
+    if argv is None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # all is done: an interrupt of the interpreter's own end is silent
+    return code
+
+
+def _answered(arguments: list[str], *, debug: bool) -> int:
+    """The exit code, after what went wrong was said."""
     try:
         return _run([each for each in arguments if each != "--debug"])
     except KeyboardInterrupt:
@@ -64,6 +75,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return USAGE
     except Exception as error:  # noqa: BLE001  # the last line of defence: a user never sees a traceback unasked
         return _defect(error, debug=debug)
+
+
+@contextlib.contextmanager
+def _terminations_as_interrupts() -> Iterator[None]:
+    """Whoever terminates pinchpoint, or closes its terminal, gets what Ctrl-C gives: a saved run and no leftovers."""
+    main = threading.current_thread() is threading.main_thread()
+    ours = [each for each in INTERRUPTS if main and signal.getsignal(each) is signal.SIG_DFL]
+    for each in ours:
+        signal.signal(each, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for each in ours:
+            signal.signal(each, signal.SIG_DFL)
 
 
 def _run(arguments: list[str]) -> int:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from pinchpoint.cli import options
 from pinchpoint.cli.progress import Progress
-from pinchpoint.cli.streams import STDOUT, checked_json, coloured, results_on_stderr, say, show, write_json
+from pinchpoint.cli.streams import STDOUT, checked_json, form_for, results_on_stderr, say, show, write_json
+from pinchpoint.errors import Interrupted, interrupts_held
 
 if TYPE_CHECKING:
     from pinchpoint.api import Outcome
@@ -41,21 +42,24 @@ def diagnose(
             target, budget_s=budget, out=out, input=input, settings=settings, python=python, seed=seed,
             timeout_s=timeout, trust=trust, batch=batch, length=length, progress=progress,
         )  # fmt: skip
-    return report(outcome, json=json, quiet=quiet)
+    with interrupts_held() as interrupts:
+        code = report(outcome, json=json, quiet=quiet)
+    return Interrupted.exit_code if interrupts.seen else code
 
 
 def report(outcome: Outcome, *, json: str | None, quiet: bool) -> int:
-    """Write the JSON, then show the screen, then say what went wrong with the target; its exit code."""
-    from pinchpoint.reporters import screen
-    from pinchpoint.reporters.json_document import document
+    """Write the JSON, show the screen, and say what went wrong with the target; its exit code."""
+    from pinchpoint import api
 
     assert outcome.diagnosis is not None, "diagnose always diagnoses"
-    if json is not None:
-        write_json(json, document(outcome.diagnosis))
     stream = sys.stderr if json == STDOUT else sys.stdout
-    if stream is sys.stdout or not quiet:
-        shown = screen(colour=coloured(stream)).render(outcome.diagnosis)
-        show(f"{shown}\nRun:  {outcome.folder}", stream)
-    if outcome.line:
-        say(outcome.line)
+    try:
+        if json is not None:
+            write_json(json, api.render(outcome.diagnosis, "json"))
+    finally:
+        if stream is sys.stdout or not quiet:
+            shown = api.render(outcome.diagnosis, form_for(stream))
+            show(f"{shown}\nRun:  {outcome.folder}" if outcome.folder else shown, stream)
+        if outcome.line:
+            say(outcome.line)
     return outcome.exit_code

@@ -23,13 +23,11 @@ def machine(
     """
     checked_json(json)
     from pinchpoint import api
-    from pinchpoint.reporters.json_document import document
-    from pinchpoint.reporters.machine import render_machine
 
     with Progress(quiet=quiet) as progress, results_on_stderr(json == STDOUT):
         environment = api.machine(python, fresh=fresh, progress=progress)
     if json is not None:
-        write_json(json, document(environment))
+        write_json(json, api.render_environment(environment, "json"))
     if json != STDOUT:
-        show(render_machine(environment))
+        show(api.render_environment(environment))
     return 0

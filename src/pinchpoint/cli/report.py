@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pinchpoint.cli.streams import coloured, show
+from pinchpoint.cli.streams import form_for, show
 
 
 class Form(StrEnum):
@@ -24,8 +24,7 @@ def report(
 ) -> int:
     """Show a saved run again, as text or as JSON."""
     from pinchpoint import api
-    from pinchpoint.reporters import screen
 
-    name = screen(colour=coloured(sys.stdout)).name if format is Form.terminal else format.value
+    name = form_for(sys.stdout) if format is Form.terminal else format.value
     show(api.report(run, name).rstrip("\n"))
     return 0

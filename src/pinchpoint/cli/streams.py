@@ -43,6 +43,31 @@ def coloured(stream: TextIO) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
+def form_for(stream: TextIO) -> str:
+    """The form of a report that suits the stream."""
+    return "terminal-colour" if coloured(stream) else "terminal"
+
+
+@contextlib.contextmanager
+def standard_streams() -> Iterator[None]:
+    """Make descriptors 0 to 2, sys.stdout and sys.stderr exist where the caller has closed them.
+
+    Otherwise the next file that is opened takes the number, and what is meant for the stream ends up in it.
+    """
+    with contextlib.suppress(OSError):
+        while (nowhere := os.open(os.devnull, os.O_RDWR)) <= 2:
+            pass
+        os.close(nowhere)
+    with contextlib.ExitStack() as stack:
+        if sys.stdout is None or sys.stderr is None:
+            sink = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+            if sys.stdout is None:
+                stack.enter_context(contextlib.redirect_stdout(sink))
+            if sys.stderr is None:
+                stack.enter_context(contextlib.redirect_stderr(sink))
+        yield
+
+
 def checked_json(path: str | None) -> None:
     """BadInput unless a JSON document can be written to `path` (None and `-` always can); leaves no file behind."""
     if path is None or path == STDOUT:
