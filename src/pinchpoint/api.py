@@ -118,7 +118,7 @@ def machine(
     here = _environment()
     most = max(1, int(here.effective_cpus))
     try:
-        found = calibration.of_machine(python, here, sorted({1, most}), progress or _silent, fresh=fresh)
+        found, _ = calibration.of_machine(python, here, sorted({1, most}), progress or _silent, fresh=fresh)
     except Ended as ended:
         raise TargetFailed(
             what=f"its onnxruntime could not be measured: {ended}",

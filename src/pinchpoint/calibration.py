@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -72,19 +73,27 @@ def of_machine(
     progress: Callable[[str], None],
     *,
     fresh: bool = False,
-) -> tuple[Ceiling, ...]:
-    """Ceilings of onnxruntime under `python`, from the cache where it has them and rechecked now; empty without it."""
+) -> tuple[tuple[Ceiling, ...], float]:
+    """Ceilings of onnxruntime under `python`, from the cache where it has them and rechecked now, and the seconds that
+    measuring the missing ones took; empty without that runtime.
+    """
+    spent = [0.0]
+
+    def measured(missing: Sequence[int]) -> tuple[Ceiling, ...]:
+        began = time.monotonic()
+        found = ceilings.measure(runtime, missing, progress)
+        spent[0] += time.monotonic() - began
+        return found
+
     with OnnxRuntime(python) as runtime:
         if runtime.version is None:
-            return ()
+            return (), 0.0
         key = {
             "cpu": environment.cpu_model,
             "cpus": f"{environment.effective_cpus:g}",
             "kernel": environment.kernel,
             "onnxruntime": runtime.version,
         }
-        known = ceilings.cached(
-            key, thread_counts, lambda missing: ceilings.measure(runtime, missing, progress), fresh=fresh
-        )
+        known = ceilings.cached(key, thread_counts, measured, fresh=fresh)
         wanted = tuple(c for c in known if c.threads in thread_counts)
-        return ceilings.recheck(runtime, wanted, max(thread_counts))
+        return ceilings.recheck(runtime, wanted, max(thread_counts)), spent[0]

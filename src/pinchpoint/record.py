@@ -158,7 +158,6 @@ def _calibrate(recording: _Recording) -> None:
     """Ceilings of the runtime that the target uses; their first measurement does not count against the budget."""
     _learn_sessions(recording)
     spec, environment = recording.plan.spec, recording.conditions.environment
-    began = time.monotonic()
     found: tuple[Ceiling, ...] = ()
     if recording.sessions:
         most = max(1, math.floor(environment.effective_cpus))
@@ -170,11 +169,11 @@ def _calibrate(recording: _Recording) -> None:
             }
         )
         with contextlib.suppress(Ended):
-            found = calibration.of_machine(spec.python, environment, counts, recording.conditions.progress)
+            found, spent = calibration.of_machine(spec.python, environment, counts, recording.conditions.progress)
+            recording.deadline += spent
     touched = _ask(recording, {"do": "touch", "pages": FAULT_PAGES, "repeats": FAULT_REPEATS})
     faults = page_faults(touched["seconds"], touched["huge_seconds"])
     recording.ceilings = (*found, *faults, *measure_disk(recording.conditions.folder))
-    recording.deadline += time.monotonic() - began
 
 
 def _drive(recording: _Recording) -> None:

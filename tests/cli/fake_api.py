@@ -66,7 +66,7 @@ class FakeApi(types.ModuleType):
     def schema(self):
         return "{}\n"
 
-    def report(self, run, format="terminal"):  # noqa: A002
+    def report(self, run, format="terminal"):
         self.asked.append(((run, format), {}))
         return f"{run} as {format}\n"
 

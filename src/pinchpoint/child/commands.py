@@ -32,7 +32,7 @@ OURS = {  # errors of the recording itself, in words
 }
 
 _encode, _decode = JSONEncoder().encode, JSONDecoder().decode  # kept from before the target changes json
-_clock = time.perf_counter
+_clock, _native_ident = time.perf_counter, threading.get_native_id
 
 
 def obey(control: int) -> None:
@@ -134,7 +134,7 @@ class _Child:
             "phases": self._loaded.phases,
             "payloads": len(self._loaded.payloads),
             "asynchronous": is_async(self._loaded.call),
-            "thread": threading.get_native_id(),
+            "thread": _native_ident(),
             "span_cost_ns": self._recorder.span_cost_ns(),
             "interpreter": "%s %s" % (platform.python_implementation(), platform.python_version()),
         }

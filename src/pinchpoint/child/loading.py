@@ -17,7 +17,7 @@ from pinchpoint.child.pacing import is_async
 from pinchpoint.child.wrapping import wrap_entry_points
 
 MOST_PAYLOADS = 1000
-WORDS_KEPT = 240
+WORDS_KEPT = 300
 CPP_SOURCE = "/onnxruntime_src/"
 LIBRARIES = os.path.dirname(os.__file__)
 STANDARD = frozenset(getattr(sys, "stdlib_module_names", ()))  # from Python 3.10 on
@@ -262,8 +262,10 @@ def _read_payload(path: str, trust: bool) -> Any:
             return pickle.loads(content)  # noqa: S301  # only with --trust
         return content
     except Exception as error:  # a damaged file can raise anything
-        trusting = "" if trust else ", or use --trust if it holds Python objects and you trust it"
-        raise CannotLoad("it cannot be read: %s" % describe(error), path, "Mend the file" + trusting) from None
+        todo = "Mend the file"
+        if suffix in (".npy", ".npz") and not trust:
+            todo += ", or use --trust if it holds Python objects and you trust it"
+        raise CannotLoad("it cannot be read: %s" % describe(error), path, todo) from None
 
 
 def _read_arrays(path: str, trust: bool) -> Any:
