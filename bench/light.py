@@ -59,7 +59,7 @@ def works() -> list[Work]:
         f"python_{text}": seconds
         for text, seconds in (("200us", 0.0002), ("1ms", 0.001), ("5ms", 0.005), ("50ms", 0.05))
     }
-    names |= {"sleep_1ms": 0.001, "sleep_5ms": 0.005}
+    names |= {"sleep_1ms": 0.001, "sleep_5ms": 0.005, "asyncio_5ms": 0.005, "socket_5ms": 0.005}
     callables = [Work(name.replace("_", " "), f"bench.workloads:{name}", seconds) for name, seconds in names.items()]
     return [
         *callables,

@@ -24,6 +24,7 @@ T = TypeVar("T")
 GOOD: tuple[Status, ...] = ("holds", "shown")
 LOUD = 0.05  # of the CPUs' time: more than a tenth of one of two CPUs moves medians by more than what is judged here
 RETRIES = 3  # of a discarded trial: a machine that is loud four times in a row is a loud machine
+PATIENCE_S, LOOK_S = 20.0, 1.0  # before a retry: most neighbours are done by then
 CONFIRMING = 2  # quiet trials that must agree before a claim counts as violated: one may still be bad luck
 USER, NICE, SYSTEM, IRQ, SOFTIRQ, STEAL = 1, 2, 3, 6, 7, 8  # columns of a `cpuN` line (proc(5))
 
@@ -101,13 +102,25 @@ def noise_of(busy_s: float, steal_s: float, own_s: float, seconds: float, cpus: 
 def tried(measure: Callable[[], T], judge: Callable[[T], Status], retries: int = RETRIES) -> Tried[T]:
     """Try until a quiet trial holds, or as many quiet ones as are needed agree that it does not, or retries are used up."""
     trials: list[Trial[T]] = []
-    for _ in range(retries + 1):
+    for number in range(retries + 1):
+        if number:
+            await_calm()
         with watched() as trial:
             value = measure()
         trials.append(Trial(value, trial.noise, judge(value)))
         if settled(trials):
             break
     return Tried(chosen(trials), together(trials, min(CONFIRMING, retries + 1)), len(trials))
+
+
+def await_calm(patience_s: float = PATIENCE_S) -> None:
+    """Wait until others leave the CPUs alone, or until patience is at its end."""
+    deadline = time.monotonic() + patience_s
+    loud = True
+    while loud and time.monotonic() < deadline:
+        with watched() as look:
+            time.sleep(LOOK_S)
+        loud = look.noise.loud
 
 
 def settled(trials: list[Trial[T]]) -> bool:

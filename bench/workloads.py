@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import threading
 import time
+from functools import cache
 
 WORDS = ("a", "request", "of", "the", "usual", "kind", "and", "some", "more", "words")
 MS_WORDS = 8000  # lookups that take about a millisecond on a server core of today
@@ -47,6 +51,32 @@ def sleep_1ms() -> None:
 
 def sleep_5ms() -> None:
     time.sleep(0.005)
+
+
+async def asyncio_5ms() -> None:
+    await asyncio.sleep(0.005)
+
+
+def socket_5ms() -> None:
+    """Another thread's answer over a connection, after 5 ms."""
+    connection = the_connection()
+    connection.sendall(b"?")
+    connection.recv(1)
+
+
+@cache
+def the_connection() -> socket.socket:
+    """A connection to a thread of ours that answers late; made when it is first used."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    threading.Thread(target=_answer, args=(listener,), daemon=True).start()
+    return socket.create_connection(listener.getsockname())
+
+
+def _answer(listener: socket.socket) -> None:
+    connection, _ = listener.accept()
+    while connection.recv(1):
+        time.sleep(0.005)
+        connection.sendall(b"!")
 
 
 def nothing() -> None:

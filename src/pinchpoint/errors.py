@@ -63,7 +63,7 @@ class AnalysisFailed(PinchpointError):
 
 
 class Interrupts:
-    """The signal handler while interrupts are held back: it remembers them, and raises KeyboardInterrupt where heard."""
+    """The signal handler while interrupts are held back: it notes them, and raises KeyboardInterrupt where one is heard."""
 
     def __init__(self) -> None:
         self.seen = False
@@ -75,6 +75,7 @@ class Interrupts:
         self.seen = True
         self._waiting += 1
         if self.heard or self._waiting >= PATIENCE:
+            self.heard, self._waiting = False, 0  # what follows is cleaning up
             raise KeyboardInterrupt
 
     def listen(self, *, heard: bool) -> None:
@@ -82,6 +83,7 @@ class Interrupts:
         self.heard = heard  # first: from here on an interrupt either raises by itself or is counted
         waiting, self._waiting = self._waiting, 0
         if heard and waiting:
+            self.heard = False
             raise KeyboardInterrupt
 
 
@@ -113,8 +115,17 @@ def interrupts_held() -> Iterator[Interrupts]:
 
 
 @contextlib.contextmanager
+def interrupts_postponed() -> Iterator[None]:
+    """A block that an interrupt would leave half done, such as loading libraries: it is raised when the block is done."""
+    with interrupts_held() as held:
+        yield
+    if held.seen:
+        raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
 def interrupts_heard() -> Iterator[None]:
-    """Inside of `interrupts_held`: a block in which an interrupt is raised at once, one that waits included."""
+    """Inside of `interrupts_held`: a block in which the first interrupt is raised at once, one that waits included."""
     held = signal.getsignal(signal.SIGINT)
     if not isinstance(held, Interrupts):
         yield

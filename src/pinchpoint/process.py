@@ -59,6 +59,7 @@ class Child:
     def __init__(self, python: str | None) -> None:
         interpreter = python or sys.executable
         self._buffer, self._hung_up = b"", False
+        self._oom_kills = _oom_kills()
         self._output = _Output()
         with interrupts_held():
             self.records = _records_folder()
@@ -219,7 +220,8 @@ class Child:
         if code == CONNECTION_LOST:
             return "it closed file descriptors that are not its own (the connection to pinchpoint) and was stopped"
         if code == -signal.SIGKILL:
-            return "its process was killed (signal 9), most likely because memory ran out"
+            short = _oom_kills() != self._oom_kills
+            return f"its process was killed (signal 9){', most likely because memory ran out' if short else ''}"
         if code < 0:
             name = signal.Signals(-code).name if -code in signal.valid_signals() else "unknown"
             return f"its process was ended by signal {-code}, {name}"
@@ -279,6 +281,15 @@ def _no_interpreter(what: str, interpreter: str) -> BadInput:
 
 
 # --- how it ends ---------------------------------------------------------------------------------------------------
+def _oom_kills() -> int:
+    """How often the kernel has killed for want of memory since it started; 0 where it does not tell."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/vmstat").read_text("ascii").splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0
+
+
 def _end(process: subprocess.Popen[bytes], connection: socket.socket, records: Path) -> None:
     """Nothing of a child is left after this; an interrupt waits for it."""
     with interrupts_held():

@@ -26,6 +26,8 @@ BLOCKED_RATE_PER_S = 2000.0  # more while it waits, in proportion: the CPU is id
 THREADS_SAMPLED = 32
 THREADS_REFRESH_S = 0.05
 EVERY_THREAD_EACH = 8
+SOCKETS_KEPT = 1024
+SOCKET_FORGOTTEN_S = 1.0
 FILE, SOCKET, PIPE, EPOLL, ANON = "file", "socket", "pipe", "epoll", "anon"
 
 _X86 = {
@@ -181,6 +183,7 @@ class SiteReader:
     def __init__(self, pid: int) -> None:
         self._proc = Path(f"/proc/{pid}")
         machine = platform.machine()
+        self._sockets: dict[str, tuple[bool, float]] = {}
         table = _ARM if machine == "aarch64" else _X86
         self._plain = {number: site for site, numbers in table.items() for number in numbers}
         self._reads, self._writes = _READS.get(machine, ()), _WRITES.get(machine, ())
@@ -242,12 +245,21 @@ class SiteReader:
         return ANON
 
     def _is_network(self, link: str) -> bool:
+        """Whether a socket is a connection. The kernel takes milliseconds to list all, so what is known is kept: for good
+        where it is one, for a while where it is not (it may not be connected yet).
+        """
+        known, until = self._sockets.get(link, (False, 0.0))
+        if known or time.monotonic() < until:
+            return known
         inode = link[len("socket:[") : -1].encode()
+        found = False
         for name in ("tcp", "tcp6", "udp", "udp6"):
             with contextlib.suppress(OSError):
-                if b" " + inode + b" " in (self._proc / "net" / name).read_bytes():
-                    return True
-        return False
+                found = found or b" " + inode + b" " in (self._proc / "net" / name).read_bytes()
+        if len(self._sockets) >= SOCKETS_KEPT:
+            self._sockets.clear()
+        self._sockets[link] = (found, time.monotonic() + SOCKET_FORGOTTEN_S)
+        return found
 
     def _has_network(self) -> bool:
         with contextlib.suppress(OSError):

@@ -28,6 +28,7 @@ HUGE_PAGE = 2 << 20
 CONNECTION_LOST = 93  # exit status: the target closed our descriptors; process.py knows it
 OURS = {  # errors of the recording itself, in words
     errno.ENOSPC: "the shared memory for records is full",
+    errno.EFBIG: "the shared memory for records is full",
     errno.EBADF: "it closed file descriptors that are not its own",
 }
 

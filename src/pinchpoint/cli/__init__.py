@@ -27,7 +27,7 @@ from pinchpoint.cli.record import record
 from pinchpoint.cli.report import report
 from pinchpoint.cli.schema import schema
 from pinchpoint.cli.streams import say, show, standard_streams
-from pinchpoint.errors import INTERRUPTS, Interrupted, PinchpointError
+from pinchpoint.errors import INTERRUPTS, Interrupted, PinchpointError, interrupts_postponed
 
 __all__ = ["main"]
 
@@ -36,7 +36,12 @@ VERBS: tuple[Callable[..., int], ...] = (diagnose, record, report, machine, expl
 DONE, USAGE, DEFECT, INTERRUPTED = 0, 2, 70, 130
 REPORT_TO = "the pinchpoint issue tracker"
 _USAGE_ERROR: Any = typer.BadParameter.__base__  # UsageError: click's own, or the copy in newer versions of typer
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+_ELSEWHERE = "Choose another folder with --out, or make room"
+_SHORTAGES = {  # of the system, with what the user can do about each
+    errno.ENOSPC: _ELSEWHERE, errno.EDQUOT: _ELSEWHERE, errno.EROFS: _ELSEWHERE, errno.EACCES: _ELSEWHERE,
+    errno.EMFILE: "Raise the limit with ulimit -n", errno.ENFILE: "Close some programs",
+    errno.ENOMEM: "Give it more memory", errno.EAGAIN: "Close some programs, or raise the limit with ulimit -u",
+}  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,9 +74,12 @@ def _answered(arguments: list[str], *, debug: bool) -> int:
         say(str(error))
         return error.exit_code
     except OSError as error:
-        if error.errno not in _NO_ROOM:
+        if error.errno not in _SHORTAGES:
             return _defect(error, debug=debug)
-        say(f"{error.filename or 'file system'}: {error.strerror}. Choose another folder with --out, or make room.")
+        say(f"{error.filename or 'system'}: {error.strerror}. {_SHORTAGES[error.errno]}.")
+        return USAGE
+    except MemoryError:
+        say("memory ran out. Give pinchpoint more, or measure less with a smaller --budget.")
         return USAGE
     except Exception as error:  # noqa: BLE001  # the last line of defence: a user never sees a traceback unasked
         return _defect(error, debug=debug)
@@ -103,7 +111,11 @@ def _run(arguments: list[str]) -> int:
         say(_unknown_verb(verb, names))
         return USAGE
     try:
-        code = _application()(arguments, prog_name="pinchpoint", standalone_mode=False)
+        with interrupts_postponed():
+            command = typer.main.get_command(_application())
+        code = command(arguments, prog_name="pinchpoint", standalone_mode=False)
+        if code == INTERRUPTED and "pinchpoint.api" not in sys.modules:
+            raise KeyboardInterrupt  # typer, interrupted before the verb began, says nothing
     except SystemExit as stop:
         if isinstance(stop.__context__, OSError):  # typer's answer to a reader of the help text that went away
             return DONE
@@ -143,11 +155,13 @@ def _pinchpoint(
 
 
 def _interruptible(verb: Callable[Given, int]) -> Callable[Given, int]:
-    """`verb` with an interrupt as an error of ours, which typer passes on."""
+    """`verb` with an interrupt as an error of ours, which typer passes on; libraries are loaded in one piece."""
 
     @functools.wraps(verb)
     def called(*positional: Given.args, **named: Given.kwargs) -> int:
         try:
+            with interrupts_postponed():
+                import pinchpoint.api  # noqa: F401
             return verb(*positional, **named)
         except KeyboardInterrupt as error:
             raise Interrupted(what="interrupted", where="", todo="") from error
