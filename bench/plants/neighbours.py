@@ -9,7 +9,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-HOG = "x = 1\nwhile True: x = x * 3 % 1000003"
+HOG = """
+import os
+parent, x = os.getppid(), 1
+while os.getppid() == parent:  # so that it never outlives who started it
+    for _ in range(100_000):
+        x = x * 3 % 1000003
+"""
 
 
 def cores() -> list[int]:
@@ -36,7 +42,7 @@ def downstream(delay_s: float, drift_s_per_s: float = 0.0) -> Iterator[int]:
     """An HTTP service in another process on loopback that answers after `delay_s`; gives its port."""
     script = Path(__file__).with_name("profile_service.py")
     command = [sys.executable, str(script), str(delay_s), str(drift_s_per_s)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         yield int(process.stdout.readline())
@@ -47,5 +53,6 @@ def downstream(delay_s: float, drift_s_per_s: float = 0.0) -> Iterator[int]:
 def _end(process: subprocess.Popen[str]) -> None:
     process.kill()
     process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()

@@ -198,17 +198,26 @@ def _save(run: Run, folder: Path, *, existed: bool) -> _Kept:
     """Save a run, if need be among the temporary files: what was measured is not given up for a full disk."""
     try:
         store.save(run, folder)
-    except BadInput as trouble:
+    except BaseException as error:
         _remove(folder, existed=existed)
-        elsewhere = None
-        with contextlib.suppress(BadInput, OSError):
-            elsewhere = Path(tempfile.mkdtemp(prefix="pinchpoint-run-"))
-            store.save(run, elsewhere)
-            return _Kept(run, elsewhere, trouble)
-        if elsewhere is not None:
-            shutil.rmtree(elsewhere, ignore_errors=True)
-        return _Kept(run, None, trouble)
+        if isinstance(error, BadInput):
+            return _Kept(run, _saved_elsewhere(run), error)
+        raise
     return _Kept(run, folder)
+
+
+def _saved_elsewhere(run: Run) -> Path | None:
+    """The run in a folder among the temporary files; None where they take it no more than the user's own folder."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="pinchpoint-run-"))
+    except OSError:
+        return None
+    try:
+        store.save(run, folder)
+    except BadInput:
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+    return folder
 
 
 def _remove(folder: Path, *, existed: bool) -> None:
@@ -252,7 +261,7 @@ def _workload(budget_s: float, seed: int, timeout_s: float, batch: int, length: 
 def _outcome(kept: _Kept, found: Diagnosis | None, *, interrupted: bool) -> Outcome:
     """What came of a recording, and of the diagnosis if there was one."""
     line = _line(kept.run, found)
-    if interrupted and line is None:
+    if interrupted and kept.run.ended == "complete":
         line = f"{kept.run.target.uri}: interrupted when everything was measured; nothing is lost."
     if kept.trouble is not None:
         where = f"The run is in {kept.folder}." if kept.folder else "The run is not kept."

@@ -10,7 +10,7 @@ import onnxruntime as ort
 
 SNAPSHOT = "under lock"  # or "copy": copy under the lock, compress outside
 BYTES = 600_000
-PAUSE_S = 0.002
+PAUSE_S = 0.0002
 
 options = ort.SessionOptions()
 options.intra_op_num_threads = 1  # the other core is the snapshot's

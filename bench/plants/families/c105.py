@@ -34,12 +34,12 @@ CHAIN = story(
 LSTM = story(
     "C105", "test", "lstm",
     fault=Case(
-        app("model_service", network=partial(lstm, True, 400), THREADS=1),
+        app("model_service", network=partial(lstm, True, 600), THREADS=1),
         expect("C105", where="model", absent="C101 C106 C107 M101 M102"),
-        "an LSTM unrolled over 400 steps by a tracing exporter: about 5,000 small operators",
+        "an LSTM unrolled over 600 steps by a tracing exporter: about 8,000 small operators",
     ),
     healthy=Case(
-        app("model_service", network=partial(lstm, False, 400), THREADS=1),
+        app("model_service", network=partial(lstm, False, 600), THREADS=1),
         expect(where="model", absent="C105"),
         "the same LSTM as one operator",
     ),

@@ -12,9 +12,9 @@ POOL = story(
     "develop",
     "pool",
     fault=Case(
-        model(convolutions(4), options=f"--set intra_op_threads={CORES * 4}"),
+        model(convolutions(4), options=f"--set intra_op_threads={CORES * 6}"),
         expect("C106", where="model", absent="C105 C107 C108 C109"),
-        "four threads a CPU, which spin while they wait for each other",
+        "six threads a CPU, which spin while they wait for each other",
     ),
     healthy=Case(
         model(convolutions(4), options=ALL_THREADS),

@@ -37,7 +37,7 @@ TEXT = story(
     fault=Case(
         app(
             "text_service", quota(0.3, 0.02), network=lambda: networks.bert_base(1, 128, 2, 8000, 128), THREADS=1,
-            truth={"throttled": 0.7, "cpu": 0.3},
+            WORDS=9000, truth={"throttled": 0.7, "cpu": 0.3},
         ),
         expect("C108", absent="C106 C109"),
         "tokenising in Python under a quota of 6 ms in 20",
@@ -46,14 +46,14 @@ TEXT = story(
     healthy=Case(
         app(
             "text_service", quota(CORES * 2), network=lambda: networks.bert_base(1, 128, 2, 8000, 128), THREADS=1,
-            truth={"throttled": 0.0, "tokenise": 0.9},
+            WORDS=9000, truth={"throttled": 0.0, "tokenise": 0.9},
         ),
         expect("C102", where="preprocess", absent="C108 C109"),
         "a quota of twice the CPUs there are",
         quotas,
     ),
     lookalike=Case(
-        model(convolutions(4), options=f"--set intra_op_threads={CORES * 6}"),
+        model(convolutions(4), options=f"--set intra_op_threads={CORES * 12}"),
         expect("C106", where="model", absent="C108 C109"),
         "runnable threads wait, but for each other",
     ),

@@ -54,7 +54,7 @@ GROUPS = story(
     lookalike=Case(
         app(
             "text_service", quota(0.25, 0.02), network=lambda: networks.bert_base(*ENCODER), THREADS=1,
-            truth={"throttled": 0.75},
+            WORDS=9000, truth={"throttled": 0.75},
         ),
         expect("C108", absent="C109 C106"),
         "runs as rarely, by a quota of its own",

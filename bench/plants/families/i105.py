@@ -22,7 +22,7 @@ HTTP = story(
         "sixteen profiles in a cache",
     ),
     lookalike=Case(
-        app("shared_cache", network=matmuls(1, 1024), truth={"catalogue": 0.9, "wait": 0.9}),
+        app("shared_cache", network=matmuls(2, 1024), truth={"catalogue": 0.9, "wait": 0.9}),
         expect("W104", absent="I105 I101"),
         "as long a wait without any call: for a lock that a background thread holds",
     ),

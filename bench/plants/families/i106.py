@@ -8,8 +8,8 @@ from bench.plants.disks import needs_slow_disk
 from bench.plants.families.shared import matmuls, random_file, transactions
 from bench.plants.preparing import app, disk
 
-AUDIT_LOG = disk("LOG", "audit.log", 64, write_iops=80)
-AUDIT_DATABASE = disk("DATABASE", "audit.db", 64, write_iops=80)
+AUDIT_LOG = disk("LOG", "audit.log", 64, write_iops=120)
+AUDIT_DATABASE = disk("DATABASE", "audit.db", 64, write_iops=120)
 
 LOG = story(
     "I106",

@@ -18,7 +18,7 @@ HISTORY = story(
     ),
     healthy=Case(app("drifting", network=matmuls(1, 512), KEEP=2000), expect(absent="V102"), "with the last 2,000"),
     lookalike=Case(
-        app("drifting", network=matmuls(1, 512), KEEP=500, WARM_UP=80),
+        app("drifting", network=matmuls(1, 512), KEEP=2000, WARM_UP=80),
         expect(absent="V102"),
         "80 slow requests while a cache fills, and none after",
     ),

@@ -12,7 +12,7 @@ REFRESH = story(
     "develop",
     "refresh",
     fault=Case(
-        app("shared_cache", network=matmuls(1, 1024), truth={"catalogue": 0.9, "wait": 0.9}),
+        app("shared_cache", network=matmuls(2, 1024), truth={"catalogue": 0.9, "wait": 0.9}),
         expect("W104", absent="I101 I105 W101 W110"),
         "a cache refreshed under its lock, 12 ms at a time: the holder is off the CPU",
     ),
@@ -31,7 +31,7 @@ REFRESH = story(
 SNAPSHOT = story(
     "W104", "test", "snapshot",
     fault=Case(
-        app("index_service", network=matmuls(1, 512), truth={"nearest": 0.9, "wait": 0.9}),
+        app("index_service", network=matmuls(8, 512), truth={"nearest": 0.9, "wait": 0.9}),
         expect("W104", absent="I101 I105 W101 W110"),
         "an index compressed under its lock on the other core: the holder is on the CPU, without the interpreter's lock",
         two_cores,

@@ -43,7 +43,7 @@ RETRY = story(
         "the worker sets a future",
     ),
     lookalike=Case(
-        app("index_service", network=matmuls(1, 512), BYTES=300_000, truth={"wait": 0.85}),
+        app("index_service", network=matmuls(8, 512), BYTES=300_000, truth={"wait": 0.85}),
         expect("W104", absent="W110 I105"),
         "a regular wait of a few milliseconds, for a lock whose holder also sleeps between two rounds",
         two_cores,
@@ -64,7 +64,7 @@ WORKER = story(
         "the worker blocks on its queue",
     ),
     lookalike=Case(
-        app("shared_cache", network=matmuls(1, 1024), FETCH_S=0.006, truth={"wait": 0.85}),
+        app("shared_cache", network=matmuls(2, 1024), FETCH_S=0.006, truth={"wait": 0.85}),
         expect("W104", absent="W110 I105"),
         "6 ms again: the lock of a refresh whose thread sleeps inside it",
     ),

@@ -162,7 +162,7 @@ def _payloads(module: Any, function: Any, spec: Dict[str, Any]) -> Tuple[List[An
     if spec.get("input"):
         payloads = _given(module, spec["input"], spec)
     elif hasattr(module, "example_inputs"):
-        payloads = _called(module.example_inputs, "example_inputs")
+        payloads = _called(module.example_inputs, "example_inputs", spec["uri"])
     elif required == 0:
         return [None], _without_payload(function)
     else:
@@ -217,7 +217,7 @@ def _takes_argument(function: Any) -> bool:
     return any(p.kind != inspect.Parameter.KEYWORD_ONLY and p.kind != inspect.Parameter.VAR_KEYWORD for p in parameters)
 
 
-def _called(source: Any, name: str) -> List[Any]:
+def _called(source: Any, name: str, where: str) -> List[Any]:
     try:
         made = source() if callable(source) else source
         if isinstance(made, (bytes, bytearray, memoryview, str, dict)):
@@ -225,7 +225,9 @@ def _called(source: Any, name: str) -> List[Any]:
         return list(itertools.islice(made, MOST_PAYLOADS))  # of a generator without end, too
     except Exception as error:  # the user's code
         raise CannotLoad(
-            "%s raised %s%s" % (name, describe(error), innermost_line(error)), name, "Make it return a list of requests"
+            "%s raised %s%s" % (name, describe(error), innermost_line(error)),
+            where,
+            "Make it return a list of requests",
         ) from None
 
 
@@ -234,7 +236,7 @@ def _given(module: Any, text: str, spec: Dict[str, Any]) -> List[Any]:
     if not os.path.exists(text):
         where, _, name = text.rpartition(":")
         owner = _import_module(where, spec["folder"]) if where else module
-        return _called(_attribute(owner, name, text), name)
+        return _called(_attribute(owner, name, text), name, text)
     try:
         paths = [text] if os.path.isfile(text) else sorted(entry.path for entry in os.scandir(text) if entry.is_file())
     except OSError as error:

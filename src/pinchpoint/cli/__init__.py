@@ -63,7 +63,7 @@ def _answered(arguments: list[str], *, debug: bool) -> int:
     try:
         return _run([each for each in arguments if each != "--debug"])
     except KeyboardInterrupt:
-        say("interrupted")
+        say("interrupted.")
         return INTERRUPTED
     except _USAGE_ERROR as error:
         say(_usage(error))

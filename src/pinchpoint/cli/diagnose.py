@@ -44,7 +44,11 @@ def diagnose(
         )  # fmt: skip
     with interrupts_held() as interrupts:
         code = report(outcome, json=json, quiet=quiet)
-    return Interrupted.exit_code if interrupts.seen else code
+    if not interrupts.seen:
+        return code
+    if not outcome.line:
+        say(f"{target}: interrupted when everything was done; nothing is lost.")
+    return Interrupted.exit_code
 
 
 def report(outcome: Outcome, *, json: str | None, quiet: bool) -> int:
