@@ -1083,7 +1083,7 @@ def test_an_interpreter_that_says_nothing(day, monkeypatch):
     monkeypatch.setattr("pinchpoint.process.START_S", 0.5)
     silent = day.write("#!/bin/sh\nexec sleep 600\n", "silent")
     silent.chmod(0o755)
-    with pytest.raises(BadInput, match="this did not start as Python: it did not answer for 0.5 s"):
+    with pytest.raises(BadInput, match=r"this did not start as Python: it did not answer for 0\.5 s"):
         Child(str(silent))
     day.check_clean(os.getpid())
 
