@@ -26,7 +26,7 @@ def main() -> None:
     """Print one comparison a line."""
     gemm, stream, read = _ceilings()
     print(
-        f"numpy on {CORES} cores: GEMM {gemm / 1e9:.0f} GFLOP/s, out-of-place add {stream / 1e9:.1f} GB/s, sum {read / 1e9:.1f} GB/s"
+        f"numpy on {CORES} cores: GEMM {gemm / 1e9:.0f} GFLOP/s, add {stream / 1e9:.1f} GB/s, sum {read / 1e9:.1f} GB/s"
     )
     _arithmetic(gemm)
     _weights(read)
@@ -48,16 +48,14 @@ def best_s(*calls: Call, rounds: int = ROUNDS) -> list[float]:
     return [float(np.quantile(own, 0.25)) for own in times]
 
 
-def ready(
-    model: onnx.ModelProto, threads: int = CORES, rows: int = 1, length: int = 256, ids_below: int = 2, spread: int = 1
-) -> Call:
-    """A run of the model on random input; ids are below `ids_below`, times `spread`."""
+def ready(model: onnx.ModelProto, threads: int = CORES, rows: int = 1, ids_below: int = 2, spread: int = 1) -> Call:
+    """A run of the model on random input of 256 tokens; ids are below `ids_below`, times `spread`."""
     options = ort.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 3, threads
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     random, feed = np.random.default_rng(0), {}
     for item in session.get_inputs():
-        shape = [size if isinstance(size, int) else {"batch": rows}.get(size, length) for size in item.shape]
+        shape = [size if isinstance(size, int) else {"batch": rows}.get(size, 256) for size in item.shape]
         whole = item.type == "tensor(int64)"
         feed[item.name] = (
             random.integers(0, ids_below, shape) * spread if whole else random.standard_normal(shape, np.float32)
@@ -107,29 +105,27 @@ def _shared_weight(count: int, size: int, columns: int) -> onnx.ModelProto:
     x = graph.input("x", ("batch", size))
     weight = graph.weight("weight", graph.normal((size, columns), 0.01))
     for layer in range(count):
-        # Inputs that differ by a factor, or else the runtime merges equal products.
-        scaled = [
-            graph.node("Mul", f"s{layer}.{k}", x, graph.constant(f"f{layer}.{k}", 1 + k / 99, np.float32))
-            for k in range(size // columns)
-        ]
-        parts = [graph.node("MatMul", f"m{layer}.{k}", part, weight) for k, part in enumerate(scaled)]
+        parts = []
+        for k in range(size // columns):  # inputs that differ by a factor, or else the runtime merges equal products
+            factor = graph.constant(f"factor{layer}.{k}", 1 + k / 99, np.float32)
+            parts.append(graph.node("MatMul", f"m{layer}.{k}", graph.node("Mul", f"s{layer}.{k}", x, factor), weight))
         x = graph.node("Concat", "y" if layer == count - 1 else f"c{layer}", *parts, axis=1)
     return graph.close(y=("batch", size))
 
 
 def _weights(read: float) -> None:
     """M101: bytes/s, the price of eight rows, and of the same products on weights in the cache."""
-    one, eight, cached = best_s(
-        ready(matmuls(4, 4096)()), ready(matmuls(4, 4096)(), rows=8), ready(_shared_weight(4, 4096, 128))
-    )
-    print(
-        f"M101 matmuls: {one * 1e3:.2f} ms, {4 * 4096**2 * 4 / one / read:.2f} of sum's bytes/s; 8 rows {eight / one:.2f}, cached {cached / one:.2f}"
-    )
-    model = decoder()
-    one, eight, many = best_s(ready(model), ready(model, rows=8), ready(model, rows=96))
-    print(
-        f"M101 decoder: {one * 1e3:.2f} ms, {48 * 2048**2 * 4 / one / read:.2f} of sum's bytes/s; 8 rows {eight / one:.2f}, 96 rows {many / one:.1f}"
-    )
+    cached = ready(_shared_weight(4, 4096, 128))
+    for name, model, size in (
+        ("matmuls", matmuls(4, 4096)(), 4 * 4096**2 * 4),
+        ("decoder", decoder(), 48 * 2048**2 * 4),
+    ):
+        one, eight, near = best_s(ready(model), ready(model, rows=8), cached)
+        print(
+            f"M101 {name}: {one * 1e3:.2f} ms, {size / one / read:.2f} of sum's bytes/s; 8 rows {eight / one:.2f}",
+            end="",
+        )
+        print(f", same products on cached weights {near / one:.2f}" if name == "matmuls" else "")
 
 
 def _activations(stream: float) -> None:
@@ -139,8 +135,9 @@ def _activations(stream: float) -> None:
         ("blend", blend(1080, 1920), blend(108, 192), 4 * (3 + 3 + 3 + 2) * 1080 * 1920 * 12),
     ):
         whole, part = best_s(ready(large), ready(small))
+        share, dearer = moved / whole / stream, whole / part / 100
         print(
-            f"M102 {name}: {whole * 1e3:.1f} ms, {moved / whole / stream:.2f} of add's bytes/s; a number costs {whole / part / 100:.2f} of one in the cache"
+            f"M102 {name}: {whole * 1e3:.1f} ms, {share:.2f} of add's bytes/s; a number costs {dearer:.2f} of a cached one"
         )
 
 
