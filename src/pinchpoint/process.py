@@ -30,6 +30,7 @@ HEADER_COLUMNS = 3
 MAGIC = 0x70696E6368
 OUTPUT_KEPT_BYTES = 1 << 20
 REPLY_BYTES = 64 << 20
+LINES, LAST_WORDS = 20, 200  # looked at for the last words, and how much of them is repeated
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # a folder of its own is made there by mkdtemp
 SHARED_MEMORY_NEEDED_BYTES = 256 << 20
 POLL_S = 0.1
@@ -230,8 +231,9 @@ class Child:
 
     def _last_words(self) -> str:
         self._drain.join(timeout=0.5)
-        lines = self.output.decode("utf-8", "replace").strip().splitlines()
-        return without_secrets(lines[-1])[:200] if lines else ""
+        printed = self.output.decode("utf-8", "replace").splitlines()
+        lines = [line for line in ("".join(filter(str.isprintable, each)).strip() for each in printed[-LINES:]) if line]
+        return without_secrets(lines[-1])[:LAST_WORDS] if lines else ""
 
 
 class _Output:
