@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pinchpoint import ceilings
+from pinchpoint import calibration, ceilings
 from pinchpoint.domain.quantity import exact
-from pinchpoint.domain.run import Ceiling
+from pinchpoint.domain.run import Ceiling, Environment
 
 
 class Runtime:
@@ -110,3 +110,28 @@ def test_the_disk_is_measured_and_cleaned_up(tmp_path):
     assert rows[0].value.value > 0
     assert not list(tmp_path.iterdir())
     assert ceilings.measure_disk(tmp_path / "absent") == ()
+
+
+def test_numpys_ceilings_count_what_its_kernels_do():
+    def times(kernel, elements):
+        touched = {"product": 2 * elements**1.5 / 50e9, "read": 4 * elements / 8e9, "add": 12 * elements / 6e9}
+        return [touched[kernel]] * 9
+
+    rows = ceilings.measure_numpy(times, 2)
+    assert {c.runtime for c in rows} == {"numpy"}
+    assert value(rows, "flops_per_s", "float32") == pytest.approx(50e9)
+    assert value(rows, "read_bytes_per_s", footprint=ceilings.RECHECKED) == pytest.approx(8e9)
+    assert value(rows, "triad_bytes_per_s", footprint=ceilings.TRIAD_FOOTPRINTS[0]) == pytest.approx(6e9, rel=1e-3)
+
+
+def test_an_interpreter_without_the_runtime_is_measured_with_numpy(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    told = []
+    here = Environment(cpu_model="c", cpus=1, affinity=1, quota_cpus=None, memory_limit_bytes=None, kernel="k",
+                       virtualized=False)  # fmt: skip
+    rows, spent = calibration.of_machine(None, here, (), told.append)
+    assert {c.runtime for c in rows} == {"numpy"}
+    assert all(c.value.low > 0 for c in rows)
+    assert (spent > 0, told) == (True, ["calibrating numpy"])
+    again, spent = calibration.of_machine(None, here, (), told.append)
+    assert (again, spent, told) == (rows, 0.0, ["calibrating numpy"])

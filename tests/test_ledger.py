@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from pinchpoint.domain.operator import Cost
 from pinchpoint.domain.quantity import exact
-from pinchpoint.domain.run import DISK, FUTEX, HANDED, NETWORK, SYNC, TIMER, WRAPPED, OperatorArm, OperatorTime
+from pinchpoint.domain.run import (
+    DISK,
+    FUTEX,
+    HANDED,
+    NETWORK,
+    SYNC,
+    TIMER,
+    WRAPPED,
+    Ceiling,
+    OperatorArm,
+    OperatorTime,
+    Telemetry,
+)
 from pinchpoint.ledger import latency_ledger
 from synthetic import MAIN, Script, ceilings, marked, run_of, session
 
@@ -38,6 +52,24 @@ def test_no_cell_is_a_remainder():
     )
     assert blind.seconds(state="wait") == 0
     assert blind.seconds(state="unexplained") == pytest.approx(1.8e-3)
+
+
+@pytest.mark.parametrize(("swapped_in", "system_us", "memory_us"), [
+    (1e9, 1500, 1500),  # memory is full: the kernel's work for the thread is finding room
+    (1e9, 90_000, 2000),  # but no more of it than its major faults can cost
+    (0, 1500, 0),  # a mapped file
+])  # fmt: skip
+def test_what_the_kernel_does_while_pages_come_back_from_swap_is_memory(swapped_in, system_us, memory_us):
+    run = run_of(
+        Script([marked("preprocess", 4000, cpu=4000)], ceilings=(Ceiling("fault_s", exact(0.0), "s", "k", 1),))
+    )
+    run = replace(
+        run,
+        spans=replace(run.spans, end_faults=np.full(200, 20)),
+        probes=replace(run.probes, major_faults=np.full(200, 20), system_ns=np.full(200, system_us * 1000)),
+        telemetry=Telemetry(np.array([0, 1]), (("host.swap_in_bytes", np.array([0.0, swapped_in])),)),
+    )
+    assert latency_ledger(run).seconds("preprocess", "memory", "fault") == pytest.approx(memory_us / 1e6)
 
 
 def _none(run):

@@ -37,6 +37,16 @@ def test_what_is_unexplained_is_never_predicted_away():
     assert predict(LEDGER, _change(Edit(exact(0.0)))).after.value == pytest.approx(0.001)
 
 
+def test_a_request_never_falls_below_the_floors_that_an_edit_names():
+    cells = (_row("memory", 0.012, operator="a"), _row("unexplained", -0.002))
+    found = predict(
+        Ledger("latency", "typical", exact(0.010, 100), cells),
+        _change(Edit(Quantity(0.05, 0.04, 0.1, 9), operator="a", anchored=True)),
+    )
+    assert found.after.low == pytest.approx(0.012 * 0.04)
+    assert found.gain.high == pytest.approx(10 / 0.48)
+
+
 def test_a_factors_interval_is_the_gains():
     found = predict(LEDGER, _change(Edit(Quantity(0.25, 0.2, 0.5, 1), state="memory")))
     assert found.after.value == pytest.approx(0.010 - 0.00375)

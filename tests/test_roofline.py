@@ -78,3 +78,18 @@ def test_a_fused_operator_counts_as_its_kind():
     assert roofline.kept_share(found, "Conv") == 1.0
     assert roofline.kept_share(found, "Relu") == 0.0
     assert roofline.kept_share(_session("Relu"), "Relu") == 1.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "left", "fresh"),
+    [
+        ("Conv", ("ReorderInput", "Conv", "ReorderOutput"), True),
+        ("MaxPool", ("ReorderInput", "MaxPool"), True),
+        ("MatMul", ("ReorderInput", "Conv", "MatMul"), False),
+        ("Conv", ("FusedConv",), False),
+        ("FusedConv", ("NhwcFusedConv",), True),
+    ],
+)
+def test_a_layout_is_new_where_the_runtime_reorders(kind, left, fresh):
+    found = _session(kind, optimised=tuple((each, 0.0, 0.0, 0.0) for each in left))
+    assert roofline.new_layout(found, kind) is fresh

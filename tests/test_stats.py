@@ -324,6 +324,14 @@ def test_drift_is_seen_and_always_the_same():
     assert 0 < drift(x).low < 0.1 < drift(x).high
 
 
+def test_a_steady_climb_is_a_drift():
+    """A leak that doubles the latency over the run, under noise of a fifth."""
+    rng = np.random.default_rng(18)
+    found = [drift(np.linspace(1, 2, 1000) * rng.lognormal(0, 0.2, 1000)) for _ in range(50)]
+    assert min(q.low for q in found) > 0.3
+    assert np.median([q.value for q in found]) == pytest.approx(0.4, abs=0.02)  # 1.75 against 1.25
+
+
 # --- warm-up -------------------------------------------------------------------------------------------------------
 NOISE = {"steady": lambda rng, n: 1 + 0.02 * rng.standard_normal(n), "noisy": lambda rng, n: rng.lognormal(0, 0.2, n)}
 

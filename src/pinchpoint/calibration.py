@@ -1,7 +1,10 @@
-"""The target's runtime as a source of ceilings: micro-models run in a child of the target's own interpreter."""
+"""The target's runtime as a source of ceilings: micro-models run in a child of the target's own interpreter; numpy's kernels
+where it has no such runtime.
+"""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,7 +26,9 @@ class OnnxRuntime:
 
     def __init__(self, python: str | None) -> None:
         self._child = Child(python)
-        self.version: str | None = self._child.ask({"do": "runtime"}, TIMEOUT_S)["version"]
+        versions = self._child.ask({"do": "runtime"}, TIMEOUT_S)
+        self.version: str | None = versions[self.name]
+        self.numpy: str | None = versions["numpy"]
 
     def __enter__(self) -> OnnxRuntime:
         return self
@@ -50,6 +55,13 @@ class OnnxRuntime:
         path.unlink(missing_ok=True)
         return arm["seconds"], events // (len(arm["seconds"]) + arm["warm_runs"])
 
+    def numpy_times(self, kernel: str, elements: int) -> Sequence[float]:
+        """Seconds of each run of one of numpy's kernels."""
+        command = {"do": "measure_numpy", "kernel": kernel, "elements": elements}
+        limits = {"seconds": ceilings.SECONDS_EACH, "most_runs": ceilings.RUNS_EACH}
+        times: Sequence[float] = _answer(self._child.ask({**command, **limits}, TIMEOUT_S))["seconds"]
+        return times
+
     def _measure(self, model: Path, feeds: Path, threads: int, seconds: float, most: int, **more: object) -> Reply:
         spec = {
             "kind": "onnx",
@@ -58,12 +70,14 @@ class OnnxRuntime:
             "feeds": [str(feeds)],
             "settings": {"intra_op_threads": str(threads)},
         }
-        reply = self._child.ask(
-            {"do": "measure", "spec": spec, "seconds": seconds, "most_runs": most, **more}, TIMEOUT_S
-        )
-        if "failed" in reply:
-            raise Ended(str(reply["failed"]))
-        return reply
+        command = {"do": "measure", "spec": spec, "seconds": seconds, "most_runs": most, **more}
+        return _answer(self._child.ask(command, TIMEOUT_S))
+
+
+def _answer(reply: Reply) -> Reply:
+    if "failed" in reply:
+        raise Ended(str(reply["failed"]))
+    return reply
 
 
 def of_machine(
@@ -75,25 +89,43 @@ def of_machine(
     fresh: bool = False,
 ) -> tuple[tuple[Ceiling, ...], float]:
     """Ceilings of onnxruntime under `python`, from the cache where it has them and rechecked now, and the seconds that
-    measuring the missing ones took; empty without that runtime.
+    measuring the missing ones took. Where that runtime is missing, or no thread count is asked for, numpy's; empty without.
     """
-    spent = [0.0]
+    most = max(1, math.floor(environment.effective_cpus))
+    with OnnxRuntime(python) as runtime:
+        if thread_counts and runtime.version is not None:
+            stopwatch = _Stopwatch(lambda missing: ceilings.measure(runtime, missing, progress))
+            key = _key(environment, runtime.name, runtime.version)
+            known = ceilings.cached(key, thread_counts, stopwatch, fresh=fresh)
+            wanted = tuple(c for c in known if c.threads in thread_counts)
+            return ceilings.recheck(runtime, wanted, max(thread_counts)), stopwatch.spent_s
+        if runtime.numpy is not None:
+            stopwatch = _Stopwatch(lambda _: _measure_numpy(runtime, most, progress))
+            key = _key(environment, "numpy", runtime.numpy)
+            return ceilings.cached(key, (most,), stopwatch, fresh=fresh), stopwatch.spent_s
+        return (), 0.0
 
-    def measured(missing: Sequence[int]) -> tuple[Ceiling, ...]:
+
+def _measure_numpy(runtime: OnnxRuntime, threads: int, progress: Callable[[str], None]) -> tuple[Ceiling, ...]:
+    progress("calibrating numpy")
+    return ceilings.measure_numpy(runtime.numpy_times, threads)
+
+
+class _Stopwatch:
+    """A measurement that notes the seconds that it took."""
+
+    def __init__(self, measure: Callable[[Sequence[int]], tuple[Ceiling, ...]]) -> None:
+        self._measure = measure
+        self.spent_s = 0.0
+
+    def __call__(self, missing: Sequence[int]) -> tuple[Ceiling, ...]:
         began = time.monotonic()
-        found = ceilings.measure(runtime, missing, progress)
-        spent[0] += time.monotonic() - began
+        found = self._measure(missing)
+        self.spent_s += time.monotonic() - began
         return found
 
-    with OnnxRuntime(python) as runtime:
-        if runtime.version is None:
-            return (), 0.0
-        key = {
-            "cpu": environment.cpu_model,
-            "cpus": f"{environment.effective_cpus:g}",
-            "kernel": environment.kernel,
-            "onnxruntime": runtime.version,
-        }
-        known = ceilings.cached(key, thread_counts, measured, fresh=fresh)
-        wanted = tuple(c for c in known if c.threads in thread_counts)
-        return ceilings.recheck(runtime, wanted, max(thread_counts)), spent[0]
+
+def _key(environment: Environment, name: str, version: str) -> dict[str, str]:
+    """What a cached ceiling depends on."""
+    cpus = f"{environment.effective_cpus:g}"
+    return {"cpu": environment.cpu_model, "cpus": cpus, "kernel": environment.kernel, name: version}

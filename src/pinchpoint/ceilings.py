@@ -89,6 +89,24 @@ def measure(
     return tuple(found)
 
 
+def measure_numpy(times: Callable[[str, int], Sequence[float]], threads: int) -> tuple[Ceiling, ...]:
+    """The ceilings that numpy's kernels reach, where there is no runtime to ask: `times` runs a kernel on float32 elements.
+
+    The product runs on the threads of its BLAS, of which nothing is known but that `threads` CPUs are there; reading and
+    adding run on one.
+    """
+    product = [2 * 1024**3 / t for t in times("product", 1024**2)]
+    found = [_rate_ceiling("flops_per_s", product, "FLOP/s", "numpy", threads, dtype="float32")]
+    for name, kernel, footprints, element in (
+        ("read_bytes_per_s", "read", READ_FOOTPRINTS, 4),
+        ("triad_bytes_per_s", "add", TRIAD_FOOTPRINTS, 12),
+    ):
+        for size in footprints:
+            rates = [size / t for t in times(kernel, size // element)]
+            found.append(_rate_ceiling(name, rates, "B/s", "numpy", 1, dtype="float32", footprint=size))
+    return tuple(found)
+
+
 def measure_disk(folder: Path) -> tuple[Ceiling, ...]:
     """Read bandwidth of the file system that holds `folder`, past the page cache where the kernel lets us."""
     rates = []

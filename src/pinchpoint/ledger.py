@@ -38,6 +38,9 @@ SITE_STATES = {
 }
 DISPATCH, RUN = "dispatch", "run"
 NOT_A_CELL_S = 1e-9
+RECLAIM_AT_MOST_S = (
+    100e-6  # CPU time of a major fault in full memory: search, compress, write, read (22 us on zram here)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,25 +136,31 @@ def _clocks(run: Run, found: Moments, rows: npt.NDArray[np.int64]) -> dict[Owner
 
 def _fault_seconds(run: Run) -> float:
     """Mean seconds of a page fault: the calibrated cost of an ordinary one, and of a huge one for the share that the kernel
-    counted as huge, together at most the system time.
+    counted as huge; together at most the system time. While pages come back from swap, the kernel's work for the thread is
+    taken to be finding room for them, up to what that can cost a page.
     """
     ceilings = Ceilings(run.environment.ceilings, 1)
     small, huge = ceilings.value("fault_s"), ceilings.value("huge_fault_s")
-    faults, system = float(run.probes.minor_faults.sum()), float(run.probes.system_ns.sum()) / 1e9
-    if small is None or faults <= 0:
+    minor, major = float(run.probes.minor_faults.sum()), float(run.probes.major_faults.sum())
+    system = float(run.probes.system_ns.sum()) / 1e9
+    if small is None or minor + major <= 0:
         return 0.0
-    share = 0.0
+    spent = minor * small.value
+    if huge is not None and minor > 0:
+        spent += min(_huge_faults(run), minor) * (huge.value - small.value)
+    if _swapping(run):
+        spent += major * RECLAIM_AT_MOST_S
+    return min(spent, system) / (minor + major)
+
+
+def _huge_faults(run: Run) -> float:
+    """Huge pages that the observed requests took, from the whole machine's counter."""
     counted = run.telemetry.column("host.huge_faults")
-    if huge is not None and counted is not None and len(counted) > 1:
-        requests = int(
-            np.count_nonzero(
-                (run.requests.start_ns >= run.telemetry.t_ns[0]) & (run.requests.end_ns <= run.telemetry.t_ns[-1])
-            )
-        )
-        a_request = float(counted[-1] - counted[0]) / max(requests, 1)
-        share = min(a_request * len(run.probes.index) / faults, 1.0)
-    each = small.value * (1 - share) + (huge.value * share if huge is not None else 0.0)
-    return min(each, system / faults)
+    if counted is None or len(counted) < 2:
+        return 0.0
+    begin, end = run.telemetry.t_ns[0], run.telemetry.t_ns[-1]
+    requests = int(np.count_nonzero((run.requests.start_ns >= begin) & (run.requests.end_ns <= end)))
+    return float(counted[-1] - counted[0]) / max(requests, 1) * len(run.probes.index)
 
 
 def _marker_of_moments(run: Run, found: Moments) -> Floats:

@@ -43,7 +43,7 @@ def predict(ledger: Ledger, change: Change) -> Prediction:
     sums = _Sums()
     for row in ledger.rows:
         sums.add(row, _edit(row, change.edits))
-    least = before.value * LEFT_AT_LEAST
+    least = max(before.value * LEFT_AT_LEAST, sums.floor)
     value = max(before.value - sums.saved, least)
     down, up = sums.half_widths()
     after = Quantity(value, max(value - down, least), value + up, sums.n or before.n)
@@ -60,10 +60,12 @@ class _Sums:
 
     The latency itself is known well, so the seconds after a change are known as well as the cells that go, or as those
     that stay, whichever is better. Noise of cells adds in quadrature; what they share (the roofline's overlap of arithmetic
-    and memory, an edit's factor) adds linearly.
+    and memory, an edit's factor) adds linearly. `floor` is what anchored edits leave at the least, where the cells sum to
+    more than the latency.
     """
 
     saved: float = 0.0
+    floor: float = 0.0
     gone: list[float] = field(default_factory=lambda: [0.0, 0.0])
     left: list[float] = field(default_factory=lambda: [0.0, 0.0])
     overlap: list[float] = field(default_factory=lambda: [0.0, 0.0])
@@ -84,6 +86,8 @@ class _Sums:
             else:
                 self.gone[side] += (half * (1 - kept)) ** 2
                 self.left[side] += (half * known) ** 2
+        if edit and edit.anchored:
+            self.floor += seconds.value * edit.factor.low
         if factor is not None:
             self.factors[0] += seconds.value * (factor.value - factor.low)
             self.factors[1] += seconds.value * (factor.high - factor.value)

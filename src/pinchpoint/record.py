@@ -55,6 +55,8 @@ TELEMETRY_EVERY_S = 0.2
 SESSIONS_PROFILED = 4
 CONTROL_EVERY = 4
 FAULT_PAGES, FAULT_REPEATS = 1024, 9
+HUGE_PAGES, FEW_HUGE_PAGES = 32, 2  # more than a cache holds, as large arrays are, where memory is not scarce
+MEMORY_TO_SPARE = 4 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,20 +160,17 @@ def _calibrate(recording: _Recording) -> None:
     """Ceilings of the runtime that the target uses; their first measurement does not count against the budget."""
     _learn_sessions(recording)
     spec, environment = recording.plan.spec, recording.conditions.environment
+    most = max(1, math.floor(environment.effective_cpus))
+    used = {roofline.threads_of(s, environment.cpus, environment.effective_cpus) for s in recording.sessions}
     found: tuple[Ceiling, ...] = ()
-    if recording.sessions:
-        most = max(1, math.floor(environment.effective_cpus))
-        counts = sorted(
-            {
-                1,
-                most,
-                *(roofline.threads_of(s, environment.cpus, environment.effective_cpus) for s in recording.sessions),
-            }
-        )
+    if recording.sessions or recording.loaded["uses_numpy"]:
+        counts = sorted({1, most, *used}) if recording.sessions else ()
         with contextlib.suppress(Ended):
             found, spent = calibration.of_machine(spec.python, environment, counts, recording.conditions.progress)
             recording.deadline += spent
-    touched = _ask(recording, {"do": "touch", "pages": FAULT_PAGES, "repeats": FAULT_REPEATS})
+    roomy = environment.memory_limit_bytes is None or environment.memory_limit_bytes > MEMORY_TO_SPARE
+    touch = {"pages": FAULT_PAGES, "repeats": FAULT_REPEATS, "huge_pages": HUGE_PAGES if roomy else FEW_HUGE_PAGES}
+    touched = _ask(recording, {"do": "touch", **touch})
     faults = page_faults(touched["seconds"], touched["huge_seconds"])
     recording.ceilings = (*found, *faults, *measure_disk(recording.conditions.folder))
 

@@ -26,6 +26,8 @@ BASE_KINDS = {
     "FusedMatMul": "MatMul",
     "TransposeMatMul": "MatMul",
 }
+LAID_OUT = {"Conv", "FusedConv", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"}
+REORDERING = {"ReorderInput", "ReorderOutput"}  # of images into blocks of channels, before and after these
 TOLD_APART_SHARE = 0.5  # operators are told apart while the profiler's own events take less than this of their time
 
 
@@ -139,6 +141,12 @@ def kept_share(session: SessionSplit, kind: str) -> float:
     before = sum(BASE_KINDS.get(item.operator.kind, item.operator.kind) == same for item in session.splits)
     after = sum(BASE_KINDS.get(other, other) == same for other, _, _, _ in session.arm.optimised)
     return min(after / before, 1.0) if before else 1.0
+
+
+def new_layout(session: SessionSplit, kind: str) -> bool:
+    """Whether full graph optimisation lays out afresh what operators of this kind read and write."""
+    kinds = {other for other, _, _, _ in session.arm.optimised or ()}
+    return (kind in LAID_OUT and bool(kinds & REORDERING)) or f"Nhwc{kind}" in kinds
 
 
 def thread_factors(run: Run, session: SessionSplit) -> Iterator[tuple[Split, Quantity]]:

@@ -39,6 +39,9 @@ MSER_BATCH = 5  # of the rule MSER-5
 COARSE = 50  # batches of the coarsest look, for slow declines
 SPIKES = 5  # first requests that may each be cut for being slower than anything later
 FAR = 2.0  # times the distance from median to maximum that a spike must lie above the maximum
+STANDS_OUT = (
+    2.0  # half-widths of its interval that a slope must be: neighbouring batches still depend on each other a bit
+)
 BY_CHANCE = 0.001  # risk, each side, that a start stands out; the cut was chosen to make it so, hence far below 5 %
 
 
@@ -213,12 +216,27 @@ def arm_difference_interval(x: npt.ArrayLike, treated: npt.ArrayLike, rng: np.ra
 def drift(x: npt.ArrayLike) -> Quantity:
     """The relative change of the median from the first half of a series to the second; its interval holds 0 if steady.
 
-    A bootstrap of blocks with a fixed seed, so that one series always gives one answer.
+    A bootstrap of blocks with a fixed seed, so that one series always gives one answer. A bootstrap takes a steady climb
+    for slow noise: where a straight line through the medians of batches stands out, its slope gives the change instead.
     """
     series = _series(x, least=4)
     middle = series.size // 2
-    moved = median_difference_interval(series[middle:], series[:middle], np.random.default_rng(0))
+    climb = _climb(series)
+    moved = climb or median_difference_interval(series[middle:], series[:middle], np.random.default_rng(0))
     return Quantity(moved.value, moved.low, moved.high, series.size)
+
+
+def _climb(series: Floats) -> Quantity | None:
+    """The change between the halves on a straight line through the medians of batches; None where none stands out."""
+    if series.size < MSER_BATCH * BATCHES:
+        return None
+    medians = [float(np.median(series[a:b])) for a, b in pairwise(_edges(series.size, BATCHES))]
+    slope, start = line_interval(np.arange(BATCHES), medians)
+    base = start.value + slope.value * (BATCHES / 2 - 1) / 2  # the middle of the first half
+    if base <= 0 or abs(slope.value) < STANDS_OUT * (slope.high - slope.value):
+        return None
+    low, high = sorted(end * BATCHES / 2 / base for end in (slope.low, slope.high))
+    return Quantity(slope.value * BATCHES / 2 / base, low, high, series.size)
 
 
 def _relative(first: Floats, second: Floats, draws: tuple[Floats, Floats], widening: float) -> Quantity:

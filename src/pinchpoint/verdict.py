@@ -30,7 +30,7 @@ HEADROOM_SIGNALS = {
     "M102": "model.bandwidth_efficiency",
 }
 MEASUREMENT = "measurement"
-MOST = 0.5  # of a cell must lie at the site that a cause names
+MOST = 0.5  # of a cell must lie at the site that a cause names; of the time in a stage that is named without a cause
 # Where two hold for the same cells, the first leads (docs/causes, the rulings): a quota decides over threads.
 RULINGS = (("C108", "C106"),)
 
@@ -197,9 +197,19 @@ NO_CAUSE = {
 }
 
 
+def _busiest_stage(ledger: Ledger) -> str | None:
+    """The stage that holds most of the time, explained or not; None where none holds half."""
+    seconds: dict[str, float] = defaultdict(float)
+    for row in ledger.rows:
+        seconds[row.stage] += row.seconds.value
+    stage = max(seconds, key=lambda name: seconds[name], default=None)
+    return stage if stage is not None and seconds[stage] > ledger.latency.value * MOST else None
+
+
 def _too_much_unexplained(ledger: Ledger) -> str:
     return f"TOO MUCH IS UNEXPLAINED ({unexplained_share(ledger):+.0%} of the time) to name a cause."
 
 
 def _unknown(ledger: Ledger, sentence: str) -> Verdict:
-    return Verdict("unknown", None, None, None, None, None, None, (), ledger.stages_from, sentence, None)
+    where = _busiest_stage(ledger)
+    return Verdict("unknown", where, None, None, None, None, None, (), ledger.stages_from, sentence, None)

@@ -13,6 +13,7 @@ import pytest
 from pinchpoint import stages
 from pinchpoint.child.pacing import Pacer
 from pinchpoint.child.recorder import FAILED, OBSERVED, Recorder
+from pinchpoint.child.sessions import FEEDS_BYTES, FEEDS_KEPT, CapturedSession
 from pinchpoint.child.streams import SEGMENT_BYTES, Stream
 
 
@@ -139,3 +140,18 @@ def test_recording_a_stage_has_a_calibrated_cost(tmp_path):
     assert recorder.span_cost_ns() > 0
     assert not list(rows(tmp_path, "spans", 12))
     recorder.close()
+
+
+def test_the_inputs_of_the_first_runs_are_kept_within_bounds():
+    class Opened:
+        pass
+
+    known = CapturedSession(Opened(), b"", None, None)
+    kept = 0
+    while known.room > 0:
+        known.keep(None, {"x": np.zeros(10)})
+        kept += 1
+    assert kept == len(known.feeds) == FEEDS_KEPT
+    known = CapturedSession(Opened(), b"", None, None)
+    known.keep(None, {"x": np.empty(FEEDS_BYTES, np.uint8)})
+    assert known.room <= 0

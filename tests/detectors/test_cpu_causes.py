@@ -38,8 +38,8 @@ def test_compute_bound(cpu, efficiency, status):
 ])  # fmt: skip
 @pytest.mark.parametrize(("share", "status"), [
     (0.60, "present"),            # the fault
-    (0.02, "absent"),             # healthy
-    ((0.05, 0.02), "unknown"),    # straddles the limit
+    (0.12, "absent"),             # healthy: there, and not heavy
+    ((0.20, 0.05), "unknown"),    # straddles the limit
     (None, "unknown"),            # not measured
 ])  # fmt: skip
 def test_stages(detector, signal, share, status):

@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import contextlib
 import errno
+import importlib
 import inspect
 import os
 import platform
@@ -89,6 +90,7 @@ class _Child:
             "optimise": self._optimise,
             "dump": self._dump,
             "measure": self._measure,
+            "measure_numpy": self._measure_numpy,
             "touch": self._touch,
             "quit": self._quit,
         }
@@ -136,6 +138,7 @@ class _Child:
             "payloads": len(self._loaded.payloads),
             "asynchronous": is_async(self._loaded.call),
             "thread": _native_ident(),
+            "uses_numpy": "numpy" in sys.modules,
             "span_cost_ns": self._recorder.span_cost_ns(),
             "interpreter": "%s %s" % (platform.python_implementation(), platform.python_version()),
         }
@@ -168,12 +171,8 @@ class _Child:
         return {"bye": True}
 
     def _runtime(self, _: Dict[str, Any]) -> Dict[str, Any]:
-        """Which runtime the interpreter has to measure ceilings with; null where it has none."""
-        try:
-            import onnxruntime
-        except ImportError:
-            return {"version": None}
-        return {"version": onnxruntime.__version__}
+        """The versions of what the interpreter has to measure ceilings with; null for what it lacks."""
+        return {name: _version_of(name) for name in ("onnxruntime", "numpy")}
 
     def _progress(self) -> Dict[str, Any]:
         if self._pacer is None or self._recorder is None:
@@ -188,13 +187,13 @@ class _Child:
         }
 
     def _sessions(self, _: Dict[str, Any]) -> Dict[str, Any]:
-        return {"sessions": [dict(known.facts(), ran=known.feeds is not None) for known in sessions.captured]}
+        return {"sessions": [dict(known.facts(), ran=bool(known.feeds)) for known in sessions.captured]}
 
     def _profile(self, command: Dict[str, Any]) -> Dict[str, Any]:
         """A visit to a session's profiled twin: opened at the first, closed and reported at the last."""
         number = command["session"]
         known = sessions.captured[number]
-        if known.feeds is None:
+        if not known.feeds:
             return {}
         if number not in self._twins:
             self._twins[number] = sessions.ProfiledTwin(known, command["prefix"])
@@ -219,13 +218,24 @@ class _Child:
             twin = sessions.ProfiledTwin(known, command["prefix"])
             twin.visit(command["seconds"], command["most_runs"])
             return {"profile": twin.close()}
-        times: List[float] = []
-        deadline = _clock() + command["seconds"]
-        while len(times) < command["most_runs"] and (_clock() < deadline or len(times) < 3):
-            start = _clock()
-            call(payload)
-            times.append(_clock() - start)
-        return {"seconds": times}
+        return {"seconds": _times(lambda: call(payload), command)}
+
+    def _measure_numpy(self, command: Dict[str, Any]) -> Dict[str, Any]:
+        """Time numpy's own kernels: a square product, a maximum (reads only) or a sum of two (reads and writes)."""
+        import numpy
+
+        count = command["elements"]
+        side = int(count**0.5)
+        shape = (side, side) if command["kernel"] == "product" else (count,)
+        first, second, result = (numpy.full(shape, value, numpy.float32) for value in (0.5, 0.25, 0.0))
+        kernels: Dict[str, Callable[[], Any]] = {
+            "product": lambda: numpy.matmul(first, second, out=result),
+            "read": first.max,
+            "add": lambda: numpy.add(first, second, out=result),
+        }
+        kernel = kernels[command["kernel"]]
+        kernel()
+        return {"seconds": _times(kernel, command)}
 
     def _touch(self, command: Dict[str, Any]) -> Dict[str, Any]:
         """Time the first write to fresh pages: the cost of a minor fault, in seconds a page."""
@@ -242,11 +252,29 @@ class _Child:
                 for offset in range(0, len(area), mmap.PAGESIZE):
                     area[offset] = 1
                 costs.append((first - (_clock() - start)) / command["pages"])
-        return {"seconds": costs, "huge_seconds": _huge_touches(command["repeats"])}
+        return {"seconds": costs, "huge_seconds": _huge_touches(command["repeats"], command["huge_pages"])}
 
 
-def _huge_touches(repeats: int) -> List[float]:
-    """Seconds of the first touch of a huge page, where the kernel gives them to those that ask; else empty."""
+def _times(call: Callable[[], Any], command: Dict[str, Any]) -> List[float]:
+    """Seconds of each run, at least three, until the command's seconds or runs are used up."""
+    times: List[float] = []
+    deadline = _clock() + command["seconds"]
+    while len(times) < command["most_runs"] and (_clock() < deadline or len(times) < 3):
+        start = _clock()
+        call()
+        times.append(_clock() - start)
+    return times
+
+
+def _version_of(name: str) -> Optional[str]:
+    try:
+        return str(importlib.import_module(name).__version__)
+    except ImportError:
+        return None
+
+
+def _huge_touches(repeats: int, pages: int) -> List[float]:
+    """Seconds of the first touch of each of so many huge pages, where the kernel gives them to those that ask; else empty."""
     import mmap
 
     costs: List[float] = []
@@ -255,9 +283,9 @@ def _huge_touches(repeats: int) -> List[float]:
             if "[never]" in file.read():
                 return costs
         for _ in range(repeats):
-            with mmap.mmap(-1, 4 * HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as area:
+            with mmap.mmap(-1, (pages + 2) * HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as area:
                 area.madvise(mmap.MADV_HUGEPAGE)
-                for offset in range(HUGE_PAGE, 3 * HUGE_PAGE, HUGE_PAGE):
+                for offset in range(HUGE_PAGE, (pages + 1) * HUGE_PAGE, HUGE_PAGE):
                     start = _clock()
                     area[offset] = 1
                     costs.append(_clock() - start)

@@ -67,7 +67,7 @@ class Recorder:
         if around is not None and around[0] != self._request:
             around = None  # left open by an earlier request
         if _ident() == self._main:
-            faults = _usage(_THREAD)[6]
+            faults = sum(_usage(_THREAD)[6:8])  # minor and major
             cpu = _thread_cpu()
             delay = self._run_delay_now(_clock(), cpu)
         else:
@@ -84,7 +84,7 @@ class Recorder:
         request, number, kind, begin_cpu, begin_delay, begin_faults, around, begin = span
         _innermost.set(around)
         if _ident() == self._main:
-            thread, delay, faults = self._main_native, self._run_delay_now(now, cpu), _usage(_THREAD)[6]
+            thread, delay, faults = self._main_native, self._run_delay_now(now, cpu), sum(_usage(_THREAD)[6:8])
         else:
             thread, delay, faults = _native_ident(), UNREADABLE, UNREADABLE
         if len(self._finished) < SPANS_PER_REQUEST:

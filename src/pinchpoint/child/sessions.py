@@ -19,6 +19,7 @@ from pinchpoint.child.recorder import WRAPPED
 _clock, _thread_cpu = time.perf_counter, time.thread_time
 COLLECTION = "onnxruntime.capi.onnxruntime_inference_collection"
 WARM_RUNS = 2
+FEEDS_KEPT, FEEDS_BYTES = 32, 64 << 20
 OPTIMIZATION_NAMES = ("disabled", "basic", "extended", "layout", "all")
 COPIED_OPTIONS = (
     "enable_cpu_mem_arena",
@@ -50,8 +51,15 @@ class CapturedSession:
         self.model = model if isinstance(model, bytes) else os.path.abspath(os.fspath(model))  # it may change folders
         self.options, self.providers = options, providers
         self.span = "model:session %d" % len(captured)
-        self.feeds: Optional[Dict[str, Any]] = None
+        self.feeds: List[Dict[str, Any]] = []  # of its first runs, so that a twin meets as many inputs as it does
         self.outputs: Any = None
+        self.room = FEEDS_BYTES
+
+    def keep(self, outputs: Any, feeds: Dict[str, Any]) -> None:
+        """Keep the inputs of a run, until there are enough or they take much memory."""
+        self.outputs = outputs
+        self.feeds.append(dict(feeds))
+        self.room -= max(sum(int(getattr(value, "nbytes", 0)) for value in feeds.values()), FEEDS_BYTES // FEEDS_KEPT)
 
     def facts(self) -> Dict[str, Any]:
         """The session's configuration, as the parent notes it."""
@@ -76,7 +84,7 @@ _own = threading.local()  # `opening` while pinchpoint opens a session of its ow
 
 
 def capture(collection: ModuleType) -> None:
-    """Note every InferenceSession that is opened from now on, and the inputs of its first run."""
+    """Note every InferenceSession that is opened from now on, and the inputs of its first runs."""
     opening = collection.InferenceSession.__init__
     running = collection.Session.run
 
@@ -92,8 +100,8 @@ def capture(collection: ModuleType) -> None:
     @functools.wraps(running)
     def ran(self: Any, output_names: Any, input_feed: Any, *rest: Any, **named: Any) -> Any:
         known = getattr(self, "_pinchpoint", None)
-        if known is not None and known.feeds is None:
-            known.feeds, known.outputs = dict(input_feed), output_names
+        if known is not None and known.room > 0:
+            known.keep(output_names, input_feed)
         listener = stages._listener  # this is the listener's own side
         if listener is None or known is None:
             return running(self, output_names, input_feed, *rest, **named)
@@ -136,7 +144,7 @@ class ProfiledTwin:
         self._known = known
         self._session = _twin(known, prefix, everything=False)
         for _ in range(WARM_RUNS):
-            self._session.run(known.outputs, known.feeds)
+            self._session.run(known.outputs, known.feeds[0])
         self._walls: List[float] = []
         self._cpus: List[float] = []
 
@@ -146,8 +154,9 @@ class ProfiledTwin:
         first = True
         while first or (len(self._walls) < most_runs and _clock() < deadline):
             first = False
+            feeds = self._known.feeds[len(self._walls) % len(self._known.feeds)]
             cpu, start = _thread_cpu(), _clock()
-            self._session.run(self._known.outputs, self._known.feeds)
+            self._session.run(self._known.outputs, feeds)
             self._walls.append(_clock() - start)
             self._cpus.append(_thread_cpu() - cpu)
 
@@ -159,10 +168,10 @@ class ProfiledTwin:
 
 def fully_optimised_kinds(known: CapturedSession, prefix: str) -> Optional[str]:
     """The profile of one run of a twin with full graph optimisation; only its operators are of interest."""
-    if known.feeds is None:
+    if not known.feeds:
         return None
     twin = _twin(known, prefix, everything=True)
-    twin.run(known.outputs, known.feeds)
+    twin.run(known.outputs, known.feeds[0])
     path: str = twin.end_profiling()
     return path
 

@@ -32,4 +32,4 @@ def codec_heavy(signals: Signals, limits: Limits) -> Iterator[Evidence]:
     **Remedies.** A binary protocol or raw tensors instead of JSON, a faster codec, a smaller payload (fewer digits,
     compressed images instead of arrays).
     """
-    yield Evidence(signals["codec.cpu_share"], "above", limits.trivial_share)
+    yield Evidence(signals["codec.cpu_share"], "above", limits.leading_share)

@@ -37,5 +37,5 @@ def compute_bound(signals: Signals, limits: Limits) -> Iterator[Evidence]:
     **Remedies.** Lower precision where the CPU has instructions for it (check the answers), a smaller or pruned model,
     more cores, an accelerator. Batches gain little: each item brings its own arithmetic.
     """
-    yield Evidence(signals["model.cpu_share"], "above", limits.trivial_share)
+    yield Evidence(signals["model.cpu_share"], "above", limits.leading_share)
     yield Evidence(signals["model.arithmetic_efficiency"], "above", limits.attainable_efficiency)

@@ -33,4 +33,4 @@ def postprocessing_heavy(signals: Signals, limits: Limits) -> Iterator[Evidence]
     **Remedies.** Vectorise, cut the output down early (top k before sorting, thresholds before merging), or make the
     step part of the model's graph.
     """
-    yield Evidence(signals["postprocess.cpu_share"], "above", limits.trivial_share)
+    yield Evidence(signals["postprocess.cpu_share"], "above", limits.leading_share)

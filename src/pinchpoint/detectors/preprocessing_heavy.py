@@ -33,4 +33,4 @@ def preprocessing_heavy(signals: Signals, limits: Limits) -> Iterator[Evidence]:
     **Remedies.** Do less (decode at the size that is needed), vectorise, use a faster library, cache results that come
     again, move the work off the request or into the model's graph.
     """
-    yield Evidence(signals["preprocess.cpu_share"], "above", limits.trivial_share)
+    yield Evidence(signals["preprocess.cpu_share"], "above", limits.leading_share)

@@ -36,4 +36,4 @@ def weights_streamed(signals: Signals, limits: Limits) -> Iterator[Evidence]:
     read once for all, a smaller or sparser model. More threads help only until the memory system is full.
     """
     yield Evidence(signals["model.memory_share"], "above", limits.trivial_share)
-    yield Evidence(signals["model.weights_share"], "above", limits.trivial_share)
+    yield Evidence(signals["model.weights_share"], "above", limits.leading_share)

@@ -10,25 +10,19 @@ from pinchpoint.contracts import Remedy, Tables, remedy
 from pinchpoint.domain.change import Change, Edit
 from pinchpoint.domain.finding import Finding
 from pinchpoint.domain.quantity import exact
-from pinchpoint.remedies.operators import bounded, told_apart, whole
-
-WELL_FED, USUAL, POOR = 1.0, 1.3, 2.5  # times the floor that operators reach with as many threads as CPUs
+from pinchpoint.remedies.operators import near_floor, told_apart, whole
 
 
 def _fitted(name: str, words: str) -> Remedy:
     @remedy(name, words=words)
     def propose(tables: Tables, finding: Finding) -> Iterator[Change]:
-        """Waiting to run goes away, and operators come down towards their floors at this many CPUs.
-
-        How near they come is not known before it is tried: from the floor itself to 2.5 times it.
-        """
+        """Waiting to run goes away, and operators come down towards their floors at this many CPUs."""
         most = max(1, math.floor(tables.run.environment.effective_cpus))
         edits = [Edit(exact(0.0), state="starved")]
         for session, item in told_apart(tables):
             on_cpu = item.seconds.value * min(roofline.scale(tables.typical, session), 1.0)
             if item.floors is not None and on_cpu > 0:
-                usual, best, worst = (item.floors.higher / on_cpu * times for times in (USUAL, WELL_FED, POOR))
-                edits.append(whole(item, bounded(usual, best, worst, item.seconds.n), anchored=True))
+                edits.append(whole(item, near_floor(item, on_cpu), anchored=True))
         yield Change(
             name, finding.code, f"{most} thread{'s' if most > 1 else ''}", "estimate", tuple(edits),
             setting=(("intra_op_threads", str(most)),),
