@@ -13,6 +13,7 @@ from pinchpoint.domain.change import Prediction
 from pinchpoint.domain.verdict import Diagnosis
 
 CONV_INPUT = (1, 64, 56, 56)
+WITHIN = 0.01  # of a measured gain: medians of interleaved runs repeat to about this
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +43,13 @@ class Gain:
 
     @property
     def inside(self) -> bool | None:
-        """Whether the measured gain lies in the predicted interval; a bound is only kept from above."""
+        """Whether the measured gain, which is known to a hundredth, lies in the predicted interval; a bound is only kept from
+        above.
+        """
         if self.predicted is None:
             return None
-        gain = self.predicted.gain
-        return self.measured <= gain.high and (self.predicted.change.kind == "bound" or self.measured >= gain.low)
+        gain, least, most = self.predicted.gain, self.measured * (1 - WITHIN), self.measured * (1 + WITHIN)
+        return least <= gain.high and (self.predicted.change.kind == "bound" or most >= gain.low)
 
 
 def doings() -> list[Doing]:

@@ -275,7 +275,8 @@ def _outcome(kept: _Kept, found: Diagnosis | None, *, interrupted: bool) -> Outc
 
 
 def _answered(found: Diagnosis) -> bool:
-    return found.valid and all(verdict.bound != "unknown" for verdict in found.verdicts.values())
+    """Whether the latency is concluded; what several requests in flight leave open is said and takes nothing from it."""
+    return found.valid and found.verdicts["latency"].bound != "unknown"
 
 
 def _line(run: Run, found: Diagnosis | None) -> str | None:
@@ -289,8 +290,8 @@ def _line(run: Run, found: Diagnosis | None) -> str | None:
         return None
     if not found.valid:
         return f"{uri}: this run does not count: {'; '.join((*found.reasons, *run.notes))}."
-    opened = next(v for v in found.verdicts.values() if v.bound == "unknown")
-    return f"{uri}: inconclusive: {opened.sentence} Measure longer with --budget, or mark its stages."
+    opened = found.verdicts["latency"].sentence
+    return f"{uri}: inconclusive: {opened} Measure longer with --budget, or mark its stages."
 
 
 def _unrecognised(uri: str) -> BadInput:

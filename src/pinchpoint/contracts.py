@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pinchpoint.domain.change import Change
-from pinchpoint.domain.demand import Demand
+from pinchpoint.domain.demand import Demand, Rung
 from pinchpoint.domain.finding import Evidence, Finding
 from pinchpoint.domain.ledger import Ledger
 from pinchpoint.domain.quantity import Quantity
@@ -29,11 +29,17 @@ class Tables:
     ledgers: Mapping[str, Ledger]
     demands: tuple[Demand, ...] = ()
     sessions: tuple[SessionSplit, ...] = ()
+    rungs: tuple[Rung, ...] = ()
 
     @property
     def typical(self) -> Ledger:
         """The latency ledger of typical requests."""
         return self.ledgers["latency"]
+
+    @property
+    def best(self) -> Rung | None:
+        """The load with the highest throughput; None where several in flight were not measured."""
+        return max(self.rungs, key=lambda rung: rung.throughput_per_s.value, default=None)
 
 
 # --- signals -------------------------------------------------------------------------------------------------------

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from pinchpoint import roofline, stats
+from pinchpoint.capacity import capacity_verdict
 from pinchpoint.contracts import Plugins, Tables
+from pinchpoint.demands import demands, rungs
 from pinchpoint.derive import derive
 from pinchpoint.diagnose import diagnose
 from pinchpoint.domain.finding import Finding
@@ -30,11 +32,14 @@ INVALIDATING = {
 
 def inquire(run: Run, plugins: Plugins, limits: Limits) -> Diagnosis:
     """Diagnose a run."""
-    tables = Tables(run, {"latency": latency_ledger(run)}, (), roofline.sessions(run))
+    tables = Tables(run, {"latency": latency_ledger(run)}, demands(run), roofline.sessions(run), rungs(run))
     signals = derive(tables, plugins.signals)
     findings = diagnose(signals, tables.typical, plugins.detectors, limits)
     foreseen = predictions(tables, findings, plugins.remedies)
     answer = latency_verdict(tables, findings, foreseen, signals, limits)
+    verdicts = {"latency": answer}
+    if (capacity := capacity_verdict(tables, findings, foreseen, limits)) is not None:
+        verdicts["capacity"] = capacity
     reasons = _reasons(run, findings)
     return Diagnosis(
         run=run.id,
@@ -45,13 +50,22 @@ def inquire(run: Run, plugins: Plugins, limits: Limits) -> Diagnosis:
         environment=run.environment,
         measured=_measured(run, steady(run)),
         ledger=tables.typical.rows,
-        demands=(),
-        verdicts={"latency": answer},
+        demands=tables.demands,
+        verdicts=verdicts,
         findings=findings,
         predictions=foreseen,
-        unobservable=tuple(f"{what}: {why}" for what, why in run.environment.unobservable),
+        unobservable=_unobservable(run),
         startup=run.startup,
+        rungs=tables.rungs,
     )
+
+
+def _unobservable(run: Run) -> tuple[str, ...]:
+    """What could not be seen, each with its reason."""
+    unseen = list(run.environment.unobservable)
+    if not run.ladder:
+        unseen.append(("several requests in flight", run.ladder_ended))
+    return tuple(f"{what}: {why}" for what, why in unseen)
 
 
 def _reasons(run: Run, findings: Sequence[Finding]) -> tuple[str, ...]:

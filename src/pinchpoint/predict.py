@@ -11,20 +11,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pinchpoint.contracts import Remedy, Tables
-from pinchpoint.domain.change import Change, Edit, Prediction
+from pinchpoint.domain.change import Change, DemandEdit, Edit, Prediction
+from pinchpoint.domain.demand import Demand
 from pinchpoint.domain.finding import Finding
 from pinchpoint.domain.ledger import Ledger, Row
-from pinchpoint.domain.quantity import Quantity
+from pinchpoint.domain.quantity import Quantity, exact
 
 LEFT_AT_LEAST = 0.001  # of the latency: a prediction never claims that a request becomes free
 ROOFLINE = "roofline"
+ONE = exact(1.0)
 
 
 def predictions(tables: Tables, findings: Sequence[Finding], remedies: Sequence[Remedy]) -> tuple[Prediction, ...]:
     """What each remedy of each present finding would do, largest gain first; one change is predicted once."""
     found: dict[tuple[str, str, str], Prediction] = {}
     for change in _changes(tables, findings, remedies):
-        found.setdefault((change.finding, change.remedy, change.words), predict(tables.typical, change))
+        foreseen = predict_throughput(tables, change) if change.demands else predict(tables.typical, change)
+        if foreseen is not None:
+            found.setdefault((change.finding, change.remedy, change.words), foreseen)
     return tuple(sorted(found.values(), key=lambda p: -p.gain.value))
 
 
@@ -52,6 +56,45 @@ def predict(ledger: Ledger, change: Change) -> Prediction:
         each * before.value / after.value, each * before.value / after.high, each * before.value / after.low, after.n
     )
     return Prediction(change, before, after, gain)
+
+
+def predict_throughput(tables: Tables, change: Change) -> Prediction | None:
+    """Requests a second before and after the change: the smallest ceiling of all resources, their demands at the best load
+    and their capacities edited; at most as many times more as that ceiling rises, since what holds throughput below it now
+    may stay. None where several requests in flight were not measured.
+    """
+    best = tables.best
+    if best is None:
+        return None
+    now = [each for each in tables.demands if each.load == best.load]
+    then = min(filter(None, (_ceiling(each, change.demands) for each in now)), key=lambda q: q.value, default=None)
+    today = min(filter(None, (_ceiling(each, ()) for each in now)), key=lambda q: q.value, default=None)
+    if then is None or today is None:
+        return None
+    reached = best.throughput_per_s
+    used = min(reached.value / today.value, 1.0)
+    after = Quantity(
+        then.value * used, min(then.low * used, then.value * used), max(then.high, then.value * used), then.n
+    )
+    gain = Quantity(after.value / reached.value, after.low / reached.high, after.high / reached.low, after.n)
+    return Prediction(change, reached, after, gain, best.load)
+
+
+def _ceiling(demand: Demand, edits: Sequence[DemandEdit]) -> Quantity | None:
+    """Requests a second that a resource could serve under the first edit that names it; None where its demand is unknown."""
+    each = demand.seconds_per_request
+    if each is None or each.value <= 0:
+        return None
+    edit = next((edit for edit in edits if demand.resource.startswith(edit.resource)), None)
+    factor, capacity = (edit.demand, edit.capacity) if edit else (ONE, ONE)
+    idle = demand.background_per_s.value if demand.background_per_s else 0.0
+    low, value, high = (max(demand.capacity * c - idle, 0.0) for c in (capacity.low, capacity.value, capacity.high))
+    return Quantity(
+        value / (each.value * factor.value),
+        low / (each.high * factor.high),
+        high / max(each.low * factor.low, 1e-12),
+        each.n,
+    )
 
 
 @dataclass(slots=True)

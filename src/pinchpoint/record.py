@@ -30,11 +30,13 @@ from pinchpoint.domain.run import (
     Samples,
     Spans,
     Telemetry,
+    Visit,
 )
 from pinchpoint.domain.target import Session, TargetFacts
 from pinchpoint.domain.workload import Workload
 from pinchpoint.errors import BadInput, Interrupted, TargetFailed
 from pinchpoint.graphs import read_nodes
+from pinchpoint.ladder import Climb, climb
 from pinchpoint.process import Child, Ended, Reply
 from pinchpoint.sampling import Sampler
 from pinchpoint.stats import mean_interval
@@ -44,6 +46,8 @@ SLICE_S = 0.5
 ENOUGH_S, MOST_S = 8.0, 13.0
 ENOUGH_REQUESTS = 600
 MAIN_SHARE = 0.65
+LADDER_S = 15.0
+DERIVED_S = 1.5  # of the budget, for the diagnosis once all is recorded
 FEWEST_REQUESTS = 30
 OPERATOR_ARM_S = 2.0
 OPERATOR_VISITS = 3
@@ -96,6 +100,8 @@ class _Recording:
     phases: list[Phase] = field(default_factory=list)
     ended: str = "complete"
     slices: int = 0
+    ladder: tuple[Visit, ...] = ()
+    ladder_ended: str = "one request in flight was not measured to the end"
 
 
 def record(plan: Plan, workload: Workload, conditions: Conditions) -> Run:
@@ -113,6 +119,7 @@ def record(plan: Plan, workload: Workload, conditions: Conditions) -> Run:
             _first_request(recording)
             _calibrate(recording)
             _drive(recording)
+            _climb(recording)
         except Ended as ended:
             recording.ended = str(ended)
         except KeyboardInterrupt:
@@ -192,6 +199,24 @@ def _drive(recording: _Recording) -> None:
     _operator_arms(recording, min(OPERATOR_ARM_S, left / 8) / OPERATOR_VISITS, last=True)
     if recording.plan.second_length:
         _pace(recording, seconds=min(SECOND_ARM_S, left / 10), count=10**9, observe=0.0, flag=SECOND)
+
+
+def _climb(recording: _Recording) -> None:
+    """Several requests in flight, last of all: what goes wrong there leaves the answer for one request alone."""
+    requests = Requests(*recording.child.rows("requests", 4).T)
+    served = requests.latency_s[requests.ok]
+    _stop_sampler(recording)
+    plan = Climb(
+        typical_s=float(np.median(served)),
+        deadline=min(recording.deadline - DERIVED_S, time.monotonic() + LADDER_S),
+        timeout_s=recording.workload.timeout_s,
+        memory_limit_bytes=recording.conditions.environment.memory_limit_bytes,
+        fails_alone=float(np.mean(~requests.ok)),
+        seed=recording.workload.seed,
+        checked=not recording.loaded["asynchronous"],
+        progress=recording.conditions.progress,
+    )
+    recording.ladder, recording.ladder_ended = climb(recording.child, plan)
 
 
 def _enough(recording: _Recording, elapsed: float, longest: float) -> bool:
@@ -424,6 +449,8 @@ def _finished(recording: _Recording) -> Run:
         notes=_notes(recording),
         second_length=recording.plan.second_length,
         span_cost_ns=int(recording.loaded.get("span_cost_ns", 0)),
+        ladder=recording.ladder,
+        ladder_ended=recording.ladder_ended,
     )
 
 

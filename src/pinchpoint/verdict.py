@@ -29,7 +29,8 @@ HEADROOM_SIGNALS = {
     "M101": "model.bandwidth_efficiency",
     "M102": "model.bandwidth_efficiency",
 }
-MEASUREMENT = "measurement"
+MEASUREMENT, THROUGHPUT = "measurement", "throughput"
+UNDER_LOAD = "capacity."  # signals of several requests in flight, which say nothing of one alone
 MOST = 0.5  # of a cell must lie at the site that a cause names; of the time in a stage that is named without a cause
 # Where two hold for the same cells, the first leads (docs/causes, the rulings): a quota decides over threads.
 RULINGS = (("C108", "C106"),)
@@ -78,23 +79,24 @@ def latency_verdict(
 ) -> Verdict:
     """What makes one request slow."""
     ledger = tables.typical
+    findings = [f for f in findings if _seen_alone(f)]
     ordered = cells(ledger)
     if not ordered or abs(unexplained_share(ledger)) > limits.unexplained_too_large.value:
         return _unknown(ledger, _too_much_unexplained(ledger))
     largest = ordered[0]
     contenders = [cell for cell in ordered if cell is largest or cell.high > largest.low]
     present = [f for f in findings if f.status == "present" and f.bound != MEASUREMENT]
-    candidates = [f for f in present if any(_explains(f, cell) for cell in contenders)]
+    candidates = [f for f in present if any(explains(f, cell) for cell in contenders)]
     second_best = not candidates
     if second_best:  # what else holds much of the same stage is the better guess, and no more than one
         contenders = [c for c in ordered if c.stage == largest.stage and _share(c, ledger) > limits.leading_share.value]
-        candidates = [f for f in present if any(_explains(f, cell) for cell in contenders)]
+        candidates = [f for f in present if any(explains(f, cell) for cell in contenders)]
     if not candidates:
         return _without_cause(ledger, largest, findings, present)
     codes = {f.code for f in candidates}
     overruled = {loser for winner, loser in RULINGS if winner in codes}
     chosen = min((f for f in candidates if f.code not in overruled), key=lambda f: _rank(f, predictions, limits))
-    cell = next(c for c in ordered if c in contenders and _explains(chosen, c))
+    cell = next(c for c in ordered if c in contenders and explains(chosen, c))
     others = sorted((f for f in present if f is not chosen), key=lambda f: _rank(f, predictions, limits))
     return Verdict(
         bound=chosen.bound,
@@ -115,12 +117,18 @@ def _share(cell: Cell, ledger: Ledger) -> float:
     return cell.value / ledger.latency.value
 
 
-def _explains(finding: Finding, cell: Cell) -> bool:
+def explains(finding: Finding, cell: Cell) -> bool:
+    """Whether a finding's cause is one of this cell's time."""
     for stage, state, *sites in finding.cells:
         here = stage in ("*", cell.stage) and state == cell.state
         if here and (not sites or cell.sites.get(sites[0], 0.0) >= cell.value * MOST):
             return True
     return False
+
+
+def _seen_alone(finding: Finding) -> bool:
+    """Whether anything but several requests in flight speaks for a finding."""
+    return not finding.evidence or any(not e.signal.name.startswith(UNDER_LOAD) for e in finding.evidence)
 
 
 def _rank(finding: Finding, predictions: Sequence[Prediction], limits: Limits) -> tuple[int, float, str]:
@@ -132,7 +140,11 @@ def _rank(finding: Finding, predictions: Sequence[Prediction], limits: Limits) -
 
 def best_prediction(finding: Finding, predictions: Sequence[Prediction]) -> Prediction | None:
     """The largest gain predicted for a finding's remedies; what a remedy should give goes before a mere bound."""
-    mine = [p for p in predictions if p.change.remedy in finding.remedies and p.change.finding == finding.code]
+    mine = [
+        p
+        for p in predictions
+        if p.change.remedy in finding.remedies and p.change.finding == finding.code and p.change.statistic != THROUGHPUT
+    ]
     estimates = [p for p in mine if p.change.kind == "estimate"]
     return max(estimates or mine, key=lambda p: p.gain.value, default=None)
 
@@ -165,7 +177,7 @@ def _headroom(finding: Finding, signals: Signals) -> float | None:
 
 def _without_cause(ledger: Ledger, largest: Cell, findings: Sequence[Finding], present: Sequence[Finding]) -> Verdict:
     """No cause explains the largest cell: its state is still a fact; undecided causes are named."""
-    undecided = [f for f in findings if f.status == "unknown" and f.bound != MEASUREMENT and _explains(f, largest)]
+    undecided = [f for f in findings if f.status == "unknown" and f.bound != MEASUREMENT and explains(f, largest)]
     share = largest.value / ledger.latency.value
     if undecided:
         asked = sorted({name for f in undecided for name in f.missing})

@@ -7,6 +7,7 @@ from healthy import found
 
 from pinchpoint.detectors.disk_reads import disk_reads
 from pinchpoint.detectors.downstream_call import downstream_call
+from pinchpoint.detectors.gil_contention import gil_contention
 from pinchpoint.detectors.lock_wait import lock_wait
 from pinchpoint.detectors.synchronous_writes import synchronous_writes
 from pinchpoint.detectors.timer_wait import timer_wait
@@ -50,3 +51,25 @@ def test_blocked_on_something_else_is_a_look_alike(detector):
 def test_reads_are_told_from_full_memory(major_faults, pressure, status):
     changes = {"request_read_share": 0.7, "memory_major_faults": major_faults, "memory_pressure_share": pressure}
     assert found(disk_reads, **changes).status == status
+
+
+@pytest.mark.parametrize(("held", "status"), [
+    (0.99, "present"),           # full under load, though nobody waits for it alone
+    (0.40, "absent"),            # healthy: held, and free most of the time
+    ((0.85, 0.05), "unknown"),   # straddles the limit
+    (None, "absent"),            # several in flight were not measured: one alone decides
+])  # fmt: skip
+def test_a_lock_under_load(held, status):
+    assert found(lock_wait, capacity_lock_utilization=held).status == status
+
+
+@pytest.mark.parametrize(("held", "idle", "status"), [
+    (0.97, 0.50, "present"),     # the fault: one thread at a time on two CPUs
+    (0.97, 0.01, "absent"),      # look-alike: the CPUs are full, whoever holds the lock
+    (0.20, 0.50, "absent"),      # look-alike W104, I105: idle CPUs, and the interpreter is free
+    (0.20, 0.02, "absent"),      # healthy: native code on all CPUs
+    ((0.85, 0.05), 0.50, "unknown"),
+    (None, 0.50, "unknown"),     # not watched
+])  # fmt: skip
+def test_gil_contention(held, idle, status):
+    assert found(gil_contention, capacity_gil_utilization=held, capacity_idle_share=idle).status == status

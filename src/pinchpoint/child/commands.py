@@ -20,6 +20,7 @@ from json import JSONDecoder, JSONEncoder
 from typing import Any, Callable, Dict, List, Optional
 
 from pinchpoint.child import sessions
+from pinchpoint.child.crowd import Crowd
 from pinchpoint.child.loading import CannotLoad, Loaded, describe, innermost_line, load_onnx, load_python
 from pinchpoint.child.pacing import Pacer, is_async
 from pinchpoint.child.recorder import SECOND, Recorder
@@ -80,6 +81,7 @@ class _Child:
         self._recorder: Optional[Recorder] = None
         self._pacer: Optional[Pacer] = None
         self._twins: Dict[int, sessions.ProfiledTwin] = {}
+        self._crowd: Optional[Crowd] = None
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._commands: Dict[str, Callable[[Dict[str, Any]], Dict[str, Any]]] = {
             "load": self._load,
@@ -89,6 +91,8 @@ class _Child:
             "profile": self._profile,
             "optimise": self._optimise,
             "dump": self._dump,
+            "visit": self._visit,
+            "check": self._check,
             "measure": self._measure,
             "measure_numpy": self._measure_numpy,
             "touch": self._touch,
@@ -163,6 +167,19 @@ class _Child:
         if answers:
             _check_complete(answers[0], self._uri)
         return self._progress()
+
+    def _visit(self, command: Dict[str, Any]) -> Dict[str, Any]:
+        """A visit with several requests in flight, none of them recorded one by one."""
+        if self._crowd is None:
+            assert self._loaded is not None
+            self._crowd = Crowd(self._loaded.call, self._loaded.payloads)
+        visit = self._crowd.visit(command["load"], command["seconds"], self._loop)
+        first = self._crowd.first_error
+        return {"visit": visit, "error": describe(first) + innermost_line(first) if first is not None else None}
+
+    def _check(self, command: Dict[str, Any]) -> Dict[str, Any]:
+        assert self._crowd is not None
+        return {"check": self._crowd.check(command["load"])}
 
     def _quit(self, _: Dict[str, Any]) -> Dict[str, Any]:
         """Run the target's exit functions, which remove its temporary files."""

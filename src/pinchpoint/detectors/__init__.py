@@ -10,6 +10,7 @@ from pinchpoint.detectors.disk_reads import disk_reads
 from pinchpoint.detectors.dispatch_overhead import dispatch_overhead
 from pinchpoint.detectors.downstream_call import downstream_call
 from pinchpoint.detectors.failed_requests import failed_requests
+from pinchpoint.detectors.gil_contention import gil_contention
 from pinchpoint.detectors.graph_not_optimised import graph_not_optimised
 from pinchpoint.detectors.lock_wait import lock_wait
 from pinchpoint.detectors.not_stationary import not_stationary
@@ -49,6 +50,7 @@ BUILTIN: tuple[Detector, ...] = (
     not_stationary,
     too_few_samples,
     failed_requests,
+    gil_contention,
     lock_wait,
     timer_wait,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pinchpoint.contracts import detector
+from pinchpoint.diagnose import any_of
 from pinchpoint.domain.finding import Evidence
 from pinchpoint.domain.signal import Signals
 from pinchpoint.limits import Limits
@@ -16,8 +17,8 @@ from pinchpoint.limits import Limits
     question="Do requests wait for something that another thread holds?",
     bound="wait",
     cells=(("*", "wait", "futex"),),
-    needs=("request.lock_share",),
-    remedies=("shorten-lock",),
+    needs=("request.lock_share", "capacity.lock_utilization"),
+    remedies=("shorten-lock", "split-lock"),
     lookalikes=("W110",),
 )
 def lock_wait(signals: Signals, limits: Limits) -> Iterator[Evidence]:
@@ -25,7 +26,8 @@ def lock_wait(signals: Signals, limits: Limits) -> Iterator[Evidence]:
 
     **Mechanism.** A lock, a queue or a condition lets one thread on while others wait. If the holder keeps it while it
     computes, reads or sleeps, every request waits for that, with CPUs idle. More load only makes the line longer. The
-    thread's state is sampled: blocked in a futex, with nothing running on its behalf.
+    thread's state is sampled: blocked in a futex, with nothing running on its behalf. With several requests in flight,
+    locks that the program's own code makes are timed: one that is held nearly all the time is full.
     **Looks like it, is not.** Waiting for a runtime's own pool is a futex too, but the pool's threads run meanwhile:
     that is work, and counted as such. A sleep is W110, a call to another service I105, being ready to run without a CPU
     C106 or C109.
@@ -34,4 +36,6 @@ def lock_wait(signals: Signals, limits: Limits) -> Iterator[Evidence]:
     **Remedies.** Hold the lock for less (prepare before, publish after), shard what it guards, read without it, or give
     each worker its own copy. Never hold it across a call or a sleep.
     """
-    yield Evidence(signals["request.lock_share"], "above", limits.trivial_share)
+    waiting = Evidence(signals["request.lock_share"], "above", limits.trivial_share)
+    holding = Evidence(signals["capacity.lock_utilization"], "above", limits.saturated)
+    yield from (waiting,) if holding.signal.quantity is None else any_of(waiting, holding)

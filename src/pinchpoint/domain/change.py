@@ -25,12 +25,24 @@ class Edit:
 
 
 @dataclass(frozen=True, slots=True)
+class DemandEdit:
+    """The demand on matching resources becomes `demand` times what it is, and their capacity `capacity` times.
+
+    `resource` is a name of the demand table, or the beginning of one (`lock `).
+    """
+
+    resource: str
+    demand: Quantity
+    capacity: Quantity
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """A remedy in terms of the tables: edits, and in words what is done.
 
     `kind` is `bound` where nothing can gain more, `estimate` for what this remedy should give. `setting` is the
     `--set` pair that does it, where pinchpoint can do it itself. `per_request` is how many requests one answer then
-    serves (a batch), so that a gain can be counted an item.
+    serves (a batch), so that a gain can be counted an item. Where `statistic` is `throughput`, `demands` are the edits.
     """
 
     remedy: str
@@ -41,11 +53,14 @@ class Change:
     setting: tuple[tuple[str, str], ...] = ()
     per_request: float = 1.0
     statistic: str = "typical latency"
+    demands: tuple[DemandEdit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a change should do: seconds before and after, and their ratio `gain` (above 1 is better)."""
+    """What a change should do: before and after in seconds (for `throughput` in requests a second), and the `gain`, above 1
+    if better. `load` is the number of requests in flight.
+    """
 
     change: Change
     before: Quantity

@@ -18,3 +18,13 @@ class Demand:
     capacity: float
     ceiling_per_s: Quantity | None
     utilization: Quantity | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """What was reached with `load` requests in flight: completions a second, and seconds a request took."""
+
+    load: int
+    throughput_per_s: Quantity
+    latency_s: Quantity
+    p99_s: float | None

@@ -215,6 +215,47 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """A lock of the target's own during a visit, by the place that made it: how long it was held and waited for."""
+
+    name: str
+    held_s: float
+    waited_s: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A stretch with `load` requests in flight all the time (closed loop, no think time); 0 is the process left alone.
+
+    `quantiles_s` are the 50th, 90th and 99th percentile of the visit's latencies. `gil_held` of `gil_probes` random moments
+    found the interpreter's lock taken; no probes where there is no such lock.
+    """
+
+    load: int
+    begin_ns: int
+    end_ns: int
+    done: int
+    failed: int
+    cpu_s: float
+    mean_s: float
+    quantiles_s: tuple[float, ...]
+    gil_probes: int
+    gil_held: int
+    locks: tuple[Held, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasted."""
+        return (self.end_ns - self.begin_ns) / 1e9
+
+    @property
+    def rate(self) -> float:
+        """Completed requests a second."""
+        return self.done / self.seconds
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """Everything measured of one target. `ended` is `complete` or one line that says why it stopped early."""
 
@@ -239,3 +280,5 @@ class Run:
     notes: tuple[str, ...] = ()
     second_length: tuple[int, int] | None = None
     span_cost_ns: int = 0
+    ladder: tuple[Visit, ...] = ()
+    ladder_ended: str = "not asked for"  # why it went no further; "complete" where throughput stopped growing

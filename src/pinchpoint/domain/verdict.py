@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pinchpoint.domain.change import Prediction
-from pinchpoint.domain.demand import Demand
+from pinchpoint.domain.demand import Demand, Rung
 from pinchpoint.domain.finding import Finding
 from pinchpoint.domain.ledger import Row
 from pinchpoint.domain.quantity import Quantity
@@ -81,4 +81,5 @@ class Diagnosis:
     experiments: tuple[str, ...] = ()
     unobservable: tuple[str, ...] = ()
     startup: tuple[Phase, ...] = ()
+    rungs: tuple[Rung, ...] = ()
     schema: str = field(default=SCHEMA)

@@ -27,11 +27,20 @@ CAUSE_HEADLINE: dict[str, str] = {
     "I101": "DISK READS hold up each request.",
     "I105": "A CALL TO ANOTHER SERVICE is awaited in each request.",
     "I106": "WRITES TO DISK (logs or syncs) hold up each request.",
+    "W101": "PYTHON'S INTERPRETER LOCK (GIL) lets one thread work at a time.",
     "W104": "A LOCK is waited for in each request.",
     "W110": "A TIMER is waited for: a sleep, a poll or a retry.",
     "V102": "NOT STEADY: latency drifted while it was measured.",
     "V104": "TOO FEW REQUESTS were measured for an answer.",
     "V105": "REQUESTS FAILED, so the others may not be typical.",
+}
+
+# What stops throughput from growing, by the resource that is full.
+CAPACITY_HEADLINE: dict[str, str] = {
+    "cpu": "The CPUs are full.",
+    "gil": "Python's interpreter lock (GIL) is held all the time: more threads only wait.",
+    "lock": "The {name} is held all the time: requests wait in line for it.",
+    "memory": "Memory is read as fast as this machine can.",
 }
 
 # A noun for lists such as "Ruled out: ...".
@@ -55,6 +64,7 @@ CAUSE_NOUN: dict[str, str] = {
     "I101": "disk reads",
     "I105": "calls to other services",
     "I106": "writes to disk",
+    "W101": "the interpreter lock (GIL)",
     "W104": "a lock",
     "W110": "a timer",
     "V102": "drift",
@@ -84,6 +94,7 @@ CAUSE_WHY: dict[str, str] = {
     "I101": "Data is read from disk while the request waits for it.",
     "I105": "The request stands still until another process or server has answered.",
     "I106": "The request stands still until the disk has taken what was written.",
+    "W101": "One thread at a time runs Python code; the others wait, and CPUs are idle.",
     "W104": "The thread of the request stands still while another holds what it needs.",
     "W110": "The request sleeps for a fixed time that no work needs.",
     "V102": "Requests early and late in the run differ, so one figure for both would mislead.",
@@ -112,6 +123,7 @@ CAUSE_ADVICE: dict[str, str] = {
     "I101": "cache or prefetch the data, map it into memory, or keep it on a local disk",
     "I105": "cache or batch the calls, make them while computing, or move the service closer",
     "I106": "log from another thread, log less, or drop the sync",
+    "W101": "use processes, native code for the Python part, or a free-threaded build",
     "W104": "hold the lock for less, or split what it guards",
     "W110": "wait for an event instead of a time, or tune the interval",
     "V102": "let the machine be quiet and run again with a larger --budget",
@@ -231,6 +243,10 @@ SIGNAL_WORDS: dict[str, str] = {
     "cgroup.throttled_periods_share": "periods stopped by the quota",
     "memory.fault_share": "getting new memory",
     "memory.pressure_share": "waiting for memory",
+    "capacity.gil_utilization": "the interpreter lock held",
+    "capacity.lock_utilization": "the busiest lock held",
+    "capacity.idle_share": "CPUs idle at the highest throughput",
+    "capacity.scaling": "throughput over that of one in flight",
     "measurement.drift_share": "drift",
     "measurement.error_share": "failed requests",
 }

@@ -6,13 +6,17 @@ from pinchpoint.remedies.fewer_threads import FEWER_THREADS, FIT_THREADS
 from pinchpoint.remedies.fuse_operators import fuse_operators
 from pinchpoint.remedies.int8_weights import int8_weights
 from pinchpoint.remedies.lower_precision import lower_precision
+from pinchpoint.remedies.more_processes import more_processes
 from pinchpoint.remedies.more_threads import more_threads
 from pinchpoint.remedies.optimise_graph import optimise_graph
 from pinchpoint.remedies.removals import REMOVALS
 from pinchpoint.remedies.replace_operator import replace_operator
+from pinchpoint.remedies.split_lock import split_lock
 
 BUILTIN = (
     more_threads,
+    more_processes,
+    split_lock,
     FEWER_THREADS,
     FIT_THREADS,
     batch_requests,

@@ -37,7 +37,7 @@ def whole(item: Split, factor: Quantity, *, anchored: bool = False) -> Edit:
 
 def near_floor(item: Split, seconds: float) -> Quantity:
     """The factor that brings an operator of `seconds` down towards its floor: how near kernels come is not known
-    before it is tried, from the floor itself to 2.5 times it.
+    before it is tried, from just below the floor to 2.5 times it.
     """
     assert item.floors is not None
     usual, best, worst = (item.floors.higher / seconds * times for times in (USUAL, WELL_FED, POOR))

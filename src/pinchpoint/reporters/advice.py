@@ -12,6 +12,7 @@ from pinchpoint.reporters.layout import WIDTH, Line, clean, columns, line, liste
 from pinchpoint.units import decimals, duration_unit, percent
 
 LEAST_GAIN = 1.02  # below it a change is not worth anyone's time
+THROUGHPUT = "throughput"  # the statistic of changes to what is reached with several requests in flight
 _MOST_CHANGES = 4
 _CHANGE_WIDTH = 44
 _BASIS_WIDTH = max(map(len, BASIS_WORDS.values()))
@@ -44,7 +45,9 @@ def in_words(cause: str) -> list[Line]:
 
 def will_not_help(predictions: Iterable[Prediction], verdict: Verdict | None) -> list[Line]:
     """Changes that one might think of and that would gain next to nothing."""
-    pointless = ranked((p for p in predictions if p.gain.value < LEAST_GAIN), verdict)
+    everything = list(predictions)
+    helped = {p.change.finding for p in everything if p.gain.value >= LEAST_GAIN}
+    pointless = ranked((p for p in everything if p.gain.value < LEAST_GAIN and p.change.finding not in helped), verdict)
     words = [f"{clean(p.change.words)} ({_at_most(p.gain.high)})" for p in pointless]
     return [line(text) for text in listed(words, "Will not help: ", most_lines=2)]
 
@@ -68,7 +71,7 @@ def ranked(predictions: Iterable[Prediction], verdict: Verdict | None) -> list[P
 def _expected(prediction: Prediction) -> str:
     """Before and after in one unit, such as `13.3 -> 5.7-6.6 ms`; a bound is said to be one."""
     before, after = prediction.before, prediction.after
-    scale, unit = duration_unit(before.value)
+    scale, unit = (1.0, "/s") if prediction.change.statistic == THROUGHPUT else duration_unit(before.value)
     now = before.value / scale
     places = decimals(now)
     low, high = after.low / scale, after.high / scale
@@ -77,7 +80,8 @@ def _expected(prediction: Prediction) -> str:
     now_text = f"{now:,.{decimals(now)}f}"
     after_text = between(low, high, places) if low < high else f"{low:,.{places}f}"
     each = f" for all {prediction.change.per_request:g}" if prediction.change.per_request > 1 else ""
-    return f"{now_text} -> {after_text} {unit}{each}"
+    space = "" if unit == "/s" else " "
+    return f"{now_text} -> {after_text}{space}{unit}{each}"
 
 
 def _at_most(gain: float) -> str:

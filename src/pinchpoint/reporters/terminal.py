@@ -15,7 +15,7 @@ from pinchpoint.domain.verdict import Diagnosis, Measured, Verdict
 from pinchpoint.domain.words import BOUND_HEADLINE, CAUSE_HEADLINE, CAUSE_NOUN, CAUSE_WHY, PROOF_WORDS, SIGNAL_WORDS
 from pinchpoint.reporters.advice import in_words, to_do, will_not_help
 from pinchpoint.reporters.bars import Part, bars, parts
-from pinchpoint.reporters.figures import FLAG, figure, limit, seconds, share
+from pinchpoint.reporters.figures import FLAG, figure, limit, seconds, share, value_and_interval
 from pinchpoint.reporters.heading import heading
 from pinchpoint.reporters.layout import (
     WIDTH,
@@ -29,7 +29,7 @@ from pinchpoint.reporters.layout import (
     shortened,
     wrapped,
 )
-from pinchpoint.units import duration, percent
+from pinchpoint.units import digits, duration, percent
 
 _MARGIN = 2  # right of the level of proof
 _TAG = 10  # columns of LATENCY, CAPACITY, TAIL, STARTUP
@@ -268,9 +268,25 @@ def _other_answers(diagnosis: Diagnosis) -> Iterator[Line]:
         if verdict is None or not diagnosis.valid:
             continue
         level = PROOF_WORDS.get(verdict.proof or "", "")
-        sentence = f"{_sentence(verdict)}{'  ' + level if level else ''}"
+        reached = _reached(diagnosis) if question == "capacity" else ""
+        said = " ".join(filter(None, [reached, _sentence(verdict), clean(verdict.cause or "")]))
+        sentence = f"{said}{'  ' + level if level else ''}"
         for text in wrapped(sentence, f"{question.upper():<{_TAG}}", _TAG):
             yield line(text, "bold", question.upper())
+
+
+def _reached(diagnosis: Diagnosis) -> str:
+    """The highest throughput with the load that reached it, and how many CPUs were busy then."""
+    best = max(diagnosis.rungs, key=lambda rung: rung.throughput_per_s.value, default=None)
+    if best is None:
+        return ""
+    value, inside = value_and_interval(best.throughput_per_s)
+    words = f"{value}/s{f' ({inside})' if inside else ''} with {best.load} in flight"
+    mine = (each for each in diagnosis.demands if each.resource == "cpu" and each.load == best.load)
+    cpu = next((each for each in mine if each.utilization is not None), None)
+    if cpu is None or cpu.utilization is None:
+        return f"{words}."
+    return f"{words}, {digits(cpu.utilization.value * cpu.capacity, 2)} of {cpu.capacity:g} CPUs busy."
 
 
 # --- what else there is to know ------------------------------------------------------------------------------------

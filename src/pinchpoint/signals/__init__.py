@@ -1,10 +1,19 @@
 """Signals: small functions of a run and its tables, each with a name, a unit and a mechanism."""
 
 from pinchpoint.signals.blocked import BLOCKED_SIGNALS
+from pinchpoint.signals.capacity import CAPACITY_SIGNALS
 from pinchpoint.signals.measurement import MEASUREMENT_SIGNALS
 from pinchpoint.signals.model import MODEL_SIGNALS
 from pinchpoint.signals.processor import PROCESSOR_SIGNALS
 from pinchpoint.signals.stages import STAGE_SIGNALS
 from pinchpoint.signals.storage import STORAGE_SIGNALS
 
-BUILTIN = (*STAGE_SIGNALS, *BLOCKED_SIGNALS, *MODEL_SIGNALS, *PROCESSOR_SIGNALS, *STORAGE_SIGNALS, *MEASUREMENT_SIGNALS)
+BUILTIN = (
+    *STAGE_SIGNALS,
+    *BLOCKED_SIGNALS,
+    *MODEL_SIGNALS,
+    *PROCESSOR_SIGNALS,
+    *STORAGE_SIGNALS,
+    *CAPACITY_SIGNALS,
+    *MEASUREMENT_SIGNALS,
+)

@@ -1,0 +1,101 @@
+"""Demands + Findings + Predictions -> the Verdict on capacity: which resource stops throughput from growing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pinchpoint import demands
+from pinchpoint.contracts import Tables
+from pinchpoint.domain.change import Prediction
+from pinchpoint.domain.demand import Demand
+from pinchpoint.domain.finding import Finding
+from pinchpoint.domain.verdict import Gain, Verdict
+from pinchpoint.domain.words import CAPACITY_HEADLINE
+from pinchpoint.limits import Limits
+from pinchpoint.verdict import Cell, cells, explains
+
+# A resource that is one cause's own; what fills the CPUs or the memory system is told by the ledger.
+OWN_CAUSE = {demands.GIL: "W101", demands.LOCK: "W104"}
+KINDS = {"W101": "defect", "W104": "defect"}
+WORK = ("cpu", "memory", "starved")
+NOT_TRIED = ("not asked for", "too little time", "one request in flight was not")
+
+
+def capacity_verdict(
+    tables: Tables, findings: Sequence[Finding], predictions: Sequence[Prediction], limits: Limits
+) -> Verdict | None:
+    """What stops the target from serving more a second; None where several requests in flight were not measured."""
+    best = tables.best
+    if best is None:
+        ended = tables.run.ladder_ended
+        return None if ended.startswith(NOT_TRIED) else _unknown(tables, f"NOT KNOWN: {ended}.")
+    binding = _binding(tables, best.load)
+    if binding is None or binding.utilization is None or binding.utilization.low <= limits.saturated.value:
+        return _unknown(tables, _nothing_full(tables, binding))
+    own = next((cause for resource, cause in OWN_CAUSE.items() if binding.resource.startswith(resource)), None)
+    work = _work(tables, findings)
+    where = next((cell.stage for cell in cells(tables.typical) if cell.state in WORK), None)
+    if own is not None:
+        return _verdict(tables, binding, own, KINDS[own], "wait", where, [f.code for f, _ in work], predictions)
+    if not work:
+        return _verdict(tables, binding, None, None, "cpu", where, [], predictions)
+    finding, cell = work[0]
+    others = list(dict.fromkeys(f.code for f, _ in work if f is not finding))
+    return _verdict(tables, binding, finding.code, finding.kind, finding.bound, cell.stage, others, predictions)
+
+
+def _binding(tables: Tables, load: int) -> Demand | None:
+    """The busiest resource at this load. CPUs that are full lead over what holds them: more of it would wait for a CPU."""
+    mine = [each for each in tables.demands if each.load == load and each.utilization is not None]
+    return max(mine, key=lambda each: each.utilization.value if each.utilization else 0.0, default=None)
+
+
+def _work(tables: Tables, findings: Sequence[Finding]) -> list[tuple[Finding, Cell]]:
+    """The findings that explain where CPU time goes, those of the largest cells first."""
+    found = []
+    for cell in cells(tables.typical):
+        if cell.state in WORK:
+            found += [(f, cell) for f in findings if f.status == "present" and explains(f, cell)]
+    return found
+
+
+def _verdict(
+    tables: Tables, binding: Demand, cause: str | None, kind: str | None, bound: str, where: str | None,
+    also: Sequence[str], predictions: Sequence[Prediction],
+) -> Verdict:  # fmt: skip
+    used = binding.utilization
+    assert used is not None
+    complete = tables.run.ladder_ended == "complete"
+    return Verdict(
+        bound=bound, where=where, cause=cause, kind=kind,
+        proof="supported" if complete and cause else "hypothesis",
+        share=min(used.value, 1.0), headroom=max(0.0, 1.0 - used.value) if kind == "limit" else None,
+        also=tuple(also), stages_from=tables.typical.stages_from,
+        sentence=CAPACITY_HEADLINE.get(binding.resource.split()[0], "").format(name=binding.resource),
+        gain=_gain(predictions, cause),
+    )  # fmt: skip
+
+
+def _gain(predictions: Sequence[Prediction], cause: str | None) -> Gain | None:
+    """The largest forecast of throughput for the cause."""
+    mine = [p for p in predictions if p.change.statistic == "throughput" and p.change.finding == cause]
+    best = max(mine, key=lambda p: p.gain.value, default=None)
+    if best is None:
+        return None
+    gain, change = best.gain, best.change
+    return Gain(gain.value, gain.low, gain.high, change.words, change.kind, change.statistic, best.load)
+
+
+def _nothing_full(tables: Tables, busiest: Demand | None) -> str:
+    ended = tables.run.ladder_ended
+    if ended != "complete":
+        return ended
+    used = busiest.utilization if busiest else None
+    seen = f"; the busiest is {busiest.resource} at {used.value:.0%}" if busiest and used else ""
+    return f"throughput stops growing, and nothing that was watched is full{seen}"
+
+
+def _unknown(tables: Tables, why: str) -> Verdict:
+    return Verdict(
+        "unknown", None, None, None, None, None, None, (), tables.typical.stages_from, f"not known: {why}.", None
+    )

@@ -1,0 +1,64 @@
+"""How busy resources are at the load with the highest throughput."""
+
+from __future__ import annotations
+
+from pinchpoint import demands
+from pinchpoint.contracts import Tables, signal
+from pinchpoint.domain.demand import Demand
+from pinchpoint.domain.quantity import Quantity, exact
+
+
+def _at_best(tables: Tables, resource: str) -> Demand | str:
+    """The demand at the best load, or at the nearest one where it is known."""
+    if tables.best is None:
+        return f"several requests in flight were not measured: {tables.run.ladder_ended}"
+    best = tables.best.load
+    mine = [each for each in tables.demands if each.resource == resource and each.utilization is not None]
+    if not mine:
+        return "it could not be watched"
+    return min(mine, key=lambda each: abs(each.load - best))
+
+
+@signal("capacity.gil_utilization", unit="share", mechanism="random knocks")
+def gil(tables: Tables) -> Quantity | str:
+    """Share of the time in which the interpreter's lock is held, at the best load."""
+    found = _at_best(tables, demands.GIL)
+    return found if isinstance(found, str) else (found.utilization or "it could not be watched")
+
+
+@signal("capacity.lock_utilization", unit="share", mechanism="clock")
+def lock(tables: Tables) -> Quantity | str:
+    """Share of the time in which the busiest lock of the target's own code is held, at the best load."""
+    if tables.best is None:
+        return f"several requests in flight were not measured: {tables.run.ladder_ended}"
+    found = [
+        d.utilization for d in tables.demands if d.resource.startswith(demands.LOCK) and d.load == tables.best.load
+    ]
+    return max(filter(None, found), key=lambda used: used.value, default=exact(0.0))
+
+
+@signal("capacity.idle_share", unit="share", mechanism="clock")
+def idle(tables: Tables) -> Quantity | str:
+    """Share of the usable CPUs that the target leaves idle, at the best load."""
+    found = _at_best(tables, demands.CPU)
+    if isinstance(found, str) or found.utilization is None:
+        return found if isinstance(found, str) else "it could not be watched"
+    used = found.utilization
+    return Quantity(1 - used.value, 1 - used.high, 1 - used.low, used.n).clipped(0.0, 1.0)
+
+
+@signal("capacity.scaling", unit="ratio", mechanism="wall clock")
+def scaling(tables: Tables) -> Quantity | str:
+    """The highest throughput over that of one request in flight."""
+    if tables.best is None:
+        return f"several requests in flight were not measured: {tables.run.ladder_ended}"
+    one = next((rung.throughput_per_s for rung in tables.rungs if rung.load == 1), None)
+    if one is None:
+        return "one request in flight was not measured on the ladder"
+    if tables.best.load == 1:
+        return exact(1.0, one.n)
+    best = tables.best.throughput_per_s
+    return Quantity(best.value / one.value, best.low / one.high, best.high / one.low, best.n)
+
+
+CAPACITY_SIGNALS = (gil, lock, idle, scaling)

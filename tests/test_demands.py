@@ -1,0 +1,137 @@
+"""Demands and capacity from synthetic visits, whose truth is a closed form of operational analysis."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pinchpoint import api
+from pinchpoint.contracts import Tables
+from pinchpoint.demands import CPU, GIL, demands, rungs
+from pinchpoint.domain.change import Change, DemandEdit
+from pinchpoint.domain.quantity import exact
+from pinchpoint.domain.run import Held, Visit
+from pinchpoint.inquire import inquire
+from pinchpoint.ledger import latency_ledger
+from pinchpoint.limits import shipped
+from pinchpoint.plugins import builtin
+from pinchpoint.predict import predict_throughput
+from synthetic import Script, marked, run_of
+
+
+def visits(reached, cpu=0.0, held=0.0, gil=0.0, background=0.02, loads=(1, 2, 4, 8), times=5):
+    """Visits of half a second at each load: `reached(load)` completions a second, noise of a per cent."""
+    rng, found = np.random.default_rng(3), []
+    for load in (0, *loads):
+        for _ in range(times):
+            rate = reached(load) * rng.normal(1, 0.01) if load else 0.0
+            done = round(rate * 0.5)
+            locks = (Held("app.py:3", done * held, 0.0, done),) if held and done else ()
+            busy = min(gil * rate, 1.0)
+            found.append(
+                Visit(load, 0, 500_000_000, done, 0, done * cpu + 0.5 * background, load / max(rate, 1), (0.1, 0.1, 0.1),
+                      60, round(60 * busy), locks)
+            )  # fmt: skip
+    return tuple(found)
+
+
+def closed(demand, servers=1, rest=0.0):
+    """Throughput of a balanced closed loop: N / (D + rest) until the servers are full."""
+    return lambda load: min(load / (demand + rest), servers / demand)
+
+
+def recorded(ladder, ended="complete"):
+    run = run_of(Script([marked("preprocess", 4000, cpu=4000)]))
+    return replace(run, ladder=ladder, ladder_ended=ended)
+
+
+def tables_of(run):
+    return Tables(run, {"latency": latency_ledger(run)}, demands(run), (), rungs(run))
+
+
+def at(run, resource, load):
+    return next(each for each in demands(run) if each.resource == resource and each.load == load)
+
+
+def test_a_demand_is_busy_seconds_without_the_background():
+    """GIVEN 4 ms of CPU a request on 2 CPUs and 0.02 of a CPU in the background THEN both are told apart at every load."""
+    run = recorded(visits(closed(0.004, servers=2), cpu=0.004))
+    for load in (1, 2, 4, 8):
+        found = at(run, CPU, load)
+        assert found.seconds_per_request.low <= 0.004 <= found.seconds_per_request.high
+        assert found.background_per_s.value == pytest.approx(0.02)
+        assert found.ceiling_per_s.value == pytest.approx((2 - 0.02) / 0.004, rel=0.01)
+    assert at(run, CPU, 1).utilization.value == pytest.approx(0.5, abs=0.02)
+    assert at(run, CPU, 8).utilization.value == pytest.approx(1.0, abs=0.02)
+
+
+def test_false_knocks_are_taken_off():
+    idle = tuple(replace(v, gil_held=6) if v.load == 0 else v for v in visits(closed(0.01), gil=0.0))
+    assert at(recorded(idle), GIL, 1).utilization.value == pytest.approx(0.0, abs=1e-9)
+    noisy = tuple(replace(v, gil_held=30) for v in idle)
+    assert not [each for each in demands(recorded(noisy)) if each.resource == GIL]
+
+
+def test_no_knocks_no_lock_of_the_interpreter():
+    free = tuple(replace(v, gil_probes=0, gil_held=0) for v in visits(closed(0.01)))
+    assert not [each for each in demands(recorded(free)) if each.resource == GIL]
+
+
+def test_rungs_have_throughput_and_latency_with_intervals():
+    found = rungs(recorded(visits(closed(0.004, servers=2))))
+    assert [rung.load for rung in found] == [1, 2, 4, 8]
+    assert found[1].throughput_per_s.low < 500 < found[1].throughput_per_s.high
+    assert found[0].throughput_per_s.n == 5
+
+
+CASES = {
+    "CPUs full": (visits(closed(0.004, servers=2), cpu=0.004), "complete", ("cpu", "C102")),
+    "GIL": (visits(closed(0.004), cpu=0.004, gil=0.004), "complete", ("wait", "W101")),
+    "a lock": (visits(closed(0.005, rest=0.002), cpu=0.0001, held=0.005), "complete", ("wait", "W104")),
+    "nothing watched is full": (visits(closed(0.005), cpu=0.0001), "complete", ("unknown", None)),
+    "still growing": (
+        visits(lambda n: n / 0.005, cpu=0.0001),
+        "throughput still grew at 64 in flight",
+        ("unknown", None),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_stops_throughput(name):
+    ladder, ended, (bound, cause) = CASES[name]
+    found = inquire(recorded(ladder, ended), builtin(), shipped())
+    verdict = found.verdicts["capacity"]
+    assert (verdict.bound, verdict.cause) == (bound, cause)
+    assert found.verdicts["latency"].cause == "C102"
+    assert verdict.sentence
+
+
+def test_a_gil_that_fills_names_the_work_beside_it():
+    """The ruling: latency names C102, capacity W101 with C102 in also."""
+    found = inquire(recorded(CASES["GIL"][0]), builtin(), shipped())
+    assert found.verdicts["capacity"].also == ("C102",)
+    assert found.verdicts["latency"].proof == "supported"
+    gain = found.verdicts["capacity"].gain
+    assert gain.statistic == "throughput"
+    assert gain.value == pytest.approx(2.0, rel=0.05)
+
+
+def test_failing_under_load_leaves_the_latency_alone():
+    found = inquire(recorded((), "3 of 50 requests failed with 2 in flight: ValueError"), builtin(), shipped())
+    assert found.verdicts["capacity"].bound == "unknown"
+    assert "3 of 50" in found.verdicts["capacity"].sentence
+    assert found.verdicts["latency"].cause == "C102"
+    assert api.render(found)
+
+
+def test_a_second_lock_gains_until_the_next_resource_is_full():
+    """GIVEN 5 ms under a lock and 1.5 ms of CPU on 2 CPUs THEN two locks give 400/s, and three no more than the CPUs."""
+    run = recorded(visits(closed(0.005), cpu=0.0015, held=0.005, background=0.0))
+    tables = tables_of(run)
+    for capacity, expected in ((2.0, 400), (10.0, 2 / 0.0015)):
+        change = Change("r", "W104", "w", "estimate", (), demands=(DemandEdit("lock ", exact(1.0), exact(capacity)),))
+        assert predict_throughput(tables, change).after.value == pytest.approx(expected, rel=0.02)
+    assert predict_throughput(replace(tables, rungs=()), change) is None
