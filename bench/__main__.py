@@ -1,4 +1,4 @@
-"""`python -m bench [NAME ...]`: truth, reasons, light and quick, or the ones named; `verdicts` runs the planted faults."""
+"""`python -m bench [NAME ...]`: truth, reasons, light, quick and capacity, or the ones named; `verdicts` runs the planted faults."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.noise import RETRIES
 from bench.report import Report
 from bench.settings import BUDGET_S, Settings
 
-BENCHES = ("truth", "reasons", "light", "quick")
+BENCHES = ("truth", "reasons", "light", "quick", "capacity")
 ON_REQUEST = ("verdicts",)  # takes most of an hour
 
 

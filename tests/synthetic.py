@@ -29,7 +29,10 @@ US = 1000
 
 @dataclass
 class Script:
-    """What every request does, in microseconds: (name, kind, wall, cpu, starved, site it is otherwise blocked on)."""
+    """What every request does, in microseconds: (name, kind, wall, cpu, starved, site it is otherwise blocked on).
+
+    Every `slow_every`-th request does `slow` instead.
+    """
 
     steps: list[tuple[str, int, int, int, int, int]]
     requests: int = 400
@@ -40,6 +43,8 @@ class Script:
     sessions: tuple[Session, ...] = ()
     kind: str = "python"
     faults: int = 0
+    slow: list[tuple[str, int, int, int, int, int]] = field(default_factory=list)
+    slow_every: int = 0
     worker: list[tuple[str, int, int, int]] = field(
         default_factory=list
     )  # name, kind, begin, end after the request's start
@@ -54,7 +59,8 @@ def run_of(script: Script) -> Run:
     for index in range(script.requests):
         start, cpu0, delay0 = now, cpu, delay
         observed = index % 2
-        for name, kind, wall, on_cpu, starved, site in script.steps:
+        slow = script.slow_every and index % script.slow_every == script.slow_every - 1
+        for name, kind, wall, on_cpu, starved, site in script.slow if slow else script.steps:
             begin, cpu_begin, delay_begin = now, cpu, delay
             blocked = wall - on_cpu - starved
             now, cpu, delay = now + wall * US, cpu + on_cpu * US, delay + starved * US

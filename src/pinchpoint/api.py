@@ -148,6 +148,15 @@ def report(run: str, format: str = "terminal") -> str:  # noqa: A002  # the opti
     return render(_inquired(_Kept(store.load(Path(run)), Path(run))), format)
 
 
+def write_page(run: str) -> Path:
+    """Write a run's diagnosis as `report.html` into its folder; BadInput where that cannot be written."""
+    page = Path(run) / "report.html"
+    text = report(run, "html")
+    with store.writing(Path(run)):
+        page.write_text(text, "utf-8")
+    return page
+
+
 def schema() -> str:
     """The JSON Schema of a diagnosis."""
     return msgspec.json.format(msgspec.json.encode(msgspec.json.schema(Diagnosis)), indent=2).decode()

@@ -15,6 +15,7 @@ from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.run import Ceiling, Run
 from pinchpoint.domain.signal import Signals
 from pinchpoint.domain.split import SessionSplit
+from pinchpoint.domain.tail import Tail
 from pinchpoint.domain.target import TargetFacts, TargetSpec
 from pinchpoint.domain.verdict import Diagnosis
 from pinchpoint.domain.workload import Workload
@@ -30,6 +31,7 @@ class Tables:
     demands: tuple[Demand, ...] = ()
     sessions: tuple[SessionSplit, ...] = ()
     rungs: tuple[Rung, ...] = ()
+    tail: Tail | None = None
 
     @property
     def typical(self) -> Ledger:

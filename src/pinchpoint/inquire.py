@@ -18,7 +18,10 @@ from pinchpoint.domain.run import Run
 from pinchpoint.domain.verdict import Diagnosis, Measured
 from pinchpoint.ledger import latency_ledger
 from pinchpoint.limits import Limits
+from pinchpoint.pictures import pictures
 from pinchpoint.predict import predictions
+from pinchpoint.slow_requests import tail
+from pinchpoint.tail import tail_verdict
 from pinchpoint.timeline import Steady, steady, typical_of
 from pinchpoint.verdict import latency_verdict
 
@@ -32,12 +35,12 @@ INVALIDATING = {
 
 def inquire(run: Run, plugins: Plugins, limits: Limits) -> Diagnosis:
     """Diagnose a run."""
-    tables = Tables(run, {"latency": latency_ledger(run)}, demands(run), roofline.sessions(run), rungs(run))
+    tables = Tables(run, {"latency": latency_ledger(run)}, demands(run), roofline.sessions(run), rungs(run), tail(run))
     signals = derive(tables, plugins.signals)
     findings = diagnose(signals, tables.typical, plugins.detectors, limits)
     foreseen = predictions(tables, findings, plugins.remedies)
     answer = latency_verdict(tables, findings, foreseen, signals, limits)
-    verdicts = {"latency": answer}
+    verdicts = {"latency": answer, "tail": tail_verdict(tables, findings, foreseen, limits)}
     if (capacity := capacity_verdict(tables, findings, foreseen, limits)) is not None:
         verdicts["capacity"] = capacity
     reasons = _reasons(run, findings)
@@ -49,7 +52,7 @@ def inquire(run: Run, plugins: Plugins, limits: Limits) -> Diagnosis:
         workload=run.workload,
         environment=run.environment,
         measured=_measured(run, steady(run)),
-        ledger=tables.typical.rows,
+        ledger=(*tables.typical.rows, *(tables.tail.ledger.rows if tables.tail and tables.tail.ledger else ())),
         demands=tables.demands,
         verdicts=verdicts,
         findings=findings,
@@ -57,6 +60,7 @@ def inquire(run: Run, plugins: Plugins, limits: Limits) -> Diagnosis:
         unobservable=_unobservable(run),
         startup=run.startup,
         rungs=tables.rungs,
+        pictures=pictures(tables),
     )
 
 

@@ -55,7 +55,13 @@ class _Clocks:
 
 def latency_ledger(run: Run) -> Ledger:
     """The ledger of typical requests, one in flight."""
-    chosen = steady(run)
+    return account(run, steady(run), "typical", operators=True)
+
+
+def account(run: Run, chosen: Steady, requests: str, *, operators: bool) -> Ledger:
+    """The ledger of the requests that `chosen.typical` marks; where a model's time is split into operators, it rests on
+    typical requests too.
+    """
     found, handed = moments(run, chosen.typical)
     rows = np.unique(found.request)
     if not len(rows):
@@ -64,14 +70,15 @@ def latency_ledger(run: Run) -> Ledger:
     latency = run.requests.latency_s[rows] - _marker_seconds(run, found, rows)
     mean = _mean(latency)
     blocked = blocked_seconds(run, chosen, found, handed, mean.value)
-    cells = _Cells("typical", mean)
+    cells = _Cells(requests, mean)
     for owner, clock in clocks.items():
         _stage_rows(cells, owner, clock, [b for b in blocked if b.owner == owner], run)
     _handed_rows(cells, blocked, set(clocks))
-    cells.rows = _with_operators(run, cells, clocks, rows)
-    cells.rows += _unexplained(cells.rows, clocks, mean)
+    if operators:
+        cells.rows = _with_operators(run, cells, clocks, rows)
+    cells.rows += _unexplained(cells.rows, clocks, cells)
     origin = "marked" if np.any(run.spans.kind == MARKED) else "inferred"
-    return Ledger("latency", "typical", mean, tuple(_sorted(cells.rows)), origin)
+    return Ledger("latency", requests, mean, tuple(_sorted(cells.rows)), origin)
 
 
 @dataclass(slots=True)
@@ -285,7 +292,7 @@ def _add_overheads(made: _Cells, owner: Owner, split: SessionSplit, factor: floa
         made.add(owner, "cpu", "calibrated run", once.scaled(factor), operator=RUN)
 
 
-def _unexplained(rows: Sequence[Row], clocks: Mapping[Owner, _Clocks], latency: Quantity) -> list[Row]:
+def _unexplained(rows: Sequence[Row], clocks: Mapping[Owner, _Clocks], cells: _Cells) -> list[Row]:
     """Each stage's wall time less its cells, with its sign."""
     walls: dict[str, Floats] = defaultdict(lambda: np.zeros(1))
     for owner, clock in clocks.items():
@@ -303,13 +310,13 @@ def _unexplained(rows: Sequence[Row], clocks: Mapping[Owner, _Clocks], latency: 
             Row(
                 "latency",
                 1,
-                "typical",
+                cells.requests,
                 stage,
                 None,
                 "unexplained",
                 "latency less all cells",
                 seconds,
-                value / latency.value,
+                value / cells.latency.value,
             )
         )
     return found

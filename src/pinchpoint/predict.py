@@ -10,12 +10,15 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from pinchpoint import stats
 from pinchpoint.contracts import Remedy, Tables
 from pinchpoint.domain.change import Change, DemandEdit, Edit, Prediction
 from pinchpoint.domain.demand import Demand
 from pinchpoint.domain.finding import Finding
 from pinchpoint.domain.ledger import Ledger, Row
 from pinchpoint.domain.quantity import Quantity, exact
+from pinchpoint.slow_requests import collection_seconds
+from pinchpoint.timeline import steady
 
 LEFT_AT_LEAST = 0.001  # of the latency: a prediction never claims that a request becomes free
 ROOFLINE = "roofline"
@@ -26,10 +29,16 @@ def predictions(tables: Tables, findings: Sequence[Finding], remedies: Sequence[
     """What each remedy of each present finding would do, largest gain first; one change is predicted once."""
     found: dict[tuple[str, str, str], Prediction] = {}
     for change in _changes(tables, findings, remedies):
-        foreseen = predict_throughput(tables, change) if change.demands else predict(tables.typical, change)
+        foreseen = _foreseen(tables, change)
         if foreseen is not None:
             found.setdefault((change.finding, change.remedy, change.words), foreseen)
     return tuple(sorted(found.values(), key=lambda p: -p.gain.value))
+
+
+def _foreseen(tables: Tables, change: Change) -> Prediction | None:
+    if change.demands:
+        return predict_throughput(tables, change)
+    return predict_tail(tables, change) if change.without else predict(tables.typical, change)
 
 
 def _changes(tables: Tables, findings: Sequence[Finding], remedies: Sequence[Remedy]) -> Iterator[Change]:
@@ -78,6 +87,20 @@ def predict_throughput(tables: Tables, change: Change) -> Prediction | None:
     )
     gain = Quantity(after.value / reached.value, after.low / reached.high, after.high / reached.low, after.n)
     return Prediction(change, reached, after, gain, best.load)
+
+
+def predict_tail(tables: Tables, change: Change) -> Prediction | None:
+    """The percentile of the tail as it is, and of the same requests without the events that go; None without a tail."""
+    if tables.tail is None:
+        return None
+    main = steady(tables.run).main
+    latency = tables.run.requests.latency_s
+    after = stats.quantile_interval((latency - collection_seconds(tables.run))[main], tables.tail.q)
+    before = tables.tail.bound
+    if after is None:
+        return None
+    gain = Quantity(before.value / after.value, before.low / after.high, before.high / after.low, after.n)
+    return Prediction(change, before, after, gain)
 
 
 def _ceiling(demand: Demand, edits: Sequence[DemandEdit]) -> Quantity | None:

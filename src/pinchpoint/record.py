@@ -21,6 +21,7 @@ from pinchpoint.domain.run import (
     SECOND,
     Ceiling,
     Environment,
+    Events,
     OperatorArm,
     OperatorTime,
     Phase,
@@ -449,6 +450,7 @@ def _finished(recording: _Recording) -> Run:
         notes=_notes(recording),
         second_length=recording.plan.second_length,
         span_cost_ns=int(recording.loaded.get("span_cost_ns", 0)),
+        events=Events(*child.rows("events", 4).T),
         ladder=recording.ladder,
         ladder_ended=recording.ladder_ended,
     )

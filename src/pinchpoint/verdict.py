@@ -29,8 +29,8 @@ HEADROOM_SIGNALS = {
     "M101": "model.bandwidth_efficiency",
     "M102": "model.bandwidth_efficiency",
 }
-MEASUREMENT, THROUGHPUT = "measurement", "throughput"
-UNDER_LOAD = "capacity."  # signals of several requests in flight, which say nothing of one alone
+MEASUREMENT, TYPICAL = "measurement", "typical latency"
+ELSEWHERE = ("capacity.", "tail.")  # signals of other questions, which say nothing of a typical request
 MOST = 0.5  # of a cell must lie at the site that a cause names; of the time in a stage that is named without a cause
 # Where two hold for the same cells, the first leads (docs/causes, the rulings): a quota decides over threads.
 RULINGS = (("C108", "C106"),)
@@ -79,7 +79,7 @@ def latency_verdict(
 ) -> Verdict:
     """What makes one request slow."""
     ledger = tables.typical
-    findings = [f for f in findings if _seen_alone(f)]
+    findings = [f for f in findings if _about_latency(f)]
     ordered = cells(ledger)
     if not ordered or abs(unexplained_share(ledger)) > limits.unexplained_too_large.value:
         return _unknown(ledger, _too_much_unexplained(ledger))
@@ -126,9 +126,9 @@ def explains(finding: Finding, cell: Cell) -> bool:
     return False
 
 
-def _seen_alone(finding: Finding) -> bool:
-    """Whether anything but several requests in flight speaks for a finding."""
-    return not finding.evidence or any(not e.signal.name.startswith(UNDER_LOAD) for e in finding.evidence)
+def _about_latency(finding: Finding) -> bool:
+    """Whether anything speaks for a finding in a typical request, alone in flight."""
+    return not finding.evidence or any(not e.signal.name.startswith(ELSEWHERE) for e in finding.evidence)
 
 
 def _rank(finding: Finding, predictions: Sequence[Prediction], limits: Limits) -> tuple[int, float, str]:
@@ -143,7 +143,7 @@ def best_prediction(finding: Finding, predictions: Sequence[Prediction]) -> Pred
     mine = [
         p
         for p in predictions
-        if p.change.remedy in finding.remedies and p.change.finding == finding.code and p.change.statistic != THROUGHPUT
+        if p.change.remedy in finding.remedies and p.change.finding == finding.code and p.change.statistic == TYPICAL
     ]
     estimates = [p for p in mine if p.change.kind == "estimate"]
     return max(estimates or mine, key=lambda p: p.gain.value, default=None)

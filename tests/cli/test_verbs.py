@@ -12,10 +12,12 @@ import pytest
 from fake_api import install
 
 import factories as f
+from pinchpoint import store
 from pinchpoint.cli import main
 from pinchpoint.domain.verdict import Diagnosis
 from pinchpoint.errors import BadInput, Interrupted, PinchpointError, RunDamaged, TargetFailed
 from pinchpoint.reporters.terminal import render
+from synthetic import Script, marked, run_of
 
 
 @pytest.fixture
@@ -36,7 +38,8 @@ def printed(capsys):
 def test_diagnose_shows_the_screen_and_the_run(api, capsys):
     assert main(["diagnose", "model.onnx"]) == 0
     out, err = printed(capsys)
-    assert out == render(f.memory_bound()) + "\nRun:  pinchpoint-runs/1123-1729\n"
+    page = "Page: pinchpoint report pinchpoint-runs/1123-1729 --format html"
+    assert out == f"{render(f.memory_bound())}\nRun:  pinchpoint-runs/1123-1729\n{page}\n"
     assert err == "loading the target\nmeasuring\n".replace("the", "[31mthe")
 
 
@@ -177,3 +180,13 @@ def test_an_unknown_word_is_bad_input(api, capsys):
     api.answer = BadInput(what="no such word", where="M999", todo="Near: M101, M107")
     assert main(["explain", "M999"]) == 2
     assert "M101" in printed(capsys)[1]
+
+
+def test_a_page_is_written_into_the_run(tmp_path, capsys):
+    store.save(run_of(Script([marked("preprocess", 100, cpu=100)], requests=50)), tmp_path / "run")
+    assert main(["report", str(tmp_path / "run"), "--format", "html"]) == 0
+    page = tmp_path / "run" / "report.html"
+    assert capsys.readouterr().out.replace("\n", "") == str(page)
+    assert "</html>" in page.read_text()
+    assert main(["report", str(tmp_path / "run"), "--open"]) == 2
+    assert "--format html" in capsys.readouterr().err

@@ -58,6 +58,8 @@ HEALTHY: dict[str, Given] = {
     "capacity.lock_utilization": 0.0,
     "capacity.idle_share": 0.02,
     "capacity.scaling": 1.9,
+    "tail.ratio": 1.1,
+    "tail.collection_share": 0.0,
     "measurement.drift_share": 0.01,
     "measurement.noise_share": 0.01,
     "measurement.samples": 20.0,

@@ -7,6 +7,7 @@ from healthy import found
 
 from pinchpoint.detectors.disk_reads import disk_reads
 from pinchpoint.detectors.downstream_call import downstream_call
+from pinchpoint.detectors.garbage_collection import garbage_collection
 from pinchpoint.detectors.gil_contention import gil_contention
 from pinchpoint.detectors.lock_wait import lock_wait
 from pinchpoint.detectors.synchronous_writes import synchronous_writes
@@ -73,3 +74,14 @@ def test_a_lock_under_load(held, status):
 ])  # fmt: skip
 def test_gil_contention(held, idle, status):
     assert found(gil_contention, capacity_gil_utilization=held, capacity_idle_share=idle).status == status
+
+
+@pytest.mark.parametrize(("ratio", "share", "status"), [
+    (4.0, 0.90, "present"),      # the fault
+    (4.0, 0.02, "absent"),       # look-alike: slow requests compute longer
+    (1.1, 0.90, "absent"),       # healthy: hardly slower, whatever the collector does
+    (4.0, (0.50, 0.05), "unknown"),
+    (None, None, "unknown"),     # too few requests
+])  # fmt: skip
+def test_garbage_collection(ratio, share, status):
+    assert found(garbage_collection, tail_ratio=ratio, tail_collection_share=share).status == status

@@ -137,6 +137,7 @@ class _Child:
         self._recorder = Recorder(command["records"])  # before the target can change what it needs
         self._pacer = Pacer(self._recorder, command["seed"])
         self._loaded = load_onnx(spec) if spec["kind"] == "onnx" else load_python(spec)
+        self._recorder.watch_collections()
         return {
             "phases": self._loaded.phases,
             "payloads": len(self._loaded.payloads),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import gc
 import os
 import resource
 import threading
@@ -14,6 +15,8 @@ from pinchpoint.child.streams import Abandoned, Stream
 
 FAILED, OBSERVED, SECOND = 1, 2, 4
 MARKED, WRAPPED, HANDED = 0, 1, 2
+COLLECTION = 0
+LEAST_COLLECTION_NS = 20_000
 SPANS_PER_REQUEST = 2000
 OBSERVED_BEFORE_THINNING = 20_000
 UNREADABLE = -1
@@ -45,6 +48,8 @@ class Recorder:
         self._requests = Stream(folder, "requests", 4)
         self._probes = Stream(folder, "probes", 13)
         self._spans = Stream(folder, "spans", 12)
+        self._events = Stream(folder, "events", 4)
+        self._collecting = 0
         self._main = threading.get_ident()
         self._main_native = threading.get_native_id()
         self._lock = threading.Lock()
@@ -120,6 +125,18 @@ class Recorder:
         median: int = sorted(costs)[len(costs) // 2]
         return median
 
+    # -- the interpreter ---------------------------------------------------------------------------------------------
+    def watch_collections(self) -> None:
+        """Note garbage collections from now on; they stop every thread of Python."""
+        gc.callbacks.append(self._collection)
+
+    def _collection(self, phase: str, info: Dict[str, int]) -> None:
+        now = _clock()
+        if phase == "start":
+            self._collecting = now
+        elif now - self._collecting >= LEAST_COLLECTION_NS:
+            self._events.append(self._collecting, now, COLLECTION, info["generation"])
+
     # -- requests, called from the pacing loop only ----------------------------------------------------------------
     def request(self, index: int, start_ns: int, end_ns: int, flags: int) -> None:
         """Note a finished request."""
@@ -157,12 +174,16 @@ class Recorder:
 
     def disown(self) -> None:
         """In a copy of the process: record nothing, and end it where its request ends."""
+        if self._collection in gc.callbacks:
+            gc.callbacks.remove(self._collection)
         self._requests = self._probes = self._spans = Abandoned()
 
     def close(self) -> None:
         """Unmap the streams."""
         self._names_file.close()
-        for stream in (self._requests, self._probes, self._spans):
+        if self._collection in gc.callbacks:
+            gc.callbacks.remove(self._collection)
+        for stream in (self._requests, self._probes, self._spans, self._events):
             stream.close()
 
     def _run_delay_now(self, now: int, cpu: int) -> int:

@@ -63,7 +63,8 @@ def report(outcome: Outcome, *, json: str | None, quiet: bool) -> int:
     finally:
         if stream is sys.stdout or not quiet:
             shown = api.render(outcome.diagnosis, form_for(stream))
-            show(f"{shown}\nRun:  {outcome.folder}" if outcome.folder else shown, stream)
+            page = f"\nRun:  {outcome.folder}\nPage: pinchpoint report {outcome.folder} --format html"
+            show(f"{shown}{page}" if outcome.folder else shown, stream)
         if outcome.line:
             say(outcome.line)
     return outcome.exit_code

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from pinchpoint.cli.streams import form_for, show
+from pinchpoint.errors import BadInput
 
 
 class Form(StrEnum):
@@ -16,15 +17,27 @@ class Form(StrEnum):
 
     terminal = "terminal"
     json = "json"
+    html = "html"
 
 
 def report(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The folder of a run.")],
     format: Annotated[Form, typer.Option("--format", help="In which form.")] = Form.terminal,  # noqa: A002  # the option's name
+    open: Annotated[bool, typer.Option("--open", help="Open the page in a browser (with --format html).")] = False,  # noqa: A002
 ) -> int:
-    """Show a saved run again, as text or as JSON."""
+    """Show a saved run again: as text, as JSON, or as a page."""
     from pinchpoint import api
 
+    if format is Form.html:
+        page = api.write_page(run)
+        show(str(page))
+        if open:
+            import webbrowser
+
+            webbrowser.open(page.resolve().as_uri())
+        return 0
+    if open:
+        raise BadInput(what="only a page can be opened", where="--open", todo="Add --format html")
     name = form_for(sys.stdout) if format is Form.terminal else format.value
     show(api.report(run, name).rstrip("\n"))
     return 0

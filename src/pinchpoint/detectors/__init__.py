@@ -10,6 +10,7 @@ from pinchpoint.detectors.disk_reads import disk_reads
 from pinchpoint.detectors.dispatch_overhead import dispatch_overhead
 from pinchpoint.detectors.downstream_call import downstream_call
 from pinchpoint.detectors.failed_requests import failed_requests
+from pinchpoint.detectors.garbage_collection import garbage_collection
 from pinchpoint.detectors.gil_contention import gil_contention
 from pinchpoint.detectors.graph_not_optimised import graph_not_optimised
 from pinchpoint.detectors.lock_wait import lock_wait
@@ -52,5 +53,6 @@ BUILTIN: tuple[Detector, ...] = (
     failed_requests,
     gil_contention,
     lock_wait,
+    garbage_collection,
     timer_wait,
 )

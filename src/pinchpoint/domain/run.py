@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -135,6 +135,24 @@ class Telemetry:
     def column(self, name: str) -> Floats | None:
         """The named series, or None where it could not be read."""
         return next((values for key, values in self.columns if key == name), None)
+
+
+# What an event of the interpreter was (the `kind` column of `Events`).
+COLLECTION = 0
+
+
+def _no_ints() -> Ints:
+    return np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """What the target's interpreter did beside its requests: garbage collections of at least 20 us, with their generation."""
+
+    begin_ns: Ints = field(default_factory=_no_ints)
+    end_ns: Ints = field(default_factory=_no_ints)
+    kind: Ints = field(default_factory=_no_ints)
+    detail: Ints = field(default_factory=_no_ints)
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,5 +298,6 @@ class Run:
     notes: tuple[str, ...] = ()
     second_length: tuple[int, int] | None = None
     span_cost_ns: int = 0
+    events: Events = field(default_factory=Events)
     ladder: tuple[Visit, ...] = ()
     ladder_ended: str = "not asked for"  # why it went no further; "complete" where throughput stopped growing

@@ -8,6 +8,7 @@ from pinchpoint.domain.change import Prediction
 from pinchpoint.domain.demand import Demand, Rung
 from pinchpoint.domain.finding import Finding
 from pinchpoint.domain.ledger import Row
+from pinchpoint.domain.picture import Pictures
 from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.run import Environment, Phase
 from pinchpoint.domain.target import TargetFacts
@@ -82,4 +83,5 @@ class Diagnosis:
     unobservable: tuple[str, ...] = ()
     startup: tuple[Phase, ...] = ()
     rungs: tuple[Rung, ...] = ()
+    pictures: Pictures = field(default_factory=Pictures)
     schema: str = field(default=SCHEMA)

@@ -29,6 +29,7 @@ CAUSE_HEADLINE: dict[str, str] = {
     "I106": "WRITES TO DISK (logs or syncs) hold up each request.",
     "W101": "PYTHON'S INTERPRETER LOCK (GIL) lets one thread work at a time.",
     "W104": "A LOCK is waited for in each request.",
+    "W109": "GARBAGE COLLECTION stops some requests.",
     "W110": "A TIMER is waited for: a sleep, a poll or a retry.",
     "V102": "NOT STEADY: latency drifted while it was measured.",
     "V104": "TOO FEW REQUESTS were measured for an answer.",
@@ -42,6 +43,23 @@ CAPACITY_HEADLINE: dict[str, str] = {
     "lock": "The {name} is held all the time: requests wait in line for it.",
     "memory": "Memory is read as fast as this machine can.",
 }
+
+# What makes slow requests slower than typical ones.
+TAIL_HEADLINE: dict[str, str] = {
+    "C108": "slow requests are stopped by the CPU quota.",
+    "C109": "slow requests wait for a CPU that others have.",
+    "I101": "slow requests read from disk.",
+    "I105": "slow requests wait for another service.",
+    "I106": "slow requests wait for writes to disk.",
+    "M103": "slow requests fetch memory pages back.",
+    "M104": "slow requests get new memory.",
+    "W104": "slow requests wait for a lock.",
+    "W109": "the garbage collector runs in slow requests.",
+    "W110": "slow requests wait for a timer.",
+}
+
+# What slow requests do longer, where that is no cause by itself.
+TAIL_STATE_WORDS: dict[str, str] = {"cpu": "compute longer", "memory": "move more data", "wait": "wait longer"}
 
 # A noun for lists such as "Ruled out: ...".
 CAUSE_NOUN: dict[str, str] = {
@@ -66,6 +84,7 @@ CAUSE_NOUN: dict[str, str] = {
     "I106": "writes to disk",
     "W101": "the interpreter lock (GIL)",
     "W104": "a lock",
+    "W109": "garbage collection",
     "W110": "a timer",
     "V102": "drift",
     "V104": "too few requests",
@@ -96,6 +115,7 @@ CAUSE_WHY: dict[str, str] = {
     "I106": "The request stands still until the disk has taken what was written.",
     "W101": "One thread at a time runs Python code; the others wait, and CPUs are idle.",
     "W104": "The thread of the request stands still while another holds what it needs.",
+    "W109": "The interpreter visits all its objects now and then, and every thread waits for it.",
     "W110": "The request sleeps for a fixed time that no work needs.",
     "V102": "Requests early and late in the run differ, so one figure for both would mislead.",
     "V104": "The intervals are too wide to tell the causes apart.",
@@ -125,6 +145,7 @@ CAUSE_ADVICE: dict[str, str] = {
     "I106": "log from another thread, log less, or drop the sync",
     "W101": "use processes, native code for the Python part, or a free-threaded build",
     "W104": "hold the lock for less, or split what it guards",
+    "W109": "call gc.freeze() once everything is loaded, or collect between requests",
     "W110": "wait for an event instead of a time, or tune the interval",
     "V102": "let the machine be quiet and run again with a larger --budget",
     "V104": "run again with a larger --budget",
@@ -247,6 +268,8 @@ SIGNAL_WORDS: dict[str, str] = {
     "capacity.lock_utilization": "the busiest lock held",
     "capacity.idle_share": "CPUs idle at the highest throughput",
     "capacity.scaling": "throughput over that of one in flight",
+    "tail.ratio": "slow over typical requests",
+    "tail.collection_share": "garbage collection in what slow requests take longer",
     "measurement.drift_share": "drift",
     "measurement.error_share": "failed requests",
 }

@@ -3,6 +3,7 @@
 from pinchpoint.remedies.batch_requests import batch_requests
 from pinchpoint.remedies.cache_rows import cache_rows
 from pinchpoint.remedies.fewer_threads import FEWER_THREADS, FIT_THREADS
+from pinchpoint.remedies.freeze_collector import freeze_collector
 from pinchpoint.remedies.fuse_operators import fuse_operators
 from pinchpoint.remedies.int8_weights import int8_weights
 from pinchpoint.remedies.lower_precision import lower_precision
@@ -16,6 +17,7 @@ from pinchpoint.remedies.split_lock import split_lock
 BUILTIN = (
     more_threads,
     more_processes,
+    freeze_collector,
     split_lock,
     FEWER_THREADS,
     FIT_THREADS,

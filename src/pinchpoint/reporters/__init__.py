@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pinchpoint.contracts import Reporter
+from pinchpoint.reporters.html_page import HTML
 from pinchpoint.reporters.json_document import JSON
 from pinchpoint.reporters.terminal import TERMINAL, TERMINAL_COLOUR
 
-BUILTIN = (TERMINAL, TERMINAL_COLOUR, JSON)
+BUILTIN = (TERMINAL, TERMINAL_COLOUR, JSON, HTML)
 
 
 def screen(*, colour: bool) -> Reporter:

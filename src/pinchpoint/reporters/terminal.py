@@ -268,14 +268,14 @@ def _other_answers(diagnosis: Diagnosis) -> Iterator[Line]:
         if verdict is None or not diagnosis.valid:
             continue
         level = PROOF_WORDS.get(verdict.proof or "", "")
-        reached = _reached(diagnosis) if question == "capacity" else ""
-        said = " ".join(filter(None, [reached, _sentence(verdict), clean(verdict.cause or "")]))
+        figures = reached(diagnosis) if question == "capacity" else ""
+        said = " ".join(filter(None, [figures, _sentence(verdict), clean(verdict.cause or "")]))
         sentence = f"{said}{'  ' + level if level else ''}"
         for text in wrapped(sentence, f"{question.upper():<{_TAG}}", _TAG):
             yield line(text, "bold", question.upper())
 
 
-def _reached(diagnosis: Diagnosis) -> str:
+def reached(diagnosis: Diagnosis) -> str:
     """The highest throughput with the load that reached it, and how many CPUs were busy then."""
     best = max(diagnosis.rungs, key=lambda rung: rung.throughput_per_s.value, default=None)
     if best is None:

@@ -7,6 +7,7 @@ from pinchpoint.signals.model import MODEL_SIGNALS
 from pinchpoint.signals.processor import PROCESSOR_SIGNALS
 from pinchpoint.signals.stages import STAGE_SIGNALS
 from pinchpoint.signals.storage import STORAGE_SIGNALS
+from pinchpoint.signals.tail import TAIL_SIGNALS
 
 BUILTIN = (
     *STAGE_SIGNALS,
@@ -15,5 +16,6 @@ BUILTIN = (
     *PROCESSOR_SIGNALS,
     *STORAGE_SIGNALS,
     *CAPACITY_SIGNALS,
+    *TAIL_SIGNALS,
     *MEASUREMENT_SIGNALS,
 )

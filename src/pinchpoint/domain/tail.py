@@ -1,0 +1,24 @@
+"""Slow requests against typical ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pinchpoint.domain.ledger import Ledger
+from pinchpoint.domain.quantity import Quantity
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """Requests above the `percentile` (`q` as a number, `bound` in seconds) and what they spend beyond typical ones.
+
+    `excess` is their mean latency less that of typical requests; `ledger` its cells, with their signs, or None where too few
+    of them had their clocks read; `collection_share` is the share of the excess that garbage collections take.
+    """
+
+    percentile: str
+    q: float
+    bound: Quantity
+    excess: Quantity
+    ledger: Ledger | None
+    collection_share: Quantity

@@ -1,0 +1,109 @@
+"""Run -> Tail: what slow requests spend beyond typical ones, cell by cell and with its sign, and what happened meanwhile."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from pinchpoint import stats
+from pinchpoint.domain.ledger import Ledger, Row
+from pinchpoint.domain.quantity import Quantity, exact
+from pinchpoint.domain.run import COLLECTION, Run
+from pinchpoint.domain.tail import Tail
+from pinchpoint.ledger import account
+from pinchpoint.timeline import Mask, Steady, steady
+
+PERCENTILES = ((0.99, "p99"), (0.95, "p95"), (0.9, "p90"))  # the first that the sample resolves
+FEWEST_OBSERVED = 3  # slow requests whose clocks were read
+Floats = npt.NDArray[np.float64]
+Key = tuple[str, str, str, str]
+
+
+def tail(run: Run) -> Tail | None:
+    """The slow requests of a run against its typical ones; None where it has too few for any of the percentiles."""
+    chosen = steady(run)
+    latency = run.requests.latency_s
+    main = latency[chosen.main]
+    named = next(((q, name) for q, name in PERCENTILES if len(main) >= stats.samples_needed(q)), None)
+    if named is None:
+        return None
+    q, name = named
+    bound = stats.quantile_interval(main, q)
+    if bound is None:
+        return None
+    slow = chosen.main & (latency >= bound.value)
+    if np.count_nonzero(slow) < 2:
+        return None
+    collected = collection_seconds(run)
+    excess, share = _share(latency, collected, slow, chosen.typical)
+    return Tail(name, q, bound, excess, _differences(run, chosen, slow), share)
+
+
+def collection_seconds(run: Run) -> Floats:
+    """Seconds of garbage collection within each request."""
+    mine = run.events.kind == COLLECTION
+    begin, end = run.events.begin_ns[mine], run.events.end_ns[mine]
+    order = np.argsort(begin, kind="stable")
+    begin, end = begin[order], end[order]
+    before = np.concatenate(([0], np.cumsum(end - begin)))
+
+    def until(moment: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        at = np.searchsorted(begin, moment, side="right")
+        last = np.maximum(at - 1, 0)
+        over = np.where(at > 0, np.maximum(end[last] - moment, 0), 0) if len(end) else np.zeros(len(moment), np.int64)
+        found: npt.NDArray[np.int64] = before[at] - over
+        return found
+
+    seconds: Floats = (until(run.requests.end_ns) - until(run.requests.start_ns)) / 1e9
+    return seconds
+
+
+def _share(latency: Floats, part: Floats, slow: Mask, typical: Mask) -> tuple[Quantity, Quantity]:
+    """Seconds that slow requests take beyond typical ones, and the share of them that is `part`."""
+    more = latency[slow] - latency[typical].mean()
+    of_part = part[slow] - part[typical].mean()
+    share = stats.ratio_interval(of_part, more) if more.mean() > 0 else exact(0.0, len(more))
+    return stats.mean_interval(more), share
+
+
+def _differences(run: Run, chosen: Steady, slow: Mask) -> Ledger | None:
+    """Cells of slow requests less those of typical ones; None where too few slow requests had their clocks read."""
+    if np.count_nonzero(slow & run.requests.observed) < FEWEST_OBSERVED:
+        return None
+    usual = account(run, chosen, "typical", operators=False)
+    here = account(run, replace(chosen, typical=slow), "tail", operators=False)
+    more = _less(here.latency, usual.latency)
+    before, after = _cells(usual.rows), _cells(here.rows)
+    rows = []
+    for key in dict.fromkeys((*after, *before)):
+        stage, state, site, label = key
+        seconds = _less(after.get(key, _NOTHING), before.get(key, _NOTHING))
+        source = next(r.source for r in (*here.rows, *usual.rows) if (r.stage, r.state, r.site, r.label) == key)
+        share = seconds.value / more.value if more.value else 0.0
+        rows.append(Row("tail", 1, "tail", stage, None, state, source, seconds, share, 0.0, label, site))
+    rows.sort(key=lambda row: (row.state == "unexplained", -abs(row.seconds.value)))
+    return Ledger("tail", "tail", more, tuple(rows), here.stages_from)
+
+
+_NOTHING = Quantity(0.0, 0.0, 0.0, 0)
+
+
+def _cells(rows: Sequence[Row]) -> dict[Key, Quantity]:
+    found: dict[Key, Quantity] = {}
+    for row in rows:
+        key = (row.stage, row.state, row.site, row.label)
+        old = found.get(key, _NOTHING)
+        new = row.seconds
+        found[key] = Quantity(old.value + new.value, old.low + new.low, old.high + new.high, new.n)
+    return found
+
+
+def _less(first: Quantity, second: Quantity) -> Quantity:
+    value = first.value - second.value
+    down = math.hypot(first.value - first.low, second.high - second.value)
+    up = math.hypot(first.high - first.value, second.value - second.low)
+    return Quantity(value, value - down, value + up, first.n)

@@ -1,0 +1,97 @@
+"""Tail + Findings -> the Verdict on the tail: what makes slow requests slower than typical ones."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from pinchpoint import stats
+from pinchpoint.contracts import Tables
+from pinchpoint.domain.change import Prediction
+from pinchpoint.domain.finding import Finding
+from pinchpoint.domain.tail import Tail
+from pinchpoint.domain.verdict import Gain, Verdict
+from pinchpoint.domain.words import STAGE_WORDS, TAIL_HEADLINE, TAIL_STATE_WORDS
+from pinchpoint.limits import Limits
+from pinchpoint.verdict import STATE_BOUND
+
+# The cause that a cell of a state and site has where slow requests have more of it; computing longer is no cause by itself.
+CAUSES = {
+    ("starved", ""): "C109",
+    ("memory", "fault"): "M104",
+    ("disk", "disk"): "I101",
+    ("disk", "fault"): "I101",
+    ("disk", "sync"): "I106",
+    ("network", "network"): "I105",
+    ("wait", "futex"): "W104",
+    ("wait", "timer"): "W110",
+}
+COLLECTIONS, QUOTA, OTHERS, FULL = "W109", "C108", "C109", "M103"
+
+
+def tail_verdict(
+    tables: Tables, findings: Sequence[Finding], predictions: Sequence[Prediction], limits: Limits
+) -> Verdict:
+    """What makes slow requests slower; `none` where they are hardly slower, `unknown` where they are too few."""
+    found, origin = tables.tail, tables.typical.stages_from
+    if found is None:
+        count, needed = len(tables.run.requests.index), stats.samples_needed(0.99)
+        words = f"NOT KNOWN: {count} requests, {needed} are needed for a p99; use a larger --budget."
+        return Verdict("unknown", None, None, None, None, None, None, (), origin, words, None)
+    slower = f"{found.percentile} is {found.bound.value / tables.typical.latency.value:.2f} x typical"
+    least = tables.typical.latency.value * limits.tail_ratio.value
+    if found.bound.value < least:
+        return Verdict("none", None, None, None, None, None, None, (), origin, f"{slower}: nothing to explain.", None)
+    present = {f.code for f in findings if f.status == "present"}
+    if COLLECTIONS in present:
+        share = found.collection_share.value
+        sentence = f"{slower}: {TAIL_HEADLINE[COLLECTIONS]}"
+        gain = _gain(predictions, COLLECTIONS)
+        return Verdict("wait", None, COLLECTIONS, "defect", "supported", share, None, (), origin, sentence, gain)
+    return _by_cell(found, present, slower, origin, limits, certain=found.bound.low >= least)
+
+
+def _by_cell(found: Tail, present: set[str], slower: str, origin: str, limits: Limits, *, certain: bool) -> Verdict:
+    """The verdict on the largest cell of what slow requests spend beyond typical ones."""
+    if found.ledger is None or found.ledger.latency.value <= 0:
+        words = f"{slower}; too few slow requests were observed to say why."
+        return Verdict("unknown", None, None, None, None, None, None, (), origin, words, None)
+    cells: dict[tuple[str, str, str], float] = defaultdict(float)
+    for row in found.ledger.rows:
+        cells[(row.stage, row.state, row.site)] += row.seconds.value
+    excess = found.ledger.latency.value
+    left = abs(sum(value for (_, state, _), value in cells.items() if state == "unexplained")) / excess
+    (stage, state, site), seconds = max(cells.items(), key=lambda item: item[1])
+    share = seconds / excess
+    if state == "unexplained" or left > limits.unexplained_too_large.value:
+        words = f"{slower}; too much of the difference is unexplained to say why."
+        return Verdict("unknown", stage, None, None, None, None, None, (), origin, words, None)
+    cause = _cause(state, site, present)
+    proven = certain and share > limits.tail_share.value and left <= limits.tail_unexplained.value
+    if cause is None:
+        where = STAGE_WORDS.get(stage, stage)
+        sentence = f"{slower}: slow requests {TAIL_STATE_WORDS.get(state, 'spend longer')} in {where} ({share:.0%})."
+    else:
+        sentence = f"{slower}: {TAIL_HEADLINE[cause]}"
+    proof = "supported" if proven else "hypothesis"
+    kind = "defect" if cause else None
+    bound = STATE_BOUND[state] if cause not in ("W104", "W110") else "wait"
+    return Verdict(bound, stage, cause, kind, proof, min(share, 1.0), None, (), origin, sentence, None)
+
+
+def _cause(state: str, site: str, present: set[str]) -> str | None:
+    cause = CAUSES.get((state, site))
+    if cause == OTHERS and QUOTA in present:
+        return QUOTA
+    if (state, site) in (("memory", "fault"), ("disk", "fault")) and FULL in present:
+        return FULL
+    return cause
+
+
+def _gain(predictions: Sequence[Prediction], cause: str) -> Gain | None:
+    mine = [p for p in predictions if p.change.finding == cause and p.change.without]
+    best = max(mine, key=lambda p: p.gain.value, default=None)
+    if best is None:
+        return None
+    gain, change = best.gain, best.change
+    return Gain(gain.value, gain.low, gain.high, change.words, change.kind, change.statistic, best.load)

@@ -1,0 +1,102 @@
+"""Several requests in flight and slow requests, end to end, on programs whose limit is known by construction."""
+
+from __future__ import annotations
+
+import pytest
+
+from test_end_to_end import diagnose, program, verdict
+
+pytestmark = pytest.mark.slow
+LOCK = """
+    import threading, time
+    lock = threading.Lock()
+    def handle():
+        {held}
+        time.sleep(0.003)
+"""
+
+
+def capacity(found):
+    return found["verdicts"]["capacity"]
+
+
+def test_a_full_lock_and_its_healthy_twin(tmp_path):
+    found = diagnose(tmp_path, program(tmp_path, LOCK.format(held="with lock: time.sleep(0.004)")), budget=22)
+    assert capacity(found)["cause"] == "W104"
+    assert verdict(found)[0] == "W110"
+    (split,) = [p for p in found["predictions"] if p["change"]["remedy"] == "split-lock"]
+    assert 1.5 < split["gain"]["value"] < 2.2
+    ceilings = [d["ceiling_per_s"] for d in found["demands"] if d["resource"].startswith("lock app.py:")]
+    assert all(c["value"] == pytest.approx(250, rel=0.1) for c in ceilings)
+    free = diagnose(
+        tmp_path, program(tmp_path, LOCK.format(held="with lock: pass\n        time.sleep(0.004)")), budget=22
+    )
+    assert capacity(free)["cause"] is None
+    assert "grew" in capacity(free)["sentence"]
+
+
+def test_the_interpreter_is_full_and_native_code_is_not(tmp_path):
+    python = program(tmp_path, "def handle(): return sum(i * i for i in range(20_000))")
+    found = diagnose(tmp_path, python, budget=22)
+    gil = [d for d in found["demands"] if d["resource"] == "gil" and d["load"] == 1]
+    assert gil[0]["utilization"]["value"] > 0.7
+    assert capacity(found)["cause"] in ("W101", None)
+    native = program(
+        tmp_path, "import hashlib\nDATA = bytes(3_000_000)\ndef handle(): return hashlib.sha256(DATA).digest()"
+    )
+    assert capacity(diagnose(tmp_path, native, budget=22))["cause"] != "W101"
+
+
+@pytest.mark.parametrize(("source", "words"), [
+    ("""
+    import time
+    now = [0]
+    def handle():
+        now[0] += 1
+        mine = now[0]
+        time.sleep(0.002)
+        if now[0] != mine: raise RuntimeError("torn")
+    """, "requests failed with 2 in flight: RuntimeError: torn"),
+    ("""
+    import time
+    now = {}
+    def example_inputs(): return [1, 2, 3, 4]
+    def handle(number):
+        now["x"] = number
+        time.sleep(0.002)
+        return now["x"]
+    """, "differ from those of one alone"),
+    ("""
+    import os, threading, time
+    def handle():
+        if threading.current_thread() is not threading.main_thread() and threading.active_count() > 4: os.abort()
+        time.sleep(0.002)
+    """, "signal 6"),
+])  # fmt: skip
+def test_what_breaks_in_company_leaves_the_latency_as_it_is(tmp_path, source, words):
+    found = diagnose(tmp_path, program(tmp_path, source), budget=22)
+    assert verdict(found)[0] == "W110"
+    assert found["valid"]
+    assert words in capacity(found)["sentence"]
+
+
+COLLECTED = """
+    import gc
+    live = [[i] for i in range(300_000)]
+    {frozen}
+    turn = [0]
+    def handle():
+        made = [[i] for i in range(400)]
+        turn[0] += 1
+        live[turn[0] % len(live)] = made[0]
+        return made
+"""
+
+
+def test_slow_requests_are_those_that_collect_garbage(tmp_path):
+    found = diagnose(tmp_path, program(tmp_path, COLLECTED.format(frozen="")), budget=15)
+    if found["verdicts"]["tail"]["bound"] in ("none", "unknown"):
+        pytest.skip("collections are too rare here for a percentile")
+    assert found["verdicts"]["tail"]["cause"] == "W109"
+    frozen = diagnose(tmp_path, program(tmp_path, COLLECTED.format(frozen="gc.freeze()")), budget=15)
+    assert frozen["verdicts"]["tail"]["cause"] != "W109"
