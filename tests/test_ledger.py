@@ -13,6 +13,7 @@ from pinchpoint.domain.run import (
     DISK,
     FUTEX,
     HANDED,
+    MARKED,
     NETWORK,
     SYNC,
     TIMER,
@@ -179,3 +180,21 @@ def test_the_main_thread_alone_owns_the_sum():
     ledger = latency_ledger(run_of(Script([marked("preprocess", 1000, cpu=1000)], worker=[("background", 0, 0, 1000)])))
     assert sum(r.seconds.value for r in ledger.rows) == pytest.approx(1e-3)
     assert MAIN == 100
+
+
+def test_a_session_in_another_thread_is_split_like_any_other_and_counted_once():
+    """GIVEN an event loop that waits 4 ms for a session in an executor THEN its operators are the model's cells."""
+    cost = Cost(200e6, 20e6, 0, 0, 0, "float32")
+    script = Script(
+        [("", MARKED, 5000, 1000, 0, FUTEX)],
+        ceilings=ceilings(),
+        sessions=(session(),),
+        operators=(OperatorTime(0, "m", "MatMul", "CPU", exact(4e-3, 50), 1.0, cost),),
+        arms=(OperatorArm(0, 50, exact(4e-3, 50), 1.0, 64e6),),
+        worker=[("model:session 0", WRAPPED, 1000, 5000)],
+    )
+    ledger = latency_ledger(run_of(script))
+    assert ledger.seconds("model") == pytest.approx(4e-3, rel=0.15)
+    assert {r.operator for r in ledger.rows if r.stage == "model" and r.state == "cpu"} >= {"m"}
+    assert sum(r.seconds.value for r in ledger.rows) == pytest.approx(ledger.latency.value, rel=1e-6)
+    assert abs(ledger.seconds(state="unexplained")) < 0.05 * ledger.latency.value

@@ -73,10 +73,10 @@ def account(run: Run, chosen: Steady, requests: str, *, operators: bool) -> Ledg
     cells = _Cells(requests, mean)
     for owner, clock in clocks.items():
         _stage_rows(cells, owner, clock, [b for b in blocked if b.owner == owner], run)
-    _handed_rows(cells, blocked, set(clocks))
+    handed_over = _handed_rows(cells, blocked, set(clocks))
     if operators:
-        cells.rows = _with_operators(run, cells, clocks, rows)
-    cells.rows += _unexplained(cells.rows, clocks, cells)
+        cells.rows = _with_operators(run, cells, clocks, handed_over, rows)
+    cells.rows += _unexplained(cells.rows, clocks, handed_over, cells)
     origin = "marked" if np.any(run.spans.kind == MARKED) else "inferred"
     return Ledger("latency", requests, mean, tuple(_sorted(cells.rows)), origin)
 
@@ -211,12 +211,15 @@ def _stage_rows(cells: _Cells, owner: Owner, clock: _Clocks, blocked: Sequence[B
         )
 
 
-def _handed_rows(cells: _Cells, blocked: Sequence[Blocked], known: Iterable[Owner]) -> None:
-    """Cells of owners that only other threads had."""
+def _handed_rows(cells: _Cells, blocked: Sequence[Blocked], known: Iterable[Owner]) -> dict[Owner, float]:
+    """Cells of owners that only other threads had; returns the seconds that the request's own thread waited for each."""
+    waited: dict[Owner, float] = defaultdict(float)
     for item in blocked:
         if item.owner not in known:
             site = SITES[item.site]
             cells.add(item.owner, SITE_STATES[site], "sampled", item.seconds, site=site, overlapped_s=item.overlapped_s)
+            waited[item.owner] += item.seconds.value
+    return waited
 
 
 def _swapping(run: Run) -> bool:
@@ -229,17 +232,21 @@ def _with_operators(
     run: Run,
     cells: _Cells,
     clocks: Mapping[Owner, _Clocks],
+    handed: Mapping[Owner, float],
     rows: npt.NDArray[np.int64],
 ) -> list[Row]:
-    """Replace the on-CPU cell of each profiled session by its operators, its dispatch, and what the roofline says."""
+    """Replace the on-CPU cell of each profiled session by its operators, its dispatch, and what the roofline says; whichever
+    thread it ran in.
+    """
     kept = list(cells.rows)
     for split in roofline.sessions(run):
-        mine = [owner for owner in clocks if owner.stage == MODEL and owner.session == split.arm.session]
+        owners = (*clocks, *handed)
+        mine = [owner for owner in owners if owner.stage == MODEL and owner.session == split.arm.session]
         if not mine or not split.splits:
             continue
         labels = {owner.label for owner in mine}
         on_cpu = [r for r in kept if r.stage == MODEL and r.label in labels and r.state == "cpu" and r.operator is None]
-        wall = sum(float(clocks[owner].wall.mean()) for owner in mine)
+        wall = sum(float(clocks[owner].wall.mean()) if owner in clocks else handed[owner] for owner in mine)
         running = sum(r.seconds.value for r in on_cpu)
         share = min(running / wall, 1.0) if wall > 0 else 1.0
         made = _operator_rows(cells, mine[0], split, _runs_per_request(run, split.arm.session, rows) * share)
@@ -292,34 +299,41 @@ def _add_overheads(made: _Cells, owner: Owner, split: SessionSplit, factor: floa
         made.add(owner, "cpu", "calibrated run", once.scaled(factor), operator=RUN)
 
 
-def _unexplained(rows: Sequence[Row], clocks: Mapping[Owner, _Clocks], cells: _Cells) -> list[Row]:
-    """Each stage's wall time less its cells, with its sign."""
+def _unexplained(
+    rows: Sequence[Row], clocks: Mapping[Owner, _Clocks], handed: Mapping[Owner, float], cells: _Cells
+) -> list[Row]:
+    """Each stage's wall time less its cells, with its sign. What other threads did for a request is a cell of its own stage
+    and wall time of the stage in which the request's thread waited for it, where nothing else explains that time.
+    """
     walls: dict[str, Floats] = defaultdict(lambda: np.zeros(1))
     for owner, clock in clocks.items():
         assert owner.stage is not None
         walls[owner.stage] = walls[owner.stage] + clock.wall
-    found = []
-    for stage, wall in walls.items():
-        mean = _mean(np.broadcast_to(wall, (max(len(wall), 1),)))
-        sum_of_parts = total(_independent([r for r in rows if r.stage == stage]))
-        value = mean.value - sum_of_parts.value
-        half = math.hypot(mean.high - mean.value, sum_of_parts.high - sum_of_parts.value)
-        lower = math.hypot(mean.value - mean.low, sum_of_parts.value - sum_of_parts.low)
-        seconds = Quantity(value, value - half, value + lower, mean.n)
-        found.append(
-            Row(
-                "latency",
-                1,
-                cells.requests,
-                stage,
-                None,
-                "unexplained",
-                "latency less all cells",
-                seconds,
-                value / cells.latency.value,
-            )
-        )
-    return found
+    for owner, seconds in handed.items():
+        assert owner.stage is not None
+        walls[owner.stage] = walls[owner.stage] + seconds
+    left = {stage: _left_of(stage, wall, rows) for stage, wall in walls.items()}
+    waited = sum(handed.values())
+    order = sorted(left, key=lambda name: left[name].value)
+    for stage in reversed(order):
+        part = min(waited, max(left[stage].value, 0.0)) if stage != order[0] else waited
+        waited -= part
+        left[stage] = Quantity(left[stage].value - part, left[stage].low - part, left[stage].high - part, left[stage].n)
+    return [
+        Row("latency", 1, cells.requests, stage, None, "unexplained", "latency less all cells", seconds,
+            seconds.value / cells.latency.value)
+        for stage, seconds in left.items()
+    ]  # fmt: skip
+
+
+def _left_of(stage: str, wall: Floats, rows: Sequence[Row]) -> Quantity:
+    """A stage's wall time less its cells."""
+    mean = _mean(np.broadcast_to(wall, (max(len(wall), 1),)))
+    sum_of_parts = total(_independent([r for r in rows if r.stage == stage]))
+    value = mean.value - sum_of_parts.value
+    down = math.hypot(mean.high - mean.value, sum_of_parts.high - sum_of_parts.value)
+    up = math.hypot(mean.value - mean.low, sum_of_parts.value - sum_of_parts.low)
+    return Quantity(value, value - down, value + up, mean.n)
 
 
 def _independent(rows: Sequence[Row]) -> list[Quantity]:
