@@ -11,14 +11,16 @@ import hashlib
 import itertools
 import threading
 import time
+from collections import deque
 from functools import cache
 
 from bench.pipelines import spin
 
 HELD_S, BESIDE_S = 0.004, 0.003
 BLOCK = bytes(2_000_000)
-GARBAGE, LIVING = 300, 400_000
+YOUNG, LIVING = 2000, 60_000
 LIVE: list[list[int]] = []
+recent: deque[list[list[int]]] = deque(maxlen=5)
 turns = itertools.count()
 one, first, second, third = (threading.Lock() for _ in range(4))
 
@@ -83,19 +85,16 @@ def _living() -> None:
     LIVE.extend([i] for i in range(LIVING))
 
 
-def collected() -> list[list[int]]:
-    """Makes objects beside many that live: a full collection now and then takes long."""
+def collected() -> None:
+    """Makes objects that stay for five requests, beside many that live: full collections take long."""
     _living()
-    spin(0.5)
-    made = [[i] for i in range(GARBAGE)]
-    LIVE[next(turns) % LIVING] = made[0]
-    return made
+    recent.append([[i] for i in range(YOUNG)])
 
 
-def frozen() -> list[list[int]]:
+def frozen() -> None:
     """The same with everything frozen that was loaded."""
     _freeze()
-    return collected()
+    collected()
 
 
 @cache

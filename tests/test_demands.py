@@ -90,6 +90,7 @@ CASES = {
     "CPUs full": (visits(closed(0.004, servers=2), cpu=0.004), "complete", ("cpu", "C102")),
     "GIL": (visits(closed(0.004), cpu=0.004, gil=0.004), "complete", ("wait", "W101")),
     "a lock": (visits(closed(0.005, rest=0.002), cpu=0.0001, held=0.005), "complete", ("wait", "W104")),
+    "GIL and CPU on one CPU": (visits(closed(0.004, servers=2), cpu=0.004, gil=0.004), "complete", ("cpu", "C102")),
     "nothing watched is full": (visits(closed(0.005), cpu=0.0001), "complete", ("unknown", None)),
     "still growing": (
         visits(lambda n: n / 0.005, cpu=0.0001),

@@ -29,7 +29,7 @@ def capacity_verdict(
     if best is None:
         ended = tables.run.ladder_ended
         return None if ended.startswith(NOT_TRIED) else _unknown(tables, f"NOT KNOWN: {ended}.")
-    binding = _binding(tables, best.load)
+    binding = _binding(tables, best.load, limits)
     if binding is None or binding.utilization is None or binding.utilization.low <= limits.saturated.value:
         return _unknown(tables, _nothing_full(tables, binding))
     own = next((cause for resource, cause in OWN_CAUSE.items() if binding.resource.startswith(resource)), None)
@@ -44,10 +44,13 @@ def capacity_verdict(
     return _verdict(tables, binding, finding.code, finding.kind, finding.bound, cell.stage, others, predictions)
 
 
-def _binding(tables: Tables, load: int) -> Demand | None:
-    """The busiest resource at this load. CPUs that are full lead over what holds them: more of it would wait for a CPU."""
-    mine = [each for each in tables.demands if each.load == load and each.utilization is not None]
-    return max(mine, key=lambda each: each.utilization.value if each.utilization else 0.0, default=None)
+def _binding(tables: Tables, load: int, limits: Limits) -> Demand | None:
+    """The busiest resource at this load. CPUs that are full lead: with more of anything else, requests would wait for a CPU."""
+    mine = {each.resource: each for each in tables.demands if each.load == load and each.utilization is not None}
+    cpu = mine.get(demands.CPU)
+    if cpu is not None and cpu.utilization is not None and cpu.utilization.low > limits.saturated.value:
+        return cpu
+    return max(mine.values(), key=lambda each: each.utilization.value if each.utilization else 0.0, default=None)
 
 
 def _work(tables: Tables, findings: Sequence[Finding]) -> list[tuple[Finding, Cell]]:

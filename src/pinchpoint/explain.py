@@ -27,7 +27,7 @@ GLOSSARY: dict[str, str] = {
     "io": "Disk or network: reads, writes, syncs, and calls to other services.",
     "wait": "A soft resource is exhausted before the hardware: a lock, the GIL, a pool, a window, an event loop, a timer. The "
     "classical list of bounds misses it. As a state: blocked, with positive evidence of what on (sampled thread states).",
-    "none": "A service level objective was given and is met: nothing needs to be done.",
+    "none": "Nothing needs to be done: slow requests are hardly slower than typical ones, or a given objective is met.",
     "unknown": "The measurement does not decide. The verdict says what would: a longer run, a missing signal, a quieter machine.",
     "starved": "A state of the ledger: the thread could run and no CPU ran it: run queue, quota, or steal. Source: the kernel's "
     "run-queue clock (/proc/PID/task/TID/schedstat).",
@@ -35,6 +35,12 @@ GLOSSARY: dict[str, str] = {
     "network": "A state of the ledger: blocked on a connection. As a stage: the way between client and server.",
     "unexplained": "The latency less the sum of all cells. No cell is a remainder: each has a source of its own, so this can be "
     "negative. A verdict is only supported while it is small.",
+    "capacity": "The most requests a second that the target serves, found by raising the number in flight until throughput "
+    "stops growing, and the resource that is full then.",
+    "tail": "Requests above the 99th percentile of latency, or the highest that the sample resolves; explained by what they "
+    "spend beyond typical ones, cell by cell.",
+    "demand": "Busy seconds of a resource a completed request, without what is busy anyway. Its capacity over its demand is its "
+    "ceiling in requests a second; the smallest ceiling is the bottleneck (operational analysis: Denning & Buzen 1978).",
     "queue": "A stage: waiting for a worker, an instance, or a batch to fill.",
     "framework": "A stage: request handling, and code of yours that lies in no other stage.",
     "deserialize": "A stage: from bytes to objects (JSON, protobuf, base64).",

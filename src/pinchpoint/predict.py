@@ -17,7 +17,7 @@ from pinchpoint.domain.demand import Demand
 from pinchpoint.domain.finding import Finding
 from pinchpoint.domain.ledger import Ledger, Row
 from pinchpoint.domain.quantity import Quantity, exact
-from pinchpoint.slow_requests import collection_seconds
+from pinchpoint.slow_requests import FULL, collection_seconds
 from pinchpoint.timeline import steady
 
 LEFT_AT_LEAST = 0.001  # of the latency: a prediction never claims that a request becomes free
@@ -90,12 +90,14 @@ def predict_throughput(tables: Tables, change: Change) -> Prediction | None:
 
 
 def predict_tail(tables: Tables, change: Change) -> Prediction | None:
-    """The percentile of the tail as it is, and of the same requests without the events that go; None without a tail."""
+    """The percentile of the tail as it is, and of the same requests without full collections, which visit what stays; None
+    without a tail.
+    """
     if tables.tail is None:
         return None
     main = steady(tables.run).main
     latency = tables.run.requests.latency_s
-    after = stats.quantile_interval((latency - collection_seconds(tables.run))[main], tables.tail.q)
+    after = stats.quantile_interval((latency - collection_seconds(tables.run, FULL))[main], tables.tail.q)
     before = tables.tail.bound
     if after is None:
         return None

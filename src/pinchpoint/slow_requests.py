@@ -18,6 +18,7 @@ from pinchpoint.ledger import account
 from pinchpoint.timeline import Mask, Steady, steady
 
 PERCENTILES = ((0.99, "p99"), (0.95, "p95"), (0.9, "p90"))  # the first that the sample resolves
+FULL = 2  # the generation of collections that visit every object
 FEWEST_OBSERVED = 3  # slow requests whose clocks were read
 Floats = npt.NDArray[np.float64]
 Key = tuple[str, str, str, str]
@@ -43,9 +44,9 @@ def tail(run: Run) -> Tail | None:
     return Tail(name, q, bound, excess, _differences(run, chosen, slow), share)
 
 
-def collection_seconds(run: Run) -> Floats:
-    """Seconds of garbage collection within each request."""
-    mine = run.events.kind == COLLECTION
+def collection_seconds(run: Run, least_generation: int = 0) -> Floats:
+    """Seconds of garbage collection within each request, of collections of at least this generation."""
+    mine = (run.events.kind == COLLECTION) & (run.events.detail >= least_generation)
     begin, end = run.events.begin_ns[mine], run.events.end_ns[mine]
     order = np.argsort(begin, kind="stable")
     begin, end = begin[order], end[order]

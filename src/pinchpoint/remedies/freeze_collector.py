@@ -1,4 +1,4 @@
-"""No garbage collections within requests."""
+"""No visits of all objects within requests."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pinchpoint.domain.finding import Finding
 
 @remedy("freeze-collector", words="gc.freeze() once everything is loaded")
 def freeze_collector(tables: Tables, finding: Finding) -> Iterator[Change]:
-    """Every request without the collections in it."""
+    """Every request without the full collections in it: frozen objects are not visited, young ones still are."""
     if tables.tail is not None:
         yield Change(
             "freeze-collector", finding.code, "gc.freeze() once everything is loaded", "estimate", (),
-            statistic=tables.tail.percentile, without="collections",
+            statistic=tables.tail.percentile, without="full collections",
         )  # fmt: skip
