@@ -6,6 +6,7 @@ the page, light or dark.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from pinchpoint.domain.demand import Rung
@@ -31,27 +32,32 @@ STATE_COLOURS = {
 WIDE, SIDE, HIGH, ROW = 620, 280, 200, 26
 LONGEST = 28
 MILLI = 1e3
+LEAST_SHARE = 0.002  # of a request: less has no width
 
 
 def ledger(rows: tuple[Row, ...]) -> str:
     """Where a request's time goes: a bar a stage, a colour a state."""
     import altair as alt
 
-    found = [row for row in rows if abs(row.share) >= 0.001]
+    sums: dict[tuple[str, str], float] = defaultdict(float)
+    for row in rows:
+        sums[(row.stage, row.state)] += row.seconds.value
+    least = LEAST_SHARE * sum(sums.values())
+    found = {key: seconds for key, seconds in sums.items() if abs(seconds) >= least}
     data = [
         {
-            "stage": STAGE_WORDS.get(row.stage, clean(row.stage)),
-            "state": STATE_WORDS.get(row.state, clean(row.state)),
-            "ms": row.seconds.value * MILLI,
+            "stage": STAGE_WORDS.get(stage, clean(stage)),
+            "state": STATE_WORDS.get(state, clean(state)),
+            "ms": seconds * MILLI,
         }
-        for row in found
+        for (stage, state), seconds in found.items()
     ]
     if not data:
         return ""
-    states = [state for state in STATE_COLOURS if any(row.state == state for row in found)]
+    states = [state for state in STATE_COLOURS if any(key[1] == state for key in found)]
     colours = alt.Scale(domain=[STATE_WORDS[s] for s in states], range=[STATE_COLOURS[s] for s in states])
     chart = alt.Chart(alt.InlineData(values=data)).mark_bar().encode(
-        x=alt.X("sum(ms):Q", title="milliseconds a request"),
+        x=alt.X("ms:Q", title="milliseconds a request"),
         y=alt.Y("stage:N", title=None, sort="-x"),
         color=alt.Color("state:N", scale=colours, legend=alt.Legend(title=None, orient="top", columns=4)),
     )  # fmt: skip

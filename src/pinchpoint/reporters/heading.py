@@ -17,16 +17,21 @@ _PROVIDER_SUFFIX = "ExecutionProvider"
 
 def heading(target: TargetFacts, workload: Workload, environment: Environment) -> list[Line]:
     """Two or more lines: the target and its size; where it ran and on what input."""
-    name = shortened(clean(target.uri), _LONGEST_NAME)
-    first = wrapped(f"{name}: {', '.join(_size(target))}", indent=2)
+    name, size, machine, asked = facts(target, workload, environment)
+    first = wrapped(f"{name}: {size}", indent=2)
+    second = f"{machine} {asked}".rstrip()
+    rest = [second] if columns(second) <= WIDTH else [machine, asked]
+    return [line(first[0], "bold", name), *(line(text) for each in [*first[1:], *rest] for text in wrapped(each))]
+
+
+def facts(target: TargetFacts, workload: Workload, environment: Environment) -> tuple[str, str, str, str]:
+    """The target's name, its size, the machine and runtime as a sentence, and what was asked as sentences."""
     machine = ", ".join([_device(target.sessions), *_machine(target, environment), *_runtime(target)])
     given = [f"Input: {shortened(clean(target.input_text), _LONGEST_INPUT)}."] if target.input_text else []
     batch = [f"Batch {workload.batch}."] if workload.batch > 1 else []
     chosen = [f"With {_settings(target)}."] if target.settings else []
-    asked = " ".join([*given, *batch, *chosen])
-    second = f"{machine}. {asked}".rstrip()
-    rest = [second] if columns(second) <= WIDTH else [f"{machine}.", asked]
-    return [line(first[0], "bold", name), *(line(text) for each in [*first[1:], *rest] for text in wrapped(each))]
+    name = shortened(clean(target.uri), _LONGEST_NAME)
+    return name, ", ".join(_size(target)), f"{machine}.", " ".join([*given, *batch, *chosen])
 
 
 def _size(target: TargetFacts) -> Iterator[str]:

@@ -29,8 +29,8 @@ from pinchpoint.reporters.advice import LEAST_GAIN, ranked
 from pinchpoint.reporters.bars import Part, parts
 from pinchpoint.reporters.cell_names import cell_name, setting
 from pinchpoint.reporters.figures import figure, limit, seconds, share, value_and_interval
-from pinchpoint.reporters.heading import heading
-from pinchpoint.reporters.layout import clean, plain_text, shortened
+from pinchpoint.reporters.heading import facts
+from pinchpoint.reporters.layout import clean, shortened
 from pinchpoint.reporters.terminal import reached
 from pinchpoint.units import amount, duration
 
@@ -57,11 +57,11 @@ def _facts(diagnosis: Diagnosis) -> dict[str, object]:
     typical = tuple(row for row in diagnosis.ledger if row.question == "latency")
     slow = tuple(row for row in diagnosis.ledger if row.question == "tail")
     present = tuple(f.code for f in diagnosis.findings if f.status == "present")
-    said = plain_text(heading(diagnosis.target, diagnosis.workload, diagnosis.environment)).splitlines()
+    title, size, machine, asked = facts(diagnosis.target, diagnosis.workload, diagnosis.environment)
     environment = diagnosis.environment
     return {
-        "title": shortened(clean(diagnosis.target.uri), LONGEST),
-        "heading": said,
+        "title": title,
+        "heading": [f"{size}.", machine, asked],
         "reasons": [shortened(clean(reason), LONGEST) for reason in diagnosis.reasons],
         "answer": _answer(diagnosis.verdicts["latency"]),
         "lines": list(_lines(diagnosis)),
