@@ -24,6 +24,7 @@ from bench.noise import Noise, Status, Tried, tried
 from bench.report import REPOSITORY, Claim, Json, Report, Table, milliseconds, percent, signed
 from bench.settings import Settings
 from bench.tool import ToolFailed, diagnose, scratch
+from pinchpoint.domain.ledger import Row
 from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.verdict import Diagnosis
 
@@ -37,6 +38,11 @@ PIPELINES = ("loop", "sleeps", "short", "lock", "disk", "mixed", "nested", "coro
 DEMO = ("bert_base", "resnet50", "image_classifier")
 HEADINGS = ("pipeline", "ms", "true ms", "cpu off", "wait off", "disk off", "unexpl.", "noise", "status")
 FEW_PER_S = {"disk": 1.5}  # of the budget: a request takes over 100 ms
+
+
+def typical(diagnosis: Diagnosis) -> list[Row]:
+    """The cells of typical requests."""
+    return [row for row in diagnosis.ledger if row.question == "latency"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +145,8 @@ def truth_of(rows: npt.NDArray[np.float64]) -> tuple[dict[Cell, float], float]:
 def compared(diagnosis: Diagnosis, truth: Mapping[Cell, float], true_latency_s: float | None) -> Result:
     """The ledger's cells beside the truth, each as a share of its own latency."""
     sums: dict[Cell, list[float]] = {}
-    latency = sum(row.seconds.value for row in diagnosis.ledger)
-    for row in diagnosis.ledger:
+    latency = sum(row.seconds.value for row in typical(diagnosis))
+    for row in typical(diagnosis):
         if row.state != "unexplained":
             ends = sums.setdefault((row.stage, "cpu" if row.state == "memory" else row.state), [0.0, 0.0, 0.0])
             for at, value in enumerate((row.seconds.value, row.seconds.low, row.seconds.high)):
@@ -155,7 +161,7 @@ def compared(diagnosis: Diagnosis, truth: Mapping[Cell, float], true_latency_s: 
 
 
 def _unexplained(diagnosis: Diagnosis, latency: float) -> Quantity:
-    rows = [row.seconds for row in diagnosis.ledger if row.state == "unexplained"]
+    rows = [row.seconds for row in typical(diagnosis) if row.state == "unexplained"]
     ends = [sum(getattr(q, end) for q in rows) / latency for end in ("value", "low", "high")]
     return Quantity(ends[0], min(ends[:2]), max(ends[0], ends[2]), min((q.n for q in rows), default=0))
 

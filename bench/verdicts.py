@@ -112,7 +112,7 @@ def said_in(answer: dict[str, Any], utilisation: dict[str, float], seconds: floa
     """The verdict in a diagnosis as JSON, and what the simple rules make of the same run."""
     verdict = answer["verdicts"]["latency"]
     stages: dict[str, float] = {}
-    for row in answer["ledger"]:
+    for row in (each for each in answer["ledger"] if each["question"] == "latency"):
         stages[row["stage"]] = stages.get(row["stage"], 0.0) + row["seconds"]["value"]
     cause, bound, where, kind, proof = (str(verdict[key] or "") for key in ("cause", "bound", "where", "kind", "proof"))
     present = frozenset(f["code"] for f in answer["findings"] if f["status"] == "present")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
@@ -61,6 +62,7 @@ class Day:
         variables = {**os.environ, "TMPDIR": str(self.temporary), "A_DAY": self.mark, **(env or {})}
         streams = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE) | {"stdin": subprocess.DEVNULL}
         options = streams | {"cwd": self.folder, "env": variables, "text": True, "errors": "replace"} | more
+        options.setdefault("preexec_fn", heeds_interrupts)
         return subprocess.Popen([*program, *map(os.fspath, arguments)], **options)
 
     def end(self, process):
@@ -113,6 +115,11 @@ class Day:
 def counted(what, at=1000):
     """A callable that does something bad at its request number `at`."""
     return f"import os, sys, time, threading\nn = [0]\ndef handle():\n    n[0] += 1\n    if n[0] == {at}:\n        {what}\n"
+
+
+def heeds_interrupts():
+    """Undo what a shell does to what it starts in the background: there, SIGINT is ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def permitted(*command):
