@@ -15,8 +15,10 @@ from pinchpoint.limits import Limits
 from pinchpoint.verdict import Cell, cells, explains
 
 # A resource that is one cause's own; what fills the CPUs or the memory system is told by the ledger.
-OWN_CAUSE = {demands.GIL: "W101", demands.LOCK: "W104"}
-KINDS = {"W101": "defect", "W104": "defect"}
+OWN_CAUSE = {demands.GIL: "W101", demands.LOCK: "W104", demands.LOOP: "W105", **dict.fromkeys(demands.POOLS, "W102")}
+# Of several that are full, the first explains the others: whoever holds a lock may wait for the interpreter meanwhile, and a
+# worker for the lock, so that those look full as well.
+INNER_FIRST = (demands.CPU, demands.GIL, demands.LOCK)
 WORK = ("cpu", "memory", "starved")
 NOT_TRIED = ("not asked for", "too little time", "one request in flight was not")
 
@@ -32,11 +34,11 @@ def capacity_verdict(
     binding = _binding(tables, best.load, limits)
     if binding is None or binding.utilization is None or binding.utilization.low <= limits.saturated.value:
         return _unknown(tables, _nothing_full(tables, binding))
-    own = next((cause for resource, cause in OWN_CAUSE.items() if binding.resource.startswith(resource)), None)
+    own = OWN_CAUSE.get(kind_of(binding))
     work = _work(tables, findings)
     where = next((cell.stage for cell in cells(tables.typical) if cell.state in WORK), None)
     if own is not None:
-        return _verdict(tables, binding, own, KINDS[own], "wait", where, [f.code for f, _ in work], predictions)
+        return _verdict(tables, binding, own, "defect", "wait", where, [f.code for f, _ in work], predictions)
     if not work:
         return _verdict(tables, binding, None, None, "cpu", where, [], predictions)
     finding, cell = work[0]
@@ -44,13 +46,24 @@ def capacity_verdict(
     return _verdict(tables, binding, finding.code, finding.kind, finding.bound, cell.stage, others, predictions)
 
 
+def kind_of(demand: Demand) -> str:
+    """The kind of a resource, without the place that made it."""
+    return demand.resource.split(" ")[0]
+
+
 def _binding(tables: Tables, load: int, limits: Limits) -> Demand | None:
-    """The busiest resource at this load. CPUs that are full lead: with more of anything else, requests would wait for a CPU."""
-    mine = {each.resource: each for each in tables.demands if each.load == load and each.utilization is not None}
-    cpu = mine.get(demands.CPU)
-    if cpu is not None and cpu.utilization is not None and cpu.utilization.low > limits.saturated.value:
-        return cpu
-    return max(mine.values(), key=lambda each: each.utilization.value if each.utilization else 0.0, default=None)
+    """The innermost of the resources that are full at this load, or else the busiest."""
+    mine = [each for each in tables.demands if each.load == load and each.utilization is not None]
+    full = [each for each in mine if each.utilization and each.utilization.low > limits.saturated.value]
+    for kind in INNER_FIRST:
+        inner = [each for each in full if kind_of(each) == kind]
+        if inner:
+            return max(inner, key=_used)
+    return max(full or mine, key=_used, default=None)
+
+
+def _used(demand: Demand) -> float:
+    return demand.utilization.value if demand.utilization else 0.0
 
 
 def _work(tables: Tables, findings: Sequence[Finding]) -> list[tuple[Finding, Cell]]:
@@ -74,7 +87,7 @@ def _verdict(
         proof="supported" if complete and cause else "hypothesis",
         share=min(used.value, 1.0), headroom=max(0.0, 1.0 - used.value) if kind == "limit" else None,
         also=tuple(also), stages_from=tables.typical.stages_from,
-        sentence=CAPACITY_HEADLINE.get(binding.resource.split()[0], "").format(name=binding.resource),
+        sentence=CAPACITY_HEADLINE.get(kind_of(binding), "").format(name=binding.resource),
         gain=_gain(predictions, cause),
     )  # fmt: skip
 

@@ -9,6 +9,7 @@ alone; D is given at each load, so that a demand that drifts with load shows.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,9 +19,9 @@ from pinchpoint.domain.quantity import Quantity, exact
 from pinchpoint.domain.run import Run, Visit
 from pinchpoint.domain.split import Ceilings
 
-CPU, GIL, LOCK, MEMORY = "cpu", "gil", "lock ", "memory bandwidth"
-FEWEST_KNOCKS = 10
-FALSE_KNOCKS = 0.2  # held in an idle process: more, and knocking tells nothing here
+CPU, GIL, LOCK, LOOP, MEMORY = "cpu", "gil", "lock", "loop", "memory bandwidth"
+POOLS = ("pool", "semaphore")
+FEWEST_READINGS = 30  # of the interpreter's lock at one load
 STREAMED_BYTES = 64 << 20  # of a working set: less may come from a cache of each core's own
 Busy = Callable[[Visit], float]
 
@@ -51,12 +52,13 @@ def demands(run: Run) -> tuple[Demand, ...]:
         return ()
     found: list[Demand] = []
     background = _over(idle, lambda visit: visit.cpu_s, lambda visit: visit.seconds)
-    names = sorted({lock.name for visit in run.ladder for lock in visit.locks})
+    soft = sorted({(each.kind, each.name, each.capacity) for visit in run.ladder for each in visit.held})
     for load in sorted({visit.load for visit in run.ladder if visit.load and visit.done}):
         visits = [visit for visit in run.ladder if visit.load == load and visit.done]
         found.append(_clocked(CPU, visits, lambda visit: visit.cpu_s, background, run.environment.effective_cpus))
         found += _gil(visits, idle)
-        found += [_clocked(LOCK + name, visits, _holder(name), exact(0.0), 1.0) for name in names]
+        for kind, name, capacity in soft:
+            found.append(_clocked(f"{kind} {name}".strip(), visits, _holder(kind, name), exact(0.0), capacity))
         found += _bandwidth(run, visits)
     return tuple(found)
 
@@ -75,28 +77,36 @@ def _clocked(resource: str, visits: Sequence[Visit], busy: Busy, background: Qua
         visits, lambda visit: max(busy(visit) - background.value * visit.seconds, 0.0), lambda v: float(v.done)
     )
     used = _over(visits, busy, lambda visit: visit.seconds * capacity)
-    return _demand(resource, visits[0].load, each, background, capacity, used)
+    return _demand(resource, visits[0].load, _not_negative(each), background, capacity, _not_negative(used))
 
 
-def _holder(name: str) -> Busy:
-    return lambda visit: sum(lock.held_s for lock in visit.locks if lock.name == name)
+def _not_negative(seconds: Quantity) -> Quantity:
+    return replace(seconds, value=max(seconds.value, 0.0), low=max(seconds.low, 0.0))
+
+
+def _holder(kind: str, name: str) -> Busy:
+    return lambda visit: sum(each.held_s for each in visit.held if (each.kind, each.name) == (kind, name))
 
 
 def _gil(visits: Sequence[Visit], idle: Sequence[Visit]) -> list[Demand]:
-    """The interpreter's lock, from random knocks; those that find it held in an idle process are false."""
-    knocks, held = sum(visit.gil_probes for visit in visits), sum(visit.gil_held for visit in visits)
-    idle_knocks = sum(visit.gil_probes for visit in idle)
-    if knocks < FEWEST_KNOCKS or not idle_knocks:
+    """The interpreter's lock, from readings at random moments; those of a process left alone are its background."""
+    read, read_idle = sum(visit.gil_probes for visit in visits), sum(visit.gil_probes for visit in idle)
+    if read < FEWEST_READINGS or not read_idle:
         return []
-    false = sum(visit.gil_held for visit in idle) / idle_knocks
-    if false > FALSE_KNOCKS:
-        return []
-    share = stats.share_interval(held, knocks)
-    value, low, high = (max(end - false, 0.0) / (1 - false) for end in (share.value, share.low, share.high))
-    used = Quantity(value, low, high, knocks)
+    background = _over(idle, lambda visit: float(visit.gil_held), lambda visit: float(max(visit.gil_probes, 1)))
+    found = _clocked(GIL, visits, _held_seconds, background, 1.0)
+    assert found.utilization is not None
+    share = stats.share_interval(sum(visit.gil_held for visit in visits), read)
+    used = replace(
+        share, low=min(share.low, found.utilization.low), high=min(max(share.high, found.utilization.high), 1.0)
+    )
     rate = _over(visits, lambda visit: float(visit.done), lambda visit: visit.seconds).value
-    each = Quantity(used.value / rate, used.low / rate, used.high / rate, knocks)
-    return [_demand(GIL, visits[0].load, each, exact(0.0), 1.0, used)]
+    value, low, high = (max(end - background.value, 0.0) / rate for end in (used.value, used.low, used.high))
+    return [_demand(GIL, visits[0].load, Quantity(value, low, high, used.n), background, 1.0, used)]
+
+
+def _held_seconds(visit: Visit) -> float:
+    return visit.seconds * visit.gil_held / visit.gil_probes if visit.gil_probes else 0.0
 
 
 def _bandwidth(run: Run, visits: Sequence[Visit]) -> list[Demand]:
@@ -121,7 +131,6 @@ def _bandwidth(run: Run, visits: Sequence[Visit]) -> list[Demand]:
 
 def _demand(resource: str, load: int, each: Quantity, background: Quantity, capacity: float, used: Quantity) -> Demand:
     room = max(capacity - background.value, 0.0)
-    ceiling = (
-        Quantity(room / each.value, room / each.high, room / max(each.low, 1e-12), each.n) if each.value > 0 else None
-    )
+    told_apart = each.low > 0  # from no demand at all, which has no ceiling
+    ceiling = Quantity(room / each.value, room / each.high, room / each.low, each.n) if told_apart else None
     return Demand(resource, load, each, background, capacity, ceiling, used)

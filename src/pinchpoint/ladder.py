@@ -10,12 +10,13 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 
 from pinchpoint.domain.run import Visit
+from pinchpoint.interpreter_lock import LockReader
 from pinchpoint.process import Child, Ended, Reply
 
 COMPLETE = "complete"
@@ -41,6 +42,7 @@ class Climb:
     fails_alone: float
     seed: int
     checked: bool
+    gil_address: int | None = None
     progress: Callable[[str], None] = lambda _: None
 
 
@@ -51,8 +53,9 @@ def climb(child: Child, plan: Climb) -> tuple[tuple[Visit, ...], str]:
     if left < needed:
         return (), f"too little time was left: {needed - left:.0f} s more of --budget would do"
     found: list[Visit] = []
+    gil = LockReader(child.pid, plan.gil_address, plan.seed)
     try:
-        ended = _up(child, plan, found)
+        ended = _up(child, gil, plan, found)
         loads = list(dict.fromkeys(visit.load for visit in found))
         chance = random.Random(plan.seed)  # noqa: S311  # an order, not a secret
         for _ in range(ROUNDS - 1):
@@ -60,19 +63,21 @@ def climb(child: Child, plan: Climb) -> tuple[tuple[Visit, ...], str]:
             for load in loads:
                 if time.monotonic() + _seconds(plan) > plan.deadline:
                     return tuple(found), ended
-                found.append(_visit(child, plan, load)[0])
+                found.append(_visit(child, gil, plan, load)[0])
     except Ended as error:
         return tuple(found), str(error)
+    finally:
+        gil.close()
     return tuple(found), ended
 
 
-def _up(child: Child, plan: Climb, found: list[Visit]) -> str:
+def _up(child: Child, gil: LockReader, plan: Climb, found: list[Visit]) -> str:
     """The first visit of each load, upwards; answers are compared before anything is claimed of threads."""
-    found.append(_visit(child, plan, 0)[0])
+    found.append(_visit(child, gil, plan, 0)[0])
     load, best, idle = 1, 0.0, 0
     while load <= MOST_LOAD:
         plan.progress(f"{load} request{'s' if load > 1 else ''} in flight")
-        visit, error = _visit(child, plan, load)
+        visit, error = _visit(child, gil, plan, load)
         if visit.failed > max(FAILING, 2 * plan.fails_alone) * (visit.done + visit.failed):
             return f"{visit.failed} of {visit.done + visit.failed} requests failed with {load} in flight: {error}"
         found.append(visit)
@@ -92,10 +97,12 @@ def _seconds(plan: Climb) -> float:
     return max(min(LONGEST_S, max(SHORTEST_S, plan.typical_s * REQUESTS_A_VISIT)), plan.typical_s)
 
 
-def _visit(child: Child, plan: Climb, load: int) -> tuple[Visit, str | None]:
+def _visit(child: Child, gil: LockReader, plan: Climb, load: int) -> tuple[Visit, str | None]:
     seconds = _seconds(plan)
+    gil.begin()
     reply = _answered(child, {"do": "visit", "load": load, "seconds": seconds}, seconds + plan.timeout_s)
-    return msgspec.convert(reply["visit"], Visit), reply["error"]
+    readings, held = gil.end()
+    return replace(msgspec.convert(reply["visit"], Visit), gil_probes=readings, gil_held=held), reply["error"]
 
 
 def _wrong(child: Child, plan: Climb) -> str:

@@ -106,12 +106,14 @@ def predict_tail(tables: Tables, change: Change) -> Prediction | None:
 
 
 def _ceiling(demand: Demand, edits: Sequence[DemandEdit]) -> Quantity | None:
-    """Requests a second that a resource could serve under the first edit that names it; None where its demand is unknown."""
+    """Requests a second that a resource could serve under the first edit that names it; None if unknown or without end."""
     each = demand.seconds_per_request
     if each is None or each.value <= 0:
         return None
     edit = next((edit for edit in edits if demand.resource.startswith(edit.resource)), None)
     factor, capacity = (edit.demand, edit.capacity) if edit else (ONE, ONE)
+    if factor.value <= 0:
+        return None
     idle = demand.background_per_s.value if demand.background_per_s else 0.0
     low, value, high = (max(demand.capacity * c - idle, 0.0) for c in (capacity.low, capacity.value, capacity.high))
     return Quantity(

@@ -215,6 +215,7 @@ def _climb(recording: _Recording) -> None:
         fails_alone=float(np.mean(~requests.ok)),
         seed=recording.workload.seed,
         checked=not recording.loaded["asynchronous"],
+        gil_address=recording.loaded["gil"],
         progress=recording.conditions.progress,
     )
     recording.ladder, recording.ladder_ended = climb(recording.child, plan)

@@ -19,7 +19,7 @@ import traceback
 from json import JSONDecoder, JSONEncoder
 from typing import Any, Callable, Dict, List, Optional
 
-from pinchpoint.child import sessions
+from pinchpoint.child import gil, sessions
 from pinchpoint.child.crowd import Crowd
 from pinchpoint.child.loading import CannotLoad, Loaded, describe, innermost_line, load_onnx, load_python
 from pinchpoint.child.pacing import Pacer, is_async
@@ -145,6 +145,7 @@ class _Child:
             "thread": _native_ident(),
             "uses_numpy": "numpy" in sys.modules,
             "span_cost_ns": self._recorder.span_cost_ns(),
+            "gil": gil.address(),
             "interpreter": "%s %s" % (platform.python_implementation(), platform.python_version()),
         }
 

@@ -8,8 +8,7 @@ import threading
 import time
 from typing import Any, Callable, Dict, List, Tuple
 
-from pinchpoint.child import locks
-from pinchpoint.child.knocking import Knocker
+from pinchpoint.child import held, pools
 from pinchpoint.child.pacing import is_async
 
 _clock = time.perf_counter_ns
@@ -25,23 +24,24 @@ class Crowd:
 
     def __init__(self, call: Callable[[Any], Any], payloads: List[Any]) -> None:
         self._call, self._payloads = call, payloads
-        self._knocker = Knocker()
+        self._loop_watch: Any = None
         self.first_error: Any = None
 
     def visit(self, load: int, seconds: float, loop: Any) -> Dict[str, Any]:
         """Keep `load` requests in flight for `seconds`, or for none just wait; what was done and used meanwhile."""
-        held = locks.totals()
-        self._knocker.begin()
+        before = held.totals()
         cpu, begin = _process_cpu(), _clock()
         if load == 0:
             time.sleep(seconds)
             latencies, failed = [], 0
         elif is_async(self._call):
+            if self._loop_watch is None:
+                self._loop_watch = pools.LoopWatch(loop)
+            self._loop_watch.begin()
             latencies, failed = loop.run_until_complete(self._tasks(load, begin + int(seconds * 1e9)))
         else:
             latencies, failed = self._threads(load, begin + int(seconds * 1e9))
         end, cpu_end = _clock(), _process_cpu()
-        probes, found_held = self._knocker.end()
         latencies.sort()
         return {
             "load": load,
@@ -52,9 +52,7 @@ class Crowd:
             "cpu_s": (cpu_end - cpu) / 1e9,
             "mean_s": sum(latencies) / len(latencies) / 1e9 if latencies else 0.0,
             "quantiles_s": [latencies[int(q * (len(latencies) - 1))] / 1e9 for q in QUANTILES] if latencies else [],
-            "gil_probes": probes,
-            "gil_held": found_held,
-            "locks": locks.since(held),
+            "held": held.since(before),
         }
 
     def _threads(self, load: int, deadline: int) -> Tuple[List[int], int]:

@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Any, Callable, Dict, List, Tuple
 
-from pinchpoint.child import locks, sessions
+from pinchpoint.child import locks, pools, sessions
 from pinchpoint.child.pacing import is_async
 from pinchpoint.child.wrapping import wrap_entry_points
 
@@ -44,6 +44,7 @@ def load_python(spec: Dict[str, Any]) -> Loaded:
     """Import `path.py:name` or `package.module:name` and find its inputs."""
     wrap_entry_points()
     locks.watch()
+    pools.watch()
     began = _clock()
     module = _import_module(spec["module"], spec["folder"])
     imported = _clock()

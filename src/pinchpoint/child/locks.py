@@ -1,59 +1,57 @@
-"""Locks that the target's own code makes: how long each is held and waited for. Libraries' locks are left as they are."""
+"""Locks and semaphores that the target's own code makes: how long each is held and waited for. Libraries' are left alone."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
-import sysconfig
 import threading
 import time
-from typing import Any, Dict, List, Tuple
+from typing import Any, List, Set
+
+from pinchpoint.child import held
 
 _clock = time.perf_counter_ns
-Held = Tuple[int, int, int]  # held ns, waited ns, how often
-LOCKS_KEPT = 64
-LIBRARIES = tuple({os.path.realpath(p) for p in (os.path.dirname(os.__file__), *sysconfig.get_paths().values()) if p})
-
-
-class Tally:
-    """What one lock counts; written by its holder only."""
-
-    __slots__ = ("count", "held_ns", "site", "waited_ns")
-
-    def __init__(self, site: str) -> None:
-        self.site = site
-        self.held_ns = self.waited_ns = self.count = 0
-
-
-_tallies: List[Tally] = []  # in the order in which the locks were made
 
 
 class _Timed:
-    """A lock that notes its holders' time. What it does not define is the real lock's, as `threading.Condition` asks for."""
+    """A lock that notes its holders' time. What it does not define is the real lock's, as `threading.Condition` asks for.
 
-    def __init__(self, lock: Any, tally: Tally) -> None:
+    While somebody waits it counts as held also between a release and the next acquisition: a waiter that has been woken but
+    does not run yet keeps nobody from overtaking it, and the lock serves nobody meanwhile.
+    """
+
+    def __init__(self, lock: Any, tally: held.Tally) -> None:
         self._lock, self._tally = lock, tally
-        self._since = self._depth = 0
+        self._since = self._depth = self._released = 0
+        self._waiting: Set[int] = set()
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """As a lock's own."""
-        if not self._lock.acquire(False):
-            if not blocking:
-                return False
-            begin = _clock()
-            if not self._lock.acquire(True, timeout):
+        free_since = 0  # for somebody who waited
+        if self._lock.acquire(False):
+            if self._waiting and self._depth == 0:
+                free_since = self._released
+        elif not blocking:
+            return False
+        else:
+            begin, me = _clock(), threading.get_ident()
+            self._waiting.add(me)
+            got = self._lock.acquire(True, timeout)
+            self._waiting.discard(me)
+            if not got:
                 return False
             self._tally.waited_ns += _clock() - begin
+            free_since = max(begin, self._released)
         self._depth += 1
         if self._depth == 1:
-            self._since = _clock()
+            self._since = free_since or _clock()
         return True
 
     def release(self) -> None:
         """As a lock's own."""
         if self._depth == 1:
-            self._tally.held_ns += _clock() - self._since
+            self._released = _clock()
+            self._tally.held_ns += self._released - self._since
             self._tally.count += 1
         self._depth = max(self._depth - 1, 0)
         self._lock.release()
@@ -68,38 +66,17 @@ class _Timed:
         return getattr(self._lock, name)
 
     def __repr__(self) -> str:
-        return "<timed %r of %s>" % (self._lock, self._tally.site)
+        return "<timed %r of %s>" % (self._lock, self._tally.name)
 
 
 def watch() -> None:
-    """Time every Lock and RLock of threading and every Lock of asyncio that the target's own code makes from now on."""
+    """Time the locks and semaphores of threading and asyncio that the target's own code makes from now on."""
     threading.Lock = _class_for(threading.Lock, "Lock")
     threading.RLock = _class_for(threading.RLock, "RLock")
-    plain = asyncio.Lock
-
-    class Lock(plain):  # type: ignore[misc,valid-type]
-        """An asyncio.Lock that notes its holders' time."""
-
-        def __init__(self, *arguments: Any, **named: Any) -> None:
-            super().__init__(*arguments, **named)
-            self._pinchpoint = _tally(sys._getframe(1))
-            self._pinchpoint_since = 0
-
-        async def acquire(self) -> Any:
-            begin = _clock()
-            got = await super().acquire()
-            self._pinchpoint_since = _clock()
-            if self._pinchpoint is not None:
-                self._pinchpoint.waited_ns += self._pinchpoint_since - begin
-            return got
-
-        def release(self) -> None:
-            if self._pinchpoint is not None:
-                self._pinchpoint.held_ns += _clock() - self._pinchpoint_since
-                self._pinchpoint.count += 1
-            super().release()
-
-    asyncio.Lock = Lock  # type: ignore[misc]
+    asyncio.Lock = _awaited(asyncio.Lock, held.LOCK)  # type: ignore[misc]
+    for module, timed in ((threading, _counted), (asyncio, _awaited)):
+        for name in ("Semaphore", "BoundedSemaphore"):
+            setattr(module, name, timed(getattr(module, name), held.SEMAPHORE))
 
 
 def _class_for(plain: Any, name: str) -> Any:
@@ -112,42 +89,91 @@ def _class_for(plain: Any, name: str) -> Any:
 
         def __call__(cls, *arguments: Any, **named: Any) -> Any:
             lock = plain(*arguments, **named)
-            tally = _tally(sys._getframe(1))
+            tally = _tally(held.LOCK, sys._getframe(1))
             return lock if tally is None else _Timed(lock, tally)
 
     return _Meta(name, (), {"__module__": "threading"})
 
 
-def _tally(frame: Any) -> Any:
-    """A new tally for a lock that is made in this frame; None where its code is not the target's own."""
-    file = frame.f_code.co_filename
-    if len(_tallies) >= LOCKS_KEPT or not _own_code(file):
-        return None
-    _tallies.append(Tally("%s:%d" % (os.path.basename(file), frame.f_lineno)))
-    return _tallies[-1]
+def _counted(plain: Any, kind: str) -> Any:
+    """Threading's semaphore, timed: several hold it at once, so a hold is known by the order of entering and leaving."""
+
+    class Timed(plain):  # type: ignore[misc]
+        def __init__(self, value: int = 1) -> None:
+            super().__init__(value)
+            self._pinchpoint = _Holds(_tally(kind, sys._getframe(1), value))
+
+        def acquire(self, blocking: bool = True, timeout: Any = None) -> Any:
+            begin = _clock()
+            got = super().acquire(blocking, timeout)
+            if got:
+                self._pinchpoint.begin(begin)
+            return got
+
+        __enter__ = acquire
+
+        def release(self, n: int = 1) -> None:
+            for _ in range(n):
+                self._pinchpoint.end()
+            super().release(n)
+
+        def __exit__(self, *_: object) -> None:
+            self.release()
+
+    return _named(Timed, plain)
 
 
-def _own_code(file: str) -> bool:
-    real = os.path.realpath(file)
-    inside = any(real.startswith(folder + os.sep) for folder in LIBRARIES)
-    return not (file.startswith("<") or inside or "site-packages" in real or "dist-packages" in real)
+def _awaited(plain: Any, kind: str) -> Any:
+    """A lock or semaphore of asyncio, timed."""
+
+    class Timed(plain):  # type: ignore[misc]
+        def __init__(self, *arguments: Any, **named: Any) -> None:
+            super().__init__(*arguments, **named)
+            value = named.get("value", arguments[0] if arguments else 1) if kind == held.SEMAPHORE else 1
+            self._pinchpoint = _Holds(_tally(kind, sys._getframe(1), value))
+
+        async def acquire(self) -> Any:
+            begin = _clock()
+            got = await super().acquire()
+            self._pinchpoint.begin(begin)
+            return got
+
+        def release(self) -> None:
+            self._pinchpoint.end()
+            super().release()
+
+    return _named(Timed, plain)
 
 
-def totals() -> List[Held]:
-    """What each lock has counted so far."""
-    return [(each.held_ns, each.waited_ns, each.count) for each in _tallies]
+def _named(timed: Any, plain: Any) -> Any:
+    for name in ("__name__", "__qualname__", "__module__", "__doc__"):
+        setattr(timed, name, getattr(plain, name))
+    return timed
 
 
-def since(before: List[Held]) -> List[Dict[str, Any]]:
-    """What each lock has counted since, those that were used."""
-    found = []
-    for number, each in enumerate(_tallies):
-        held, waited, count = before[number] if number < len(before) else (0, 0, 0)
-        if each.count > count:
-            found.append({
-                "name": each.site,
-                "held_s": (each.held_ns - held) / 1e9,
-                "waited_s": (each.waited_ns - waited) / 1e9,
-                "count": each.count - count,
-            })  # fmt: skip
-    return found
+class _Holds:
+    """The holds of a resource that are open: the sum of their lengths does not depend on which of them ends first."""
+
+    __slots__ = ("_open", "_tally")
+
+    def __init__(self, tally: Any) -> None:
+        self._tally = tally
+        self._open: List[int] = []
+
+    def begin(self, asked: int) -> None:
+        """A hold begins now that was asked for then."""
+        if self._tally is not None:
+            now = _clock()
+            self._tally.waited_ns += now - asked
+            self._open.append(now)
+
+    def end(self) -> None:
+        """One of the holds ends; a release without a hold (a semaphore used as a signal) is none."""
+        if self._tally is not None and self._open:
+            self._tally.add(_clock() - self._open.pop(), 0)
+
+
+def _tally(kind: str, frame: Any, capacity: int = 1) -> Any:
+    """A new tally for what is made in this frame; None where its code is not the target's own, or nothing is shared out."""
+    place = held.own_place(frame)
+    return held.tally(kind, place, capacity) if place and isinstance(capacity, int) and capacity > 0 else None

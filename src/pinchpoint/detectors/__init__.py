@@ -9,6 +9,7 @@ from pinchpoint.detectors.cpu_taken_by_others import cpu_taken_by_others
 from pinchpoint.detectors.disk_reads import disk_reads
 from pinchpoint.detectors.dispatch_overhead import dispatch_overhead
 from pinchpoint.detectors.downstream_call import downstream_call
+from pinchpoint.detectors.event_loop_blocked import event_loop_blocked
 from pinchpoint.detectors.failed_requests import failed_requests
 from pinchpoint.detectors.garbage_collection import garbage_collection
 from pinchpoint.detectors.gil_contention import gil_contention
@@ -26,6 +27,7 @@ from pinchpoint.detectors.thread_oversubscription import thread_oversubscription
 from pinchpoint.detectors.timer_wait import timer_wait
 from pinchpoint.detectors.too_few_samples import too_few_samples
 from pinchpoint.detectors.too_few_threads import too_few_threads
+from pinchpoint.detectors.too_few_workers import too_few_workers
 from pinchpoint.detectors.weights_streamed import weights_streamed
 
 BUILTIN: tuple[Detector, ...] = (
@@ -52,7 +54,9 @@ BUILTIN: tuple[Detector, ...] = (
     too_few_samples,
     failed_requests,
     gil_contention,
+    too_few_workers,
     lock_wait,
+    event_loop_blocked,
     garbage_collection,
     timer_wait,
 )

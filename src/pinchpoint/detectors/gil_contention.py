@@ -24,8 +24,8 @@ def gil_contention(signals: Signals, limits: Limits) -> Iterator[Evidence]:
 
     **Mechanism.** One thread at a time runs Python code; the others wait for the global interpreter lock (GIL), with
     CPUs idle. More threads then add latency and no throughput. Native code may let go of it (a runtime's run, a codec, a
-    hash of large data), so it limits only what is Python. A thread of ours wakes at random moments and notes how often it
-    must wait for more than a CPU.
+    hash of large data), so it limits only what is Python. The interpreter's own note of who holds it is read at random
+    moments, from another process.
     **Looks like it, is not.** With all CPUs busy the CPUs are the limit, whoever holds the lock. A lock of the
     program's own (W104) leaves the interpreter free. One request in flight never waits for the GIL: its work is C102,
     C103 or C104 for the latency. A runtime that was given one thread is C107.

@@ -234,9 +234,15 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A lock of the target's own during a visit, by the place that made it: how long it was held and waited for."""
+    """A soft resource during a visit: how long it was held (summed over all that hold it) and waited for.
 
+    `kind` is lock, semaphore, pool or loop (the event loop); `name` is the place in the target's code that made it, `capacity`
+    how many may hold it at once.
+    """
+
+    kind: str
     name: str
+    capacity: float
     held_s: float
     waited_s: float
     count: int
@@ -258,9 +264,9 @@ class Visit:
     cpu_s: float
     mean_s: float
     quantiles_s: tuple[float, ...]
-    gil_probes: int
-    gil_held: int
-    locks: tuple[Held, ...] = ()
+    held: tuple[Held, ...] = ()
+    gil_probes: int = 0
+    gil_held: int = 0
 
     @property
     def seconds(self) -> float:

@@ -9,6 +9,8 @@ from pinchpoint.remedies.int8_weights import int8_weights
 from pinchpoint.remedies.lower_precision import lower_precision
 from pinchpoint.remedies.more_processes import more_processes
 from pinchpoint.remedies.more_threads import more_threads
+from pinchpoint.remedies.more_workers import more_workers
+from pinchpoint.remedies.off_the_loop import off_the_loop
 from pinchpoint.remedies.optimise_graph import optimise_graph
 from pinchpoint.remedies.removals import REMOVALS
 from pinchpoint.remedies.replace_operator import replace_operator
@@ -17,6 +19,8 @@ from pinchpoint.remedies.split_lock import split_lock
 BUILTIN = (
     more_threads,
     more_processes,
+    more_workers,
+    off_the_loop,
     freeze_collector,
     split_lock,
     FEWER_THREADS,

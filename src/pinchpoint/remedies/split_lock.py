@@ -15,7 +15,7 @@ def split_lock(tables: Tables, finding: Finding) -> Iterator[Change]:
     """Each half of what the busiest lock guards has a lock of its own, and requests use both alike."""
     best = tables.best
     locks = [
-        d for d in tables.demands if best and d.load == best.load and d.resource.startswith("lock ") and d.utilization
+        d for d in tables.demands if best and d.load == best.load and d.resource.startswith("lock") and d.utilization
     ]
     if locks:
         busiest = max(locks, key=lambda each: each.utilization.value if each.utilization else 0.0)

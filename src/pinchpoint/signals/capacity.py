@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from pinchpoint import demands
 from pinchpoint.contracts import Tables, signal
 from pinchpoint.domain.demand import Demand
@@ -19,22 +21,41 @@ def _at_best(tables: Tables, resource: str) -> Demand | str:
     return min(mine, key=lambda each: abs(each.load - best))
 
 
-@signal("capacity.gil_utilization", unit="share", mechanism="random knocks")
+def _used(tables: Tables, resource: str) -> Quantity | str:
+    found = _at_best(tables, resource)
+    return found if isinstance(found, str) else (found.utilization or "it could not be watched")
+
+
+def _fullest(tables: Tables, kinds: Collection[str]) -> Quantity | str:
+    """The busiest resource of these kinds at the best load; 0 where the target's own code has none."""
+    if tables.best is None:
+        return f"several requests in flight were not measured: {tables.run.ladder_ended}"
+    found = [d.utilization for d in tables.demands if d.load == tables.best.load and d.resource.split(" ")[0] in kinds]
+    return max(filter(None, found), key=lambda used: used.value, default=exact(0.0))
+
+
+@signal("capacity.gil_utilization", unit="share", mechanism="readings of the lock")
 def gil(tables: Tables) -> Quantity | str:
     """Share of the time in which the interpreter's lock is held, at the best load."""
-    found = _at_best(tables, demands.GIL)
-    return found if isinstance(found, str) else (found.utilization or "it could not be watched")
+    return _used(tables, demands.GIL)
 
 
 @signal("capacity.lock_utilization", unit="share", mechanism="clock")
 def lock(tables: Tables) -> Quantity | str:
     """Share of the time in which the busiest lock of the target's own code is held, at the best load."""
-    if tables.best is None:
-        return f"several requests in flight were not measured: {tables.run.ladder_ended}"
-    found = [
-        d.utilization for d in tables.demands if d.resource.startswith(demands.LOCK) and d.load == tables.best.load
-    ]
-    return max(filter(None, found), key=lambda used: used.value, default=exact(0.0))
+    return _fullest(tables, (demands.LOCK,))
+
+
+@signal("capacity.loop_utilization", unit="share", mechanism="clock")
+def loop(tables: Tables) -> Quantity | str:
+    """Share of the time in which the event loop is not waiting in its selector, at the best load; 0 without a loop."""
+    return _fullest(tables, (demands.LOOP,))
+
+
+@signal("capacity.pool_utilization", unit="share", mechanism="clock")
+def pool(tables: Tables) -> Quantity | str:
+    """Share of the workers (or of the places of a semaphore) that are taken in the fullest pool, at the best load."""
+    return _fullest(tables, demands.POOLS)
 
 
 @signal("capacity.idle_share", unit="share", mechanism="clock")
@@ -61,4 +82,4 @@ def scaling(tables: Tables) -> Quantity | str:
     return Quantity(best.value / one.value, best.low / one.high, best.high / one.low, best.n)
 
 
-CAPACITY_SIGNALS = (gil, lock, idle, scaling)
+CAPACITY_SIGNALS = (gil, lock, loop, pool, idle, scaling)

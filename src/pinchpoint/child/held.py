@@ -1,0 +1,75 @@
+"""How long the target's soft resources are held and waited for: locks, semaphores, pools and the event loop."""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+from _thread import allocate_lock  # the real one, whatever becomes of threading's
+from typing import Any, Dict, List, Tuple
+
+KEPT = 64
+LOCK, SEMAPHORE, POOL, LOOP = "lock", "semaphore", "pool", "loop"
+LIBRARIES = tuple({os.path.realpath(p) for p in (os.path.dirname(os.__file__), *sysconfig.get_paths().values()) if p})
+Before = List[Tuple[int, int, int]]
+
+
+class Tally:
+    """What one resource counts. A lock's holder writes alone; what several hold at once is written through `add`."""
+
+    __slots__ = ("_guard", "capacity", "count", "held_ns", "kind", "name", "waited_ns")
+
+    def __init__(self, kind: str, name: str, capacity: int) -> None:
+        self.kind, self.name, self.capacity = kind, name, capacity
+        self.held_ns = self.waited_ns = self.count = 0
+        self._guard = allocate_lock()
+
+    def add(self, held_ns: int, waited_ns: int) -> None:
+        """One more use, from any thread."""
+        with self._guard:
+            self.held_ns += held_ns
+            self.waited_ns += waited_ns
+            self.count += 1
+
+
+_tallies: List[Tally] = []  # in the order in which the resources were made
+
+
+def tally(kind: str, name: str, capacity: int = 1) -> Any:
+    """A new tally; None where there are too many. Resources of one name are numbered."""
+    if len(_tallies) >= KEPT:
+        return None
+    same = sum(each.kind == kind and each.name.split(" #")[0] == name for each in _tallies)
+    _tallies.append(Tally(kind, "%s #%d" % (name, same + 1) if same else name, capacity))
+    return _tallies[-1]
+
+
+def own_place(frame: Any) -> str:
+    """The file and line of a frame; empty where its code is a library's and not the target's own."""
+    file = frame.f_code.co_filename
+    real = os.path.realpath(file)
+    inside = any(real.startswith(folder + os.sep) for folder in LIBRARIES)
+    if file.startswith("<") or inside or "site-packages" in real or "dist-packages" in real:
+        return ""
+    return "%s:%d" % (os.path.basename(file), frame.f_lineno)
+
+
+def totals() -> Before:
+    """What each resource has counted so far."""
+    return [(each.held_ns, each.waited_ns, each.count) for each in _tallies]
+
+
+def since(before: Before) -> List[Dict[str, Any]]:
+    """What each resource has counted since, those that were used."""
+    found = []
+    for number, each in enumerate(_tallies):
+        held, waited, count = before[number] if number < len(before) else (0, 0, 0)
+        if each.count > count:
+            found.append({
+                "kind": each.kind,
+                "name": each.name,
+                "capacity": each.capacity,
+                "held_s": (each.held_ns - held) / 1e9,
+                "waited_s": (each.waited_ns - waited) / 1e9,
+                "count": each.count - count,
+            })  # fmt: skip
+    return found
