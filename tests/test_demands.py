@@ -21,18 +21,20 @@ from pinchpoint.predict import predict_throughput
 from synthetic import Script, marked, run_of
 
 
-def visits(reached, cpu=0.0, held=0.0, gil=0.0, background=0.02, loads=(1, 2, 4, 8), times=5):
+def visits(
+    reached, cpu=0.0, held=0.0, gil=0.0, background=0.02, loads=(1, 2, 4, 8), times=5, soft=("lock", "app.py:3", 1.0)
+):
     """Visits of half a second at each load: `reached(load)` completions a second, noise of a per cent."""
     rng, found = np.random.default_rng(3), []
     for load in (0, *loads):
         for _ in range(times):
             rate = reached(load) * rng.normal(1, 0.01) if load else 0.0
             done = round(rate * 0.5)
-            locks = (Held("app.py:3", done * held, 0.0, done),) if held and done else ()
+            used = (Held(*soft, done * held, 0.0, done),) if held and done else ()
             busy = min(gil * rate, 1.0)
             found.append(
                 Visit(load, 0, 500_000_000, done, 0, done * cpu + 0.5 * background, load / max(rate, 1), (0.1, 0.1, 0.1),
-                      60, round(60 * busy), locks)
+                      used, 400, round(400 * busy))
             )  # fmt: skip
     return tuple(found)
 
@@ -67,14 +69,22 @@ def test_a_demand_is_busy_seconds_without_the_background():
     assert at(run, CPU, 8).utilization.value == pytest.approx(1.0, abs=0.02)
 
 
-def test_false_knocks_are_taken_off():
-    idle = tuple(replace(v, gil_held=6) if v.load == 0 else v for v in visits(closed(0.01), gil=0.0))
-    assert at(recorded(idle), GIL, 1).utilization.value == pytest.approx(0.0, abs=1e-9)
-    noisy = tuple(replace(v, gil_held=30) for v in idle)
-    assert not [each for each in demands(recorded(noisy)) if each.resource == GIL]
+def test_what_holds_the_interpreter_while_nothing_is_asked_is_background():
+    """GIVEN a thread of the target's own that holds it a quarter of the time THEN requests find three quarters."""
+    idle = tuple(replace(v, gil_held=100) if v.load == 0 else v for v in visits(closed(0.01), gil=0.005))
+    found = at(recorded(idle), GIL, 8)
+    assert found.background_per_s.value == pytest.approx(0.25)
+    assert found.seconds_per_request.value == pytest.approx((0.5 - 0.25) / 100, rel=0.1)
+    assert found.ceiling_per_s.value == pytest.approx(0.75 / 0.0025, rel=0.1)
 
 
-def test_no_knocks_no_lock_of_the_interpreter():
+def test_a_demand_that_cannot_be_told_from_none_has_no_ceiling():
+    found = at(recorded(visits(closed(0.004), cpu=0.004)), GIL, 8)
+    assert found.seconds_per_request.value == 0
+    assert found.ceiling_per_s is None
+
+
+def test_no_readings_no_lock_of_the_interpreter():
     free = tuple(replace(v, gil_probes=0, gil_held=0) for v in visits(closed(0.01)))
     assert not [each for each in demands(recorded(free)) if each.resource == GIL]
 
@@ -90,6 +100,22 @@ CASES = {
     "CPUs full": (visits(closed(0.004, servers=2), cpu=0.004), "complete", ("cpu", "C102")),
     "GIL": (visits(closed(0.004), cpu=0.004, gil=0.004), "complete", ("wait", "W101")),
     "a lock": (visits(closed(0.005, rest=0.002), cpu=0.0001, held=0.005), "complete", ("wait", "W104")),
+    "a pool": (
+        visits(closed(0.02, 4), cpu=0.0001, held=0.02, soft=("pool", "app.py:4", 4.0)),
+        "complete",
+        ("wait", "W102"),
+    ),
+    "places": (
+        visits(closed(0.02, 4), cpu=0.0001, held=0.02, soft=("semaphore", "app.py:4", 4.0)),
+        "complete",
+        ("wait", "W102"),
+    ),
+    "event loop": (visits(closed(0.004), cpu=0.004, held=0.004, soft=("loop", "", 1.0)), "complete", ("wait", "W105")),
+    "Python in the loop": (
+        visits(closed(0.004), cpu=0.004, gil=0.004, held=0.004, soft=("loop", "", 1.0)),
+        "complete",
+        ("wait", "W101"),
+    ),
     "GIL and CPU on one CPU": (visits(closed(0.004, servers=2), cpu=0.004, gil=0.004), "complete", ("cpu", "C102")),
     "nothing watched is full": (visits(closed(0.005), cpu=0.0001), "complete", ("unknown", None)),
     "still growing": (
@@ -136,3 +162,20 @@ def test_a_second_lock_gains_until_the_next_resource_is_full():
         change = Change("r", "W104", "w", "estimate", (), demands=(DemandEdit("lock ", exact(1.0), exact(capacity)),))
         assert predict_throughput(tables, change).after.value == pytest.approx(expected, rel=0.02)
     assert predict_throughput(replace(tables, rungs=()), change) is None
+
+
+def test_what_is_moved_off_the_loop_is_bounded_by_the_rest():
+    """GIVEN 4 ms in the loop, none of it Python, and 2 CPUs THEN threads may reach 500/s."""
+    run = recorded(visits(closed(0.004), cpu=0.004, held=0.004, soft=("loop", "", 1.0), background=0.0))
+    found = inquire(run, builtin(), shipped())
+    gains = {p.change.remedy: p for p in found.predictions}
+    assert gains["off-the-loop"].change.kind == "bound"
+    assert gains["off-the-loop"].after.value == pytest.approx(500, rel=0.02)
+    assert gains["more-processes"].after.value == pytest.approx(500, rel=0.02)
+
+
+def test_twice_the_workers():
+    run = recorded(visits(closed(0.02, 4), cpu=0.0001, held=0.02, soft=("pool", "app.py:4", 4.0)))
+    (workers,) = [p for p in inquire(run, builtin(), shipped()).predictions if p.change.remedy == "more-workers"]
+    assert workers.gain.value == pytest.approx(2.0, rel=0.05)
+    assert "8 instead of 4" in workers.change.words

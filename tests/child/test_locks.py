@@ -8,20 +8,27 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 
 import pytest
 
-from pinchpoint.child import locks
+from pinchpoint.child import held, locks
 
 
 @pytest.fixture
 def watched(monkeypatch):
-    for module, name in ((threading, "Lock"), (threading, "RLock"), (asyncio, "Lock")):
-        monkeypatch.setattr(module, name, getattr(module, name))
-    monkeypatch.setattr(locks, "_tallies", [])
-    before = locks.totals()
+    semaphores = ("Semaphore", "BoundedSemaphore")
+    for module, names in ((threading, ("Lock", "RLock")), (asyncio, ("Lock", *semaphores))):
+        for name in names:
+            monkeypatch.setattr(module, name, getattr(module, name))
+    for kind in (threading.Semaphore, threading.BoundedSemaphore):
+        for name in ("__init__", "acquire", "release", "__enter__", "__exit__"):
+            if name in vars(kind):
+                monkeypatch.setattr(kind, name, vars(kind)[name])
+    monkeypatch.setattr(held, "_tallies", [])
+    before = held.totals()
     locks.watch()
-    return lambda: locks.since(before)
+    return lambda: held.since(before)
 
 
 def test_holding_is_counted_by_the_place_that_made_the_lock(watched):
@@ -112,6 +119,76 @@ def test_a_lock_of_asyncio(watched):
     assert found["waited_s"] >= 0.01
 
 
+def test_a_free_lock_that_somebody_waits_for_serves_nobody(watched):
+    """GIVEN a holder that lets go while another waits, and takes it again at once, THEN all of that time counts as held."""
+    lock, stop = threading.Lock(), time.perf_counter() + 0.2
+
+    def hold():
+        while time.perf_counter() < stop:
+            with lock:
+                time.sleep(0.002)
+
+    began = time.perf_counter()
+    holders = [threading.Thread(target=hold) for _ in range(3)]
+    for each in holders:
+        each.start()
+    for each in holders:
+        each.join()
+    (found,) = watched()
+    assert 0.9 < found["held_s"] / (time.perf_counter() - began) <= 1.0
+
+
+def test_locks_made_at_one_place_are_told_apart(watched):
+    for lock in [threading.Lock() for _ in range(2)]:
+        with lock:
+            pass
+    first, second = watched()
+    assert second["name"] == first["name"] + " #2"
+
+
+@pytest.mark.parametrize("kind", ["Semaphore", "BoundedSemaphore"])
+def test_a_semaphore_is_held_as_often_as_it_lets_in(watched, kind):
+    semaphore = getattr(threading, kind)(2)
+
+    def hold():
+        with semaphore:
+            time.sleep(0.02)
+
+    holders = [threading.Thread(target=hold) for _ in range(4)]
+    for each in holders:
+        each.start()
+    for each in holders:
+        each.join()
+    (found,) = watched()
+    assert (found["kind"], found["capacity"], found["count"]) == ("semaphore", 2, 4)
+    assert found["held_s"] >= 0.08
+    assert found["waited_s"] >= 0.03
+    assert not semaphore.acquire(blocking=False) or semaphore.release() is None
+
+
+def test_a_semaphore_of_asyncio(watched):
+    async def use():
+        semaphore = asyncio.Semaphore(2)
+
+        async def hold():
+            async with semaphore:
+                await asyncio.sleep(0.01)
+
+        await asyncio.gather(*(hold() for _ in range(4)))
+
+    asyncio.run(use())
+    (found,) = watched()
+    assert (found["kind"], found["capacity"], found["count"]) == ("semaphore", 2, 4)
+    assert found["held_s"] >= 0.04
+
+
+def test_a_semaphore_that_signals_is_held_by_nobody(watched):
+    signal = threading.Semaphore(0)
+    signal.release()
+    signal.acquire()
+    assert watched() == []
+
+
 def test_libraries_make_plain_locks(watched):
     queue.Queue().put(1)
     threading.Event().set()
@@ -120,7 +197,7 @@ def test_libraries_make_plain_locks(watched):
 
 def test_a_program_that_forks_and_logs_goes_on(tmp_path):
     program = """
-        from pinchpoint.child import locks
+        from pinchpoint.child import held, locks
         locks.watch()
         import logging, os, threading
         lock = threading.Lock()

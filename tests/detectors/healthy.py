@@ -56,6 +56,8 @@ HEALTHY: dict[str, Given] = {
     "disk.write_bytes": 0.0,
     "capacity.gil_utilization": 0.1,
     "capacity.lock_utilization": 0.0,
+    "capacity.loop_utilization": 0.0,
+    "capacity.pool_utilization": 0.0,
     "capacity.idle_share": 0.02,
     "capacity.scaling": 1.9,
     "tail.ratio": 1.1,

@@ -7,11 +7,13 @@ from healthy import found
 
 from pinchpoint.detectors.disk_reads import disk_reads
 from pinchpoint.detectors.downstream_call import downstream_call
+from pinchpoint.detectors.event_loop_blocked import event_loop_blocked
 from pinchpoint.detectors.garbage_collection import garbage_collection
 from pinchpoint.detectors.gil_contention import gil_contention
 from pinchpoint.detectors.lock_wait import lock_wait
 from pinchpoint.detectors.synchronous_writes import synchronous_writes
 from pinchpoint.detectors.timer_wait import timer_wait
+from pinchpoint.detectors.too_few_workers import too_few_workers
 
 SITES = {
     disk_reads: "request_read_share",
@@ -74,6 +76,28 @@ def test_a_lock_under_load(held, status):
 ])  # fmt: skip
 def test_gil_contention(held, idle, status):
     assert found(gil_contention, capacity_gil_utilization=held, capacity_idle_share=idle).status == status
+
+
+@pytest.mark.parametrize(("taken", "idle", "status"), [
+    (0.97, 0.90, "present"),     # the fault: workers that only wait
+    (0.97, 0.01, "absent"),      # look-alike: as many workers as CPUs, which are full
+    (0.40, 0.90, "absent"),      # healthy, or look-alike W104: workers to spare
+    ((0.85, 0.05), 0.90, "unknown"),
+    (None, 0.90, "unknown"),     # not tried
+])  # fmt: skip
+def test_too_few_workers(taken, idle, status):
+    assert found(too_few_workers, capacity_pool_utilization=taken, capacity_idle_share=idle).status == status
+
+
+@pytest.mark.parametrize(("busy", "idle", "status"), [
+    (0.98, 0.50, "present"),     # the fault: it computes without end on one of two CPUs
+    (0.98, 0.01, "absent"),      # look-alike: one CPU, and it is full
+    (0.30, 0.80, "absent"),      # healthy: it waits in its selector
+    ((0.85, 0.05), 0.50, "unknown"),
+    (None, 0.50, "unknown"),     # not tried
+])  # fmt: skip
+def test_event_loop_blocked(busy, idle, status):
+    assert found(event_loop_blocked, capacity_loop_utilization=busy, capacity_idle_share=idle).status == status
 
 
 @pytest.mark.parametrize(("ratio", "share", "status"), [

@@ -15,7 +15,7 @@ _clock = time.perf_counter_ns
 _process_cpu = time.process_time_ns
 QUANTILES = (0.5, 0.9, 0.99)
 FIRST_S = 0.1  # a request is never cut short, so a visit lasts at least one
-CHECKED_PAYLOADS, CHECKED_EACH = 4, 8
+CHECKED_PAYLOADS, CHECKED_EACH, CHECKED_S = 4, 8, 0.3
 DEPTH = 6  # of an answer that is compared
 
 
@@ -112,14 +112,20 @@ class Crowd:
         Requests whose answer alone is not the same twice, or cannot be compared, are left out.
         """
         alone: Dict[int, bytes] = {}
+        deadline = _clock() + int(CHECKED_S * 1e9)
         for number, payload in enumerate(self._payloads[:CHECKED_PAYLOADS]):
+            if alone and _clock() > deadline:
+                break
             first, second = (digest(self._call(payload)) for _ in range(2))
             if first and first == second:
                 alone[number] = first
+        deadline = _clock() + int(CHECKED_S * 1e9)
         differ: List[bool] = []
 
         def ask(first: int) -> None:
             for turn in range(CHECKED_EACH):
+                if turn and _clock() > deadline:
+                    return
                 number = (first + turn) % CHECKED_PAYLOADS
                 if number in alone:
                     differ.append(digest(self._call(self._payloads[number])) != alone[number])

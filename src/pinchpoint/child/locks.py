@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import sys
 import threading
 import time
@@ -74,9 +75,9 @@ def watch() -> None:
     threading.Lock = _class_for(threading.Lock, "Lock")
     threading.RLock = _class_for(threading.RLock, "RLock")
     asyncio.Lock = _awaited(asyncio.Lock, held.LOCK)  # type: ignore[misc]
-    for module, timed in ((threading, _counted), (asyncio, _awaited)):
-        for name in ("Semaphore", "BoundedSemaphore"):
-            setattr(module, name, timed(getattr(module, name), held.SEMAPHORE))
+    for name in ("Semaphore", "BoundedSemaphore"):
+        setattr(asyncio, name, _awaited(getattr(asyncio, name), held.SEMAPHORE))
+    _count_semaphores(threading.Semaphore, threading.BoundedSemaphore)
 
 
 def _class_for(plain: Any, name: str) -> Any:
@@ -95,32 +96,42 @@ def _class_for(plain: Any, name: str) -> Any:
     return _Meta(name, (), {"__module__": "threading"})
 
 
-def _counted(plain: Any, kind: str) -> Any:
-    """Threading's semaphore, timed: several hold it at once, so a hold is known by the order of entering and leaving."""
+def _count_semaphores(plain: Any, bounded: Any) -> None:
+    """Time threading's semaphores in place: the bounded kind calls the plain one by its name."""
+    plain.__init__, bounded.__init__ = _making(plain.__init__), _making(bounded.__init__)
+    plain.release, bounded.release = _releasing(plain.release), _releasing(bounded.release)
+    for kind in (plain, bounded):
+        kind.__exit__ = lambda self, *_: self.release()
+    acquire = plain.acquire
 
-    class Timed(plain):  # type: ignore[misc]
-        def __init__(self, value: int = 1) -> None:
-            super().__init__(value)
-            self._pinchpoint = _Holds(_tally(kind, sys._getframe(1), value))
+    @functools.wraps(acquire)
+    def timed(self: Any, *arguments: Any, **named: Any) -> Any:
+        begin = _clock()
+        got = acquire(self, *arguments, **named)
+        if got:
+            self._pinchpoint.begin(begin)
+        return got
 
-        def acquire(self, blocking: bool = True, timeout: Any = None) -> Any:
-            begin = _clock()
-            got = super().acquire(blocking, timeout)
-            if got:
-                self._pinchpoint.begin(begin)
-            return got
+    plain.acquire = plain.__enter__ = timed
 
-        __enter__ = acquire
 
-        def release(self, n: int = 1) -> None:
-            for _ in range(n):
-                self._pinchpoint.end()
-            super().release(n)
+def _making(make: Any) -> Any:
+    @functools.wraps(make)
+    def made(self: Any, value: int = 1) -> None:
+        make(self, value)
+        self._pinchpoint = _Holds(_tally(held.SEMAPHORE, sys._getframe(1), value))
 
-        def __exit__(self, *_: object) -> None:
-            self.release()
+    return made
 
-    return _named(Timed, plain)
+
+def _releasing(release: Any) -> Any:
+    @functools.wraps(release)
+    def released(self: Any, n: int = 1) -> None:
+        for _ in range(n):
+            self._pinchpoint.end()
+        release(self, n)
+
+    return released
 
 
 def _awaited(plain: Any, kind: str) -> Any:

@@ -18,7 +18,6 @@ from pinchpoint.limits import Limits
     cells=(),
     needs=("capacity.loop_utilization", "capacity.idle_share"),
     remedies=("more-processes", "off-the-loop"),
-    lookalikes=("W101",),
 )
 def event_loop_blocked(signals: Signals, limits: Limits) -> Iterator[Evidence]:
     """With several requests in flight the event loop is never idle, and CPUs are.

@@ -18,7 +18,6 @@ from pinchpoint.limits import Limits
     cells=(),
     needs=("capacity.pool_utilization", "capacity.idle_share"),
     remedies=("more-workers",),
-    lookalikes=("W101", "W104"),
 )
 def too_few_workers(signals: Signals, limits: Limits) -> Iterator[Evidence]:
     """With several requests in flight all workers of a pool, or all places of a semaphore, are taken, and CPUs are idle.
