@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from bench import shared
 from bench.cases import cpus
 from bench.noise import Status, Tried, tried
 from bench.report import REPOSITORY, Claim, Json, Report, Table, signed
@@ -27,7 +28,6 @@ from pinchpoint.domain.verdict import Diagnosis
 WITHIN = 0.05  # of the measured throughput, or inside the ceiling's interval: what the project promises
 BUDGETS = 2.5  # of the budget: half of it is for one request in flight
 DRIVEN_S = 3.0
-DRIVER = "import sys,time,importlib; f=getattr(importlib.import_module('bench.shared'),sys.argv[1]); f(); e=time.perf_counter()+float(sys.argv[2]); n=0\nwhile time.perf_counter()<e: f(); n+=1\nprint(n/float(sys.argv[2]))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,9 @@ def cases() -> list[Case]:
         Case("interpreter", "wait" if several else "cpu", ("W101",) if several else (None,), "gil"),
         Case("interpreter_and_wait", "wait" if several else "cpu", ("W101",) if several else (None,), "gil"),
         Case("loop", "wait" if several else "cpu", ("W101",) if several else (None,), "gil"),
+        Case("native_loop", "wait" if several else "cpu", ("W105",) if several else (None,), "loop"),
+        Case("pooled", "wait", ("W102",), "pool"),
+        Case("placed", "wait", ("W102",), "semaphore"),
         Case("native", "cpu", (None, "C102", "C103"), "cpu"),
         Case("short_lock", "cpu", (None, "C102", "C103"), "cpu"),
     ]
@@ -69,9 +72,44 @@ def doings() -> list[Doing]:
     """Every remedy that is carried out."""
     return [
         Doing("lock", "split-lock", "a second lock", partial(_reached, "two_locks")),
+        Doing("placed", "more-workers", "six places", partial(_reached, "well_placed")),
+        Doing("pooled", "more-workers", "four workers", partial(_reached, "well_pooled")),
+        Doing("native_loop", "off-the-loop", "asyncio.to_thread", partial(_reached, "native_thread")),
+        Doing("native_loop", "more-processes", f"{cpus()} processes", partial(_processes, "native_loop")),
         Doing("interpreter", "more-processes", f"{cpus()} processes", partial(_processes, "interpreter")),
+        Doing(
+            "interpreter_and_wait", "more-processes", f"{cpus()} processes", partial(_processes, "interpreter_and_wait")
+        ),
+        Doing("polled", "replace-timer", "an event", partial(_faster, "evented")),
+        Doing("decoded", "faster-preprocessing", "its result kept", partial(_faster, "cached")),
         Doing("collected", "freeze-collector", "gc.freeze()", partial(_slow, "frozen")),
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Law:
+    """A program whose throughput at each load is a closed form: the mean seconds at each of its stations, and beside them."""
+
+    name: str
+    served_s: tuple[float, ...]
+    think_s: float
+
+
+def laws() -> list[Law]:
+    """Closed networks with exponential times, which mean value analysis solves exactly."""
+    return [Law("repairman", shared.SERVED_S[:1], shared.THINK_S), Law("tandem", shared.SERVED_S, shared.THINK_S)]
+
+
+def closed_form(law: Law, load: int) -> float:
+    """Requests a second with `load` in flight: exact mean value analysis (Reiser & Lavenberg 1980, JACM 27(2)); with one
+    station it is the machine-repairman model.
+    """
+    waiting, rate = [0.0 for _ in law.served_s], 0.0
+    for customers in range(1, load + 1):
+        residence = [served * (1 + ahead) for served, ahead in zip(law.served_s, waiting, strict=True)]
+        rate = customers / (law.think_s + sum(residence))
+        waiting = [rate * each for each in residence]
+    return rate
 
 
 def run(settings: Settings) -> Report:
@@ -85,12 +123,18 @@ def run(settings: Settings) -> Report:
         row, claim = _row(case, found[case.name])
         rows.append(row)
         claims.append(claim)
+    law_rows, law_claims = _laws(settings)
     gains, figures = _gains(settings, found)
     headings = ("program", "full", "cause", "ceiling /s", "reached /s", "off", "noise", "status")
     tables = [Table(headings, tuple(rows))] if rows else []
+    tables += (
+        [Table(("law", "in flight", "closed form /s", "reached /s", "off", "status"), tuple(law_rows))]
+        if law_rows
+        else []
+    )
     tables += [Table(("program", "done", "predicted gain", "measured", "|ln|"), tuple(gains))] if gains else []
     title = "CAPACITY: ceilings from measured demands against what is reached; predicted gains beside measured ones"
-    return Report("capacity", title, tuple(tables), tuple(claims), figures, time.monotonic() - began)
+    return Report("capacity", title, tuple(tables), (*claims, *law_claims), figures, time.monotonic() - began)
 
 
 def _diagnosed(name: str, settings: Settings) -> Diagnosis:
@@ -139,6 +183,34 @@ def _row(case: Case, found: Tried[Diagnosis]) -> tuple[tuple[str, ...], Claim]:
     return row, Claim(case.name, f"{case.causes[0] or case.bound}, within {signed(WITHIN)}", said, found.status)
 
 
+def _laws(settings: Settings) -> tuple[list[tuple[str, ...]], list[Claim]]:
+    """Each rung of each law against its closed form."""
+    rows, claims = [], []
+    for law in (each for each in laws() if settings.wants(each.name)):
+        settings.progress(f"capacity: {law.name}")
+        found = tried(partial(_diagnosed, law.name, settings), partial(_lawful, law), settings.retries)
+        for rung in found.value.rungs:
+            due, reached = closed_form(law, rung.load), rung.throughput_per_s
+            said = f"{reached.value:,.0f} ({reached.low:,.0f}-{reached.high:,.0f})"
+            status = "holds" if _at_law(law, rung) else "violated"
+            rows.append((law.name, str(rung.load), f"{due:,.0f}", said, signed(reached.value / due - 1), status))
+        said = ", ".join(
+            f"{signed(r.throughput_per_s.value / closed_form(law, r.load) - 1)}" for r in found.value.rungs
+        )
+        claims.append(Claim(law.name, f"within {signed(WITHIN)} at each load", said, found.status))
+    return rows, claims
+
+
+def _at_law(law: Law, rung: Rung) -> bool:
+    due, reached = closed_form(law, rung.load), rung.throughput_per_s
+    return abs(reached.value / due - 1) <= WITHIN or reached.low <= due <= reached.high
+
+
+def _lawful(law: Law, diagnosis: Diagnosis) -> Status:
+    enough = len(diagnosis.rungs) > 1 and all(_at_law(law, rung) for rung in diagnosis.rungs)
+    return "holds" if enough else "violated"
+
+
 def _gains(settings: Settings, found: dict[str, Tried[Diagnosis]]) -> tuple[list[tuple[str, ...]], Json]:
     rows, figures = [], []
     for doing in (each for each in doings() if settings.wants(each.case)):
@@ -175,13 +247,22 @@ def _reached(other: str, diagnosis: Diagnosis, settings: Settings) -> float:
 
 
 def _processes(name: str, diagnosis: Diagnosis, _: Settings) -> float:
-    """The summed rates of one process a CPU over the highest throughput of threads."""
-    command = [sys.executable, "-c", DRIVER, name, str(DRIVEN_S)]
-    started = [subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) for _ in range(cpus())]
-    rates = [float(each.communicate()[0]) for each in started]
+    """The summed rates of one process a CPU, with as many requests in flight in all, over the best of one process."""
     now = best(diagnosis)
     assert now is not None
+    command = [sys.executable, "-m", "bench.driver", name, str(DRIVEN_S), str(math.ceil(now.load / cpus()))]
+    started = [subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) for _ in range(cpus())]
+    rates = [float(each.communicate()[0]) for each in started]
     return sum(rates) / now.throughput_per_s.value
+
+
+def _faster(other: str, diagnosis: Diagnosis, settings: Settings) -> float:
+    """The typical latency over that of the remedied program."""
+    then = _diagnosed(other, settings).measured.latency_s["typical"]
+    now = diagnosis.measured.latency_s["typical"]
+    assert then is not None
+    assert now is not None
+    return now.value / then.value
 
 
 def _slow(other: str, diagnosis: Diagnosis, settings: Settings) -> float:

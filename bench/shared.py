@@ -9,20 +9,29 @@ import asyncio
 import gc
 import hashlib
 import itertools
+import random
 import threading
 import time
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
+import pinchpoint
 from bench.pipelines import spin
 
 HELD_S, BESIDE_S = 0.004, 0.003
+THINK_S, SERVED_S, LATE_S = 0.005, (0.0015, 0.002), 0.00008
 BLOCK = bytes(2_000_000)
 YOUNG, LIVING = 2000, 60_000
 LIVE: list[list[int]] = []
 recent: deque[list[list[int]]] = deque(maxlen=5)
 turns = itertools.count()
+chance = random.Random(4)
+ready = threading.Event()
+ready.set()
 one, first, second, third = (threading.Lock() for _ in range(4))
+places, more_places = threading.Semaphore(3), threading.Semaphore(6)
+two_workers, four_workers = ThreadPoolExecutor(2), ThreadPoolExecutor(4)
 
 
 def lock() -> None:
@@ -40,9 +49,9 @@ def two_locks() -> None:
 
 
 def short_lock() -> None:
-    """A lock that is rarely held: 0.2 ms of 4."""
+    """A lock that is hardly held."""
     with third:
-        time.sleep(HELD_S / 20)
+        next(turns)
     hashlib.sha256(BLOCK).digest()
 
 
@@ -72,6 +81,87 @@ def lock_and_native() -> None:
     with one:
         time.sleep(HELD_S)
     hashlib.sha256(BLOCK).digest()
+
+
+def pooled() -> None:
+    """4 ms asleep in a pool of two workers: at most 500/s."""
+    two_workers.submit(time.sleep, HELD_S).result()
+
+
+def well_pooled() -> None:
+    """The same with four workers: 1,000/s."""
+    four_workers.submit(time.sleep, HELD_S).result()
+
+
+def placed() -> None:
+    """4 ms asleep in one of three places: at most 750/s."""
+    with places:
+        time.sleep(HELD_S)
+
+
+def well_placed() -> None:
+    """The same with six places."""
+    with more_places:
+        time.sleep(HELD_S)
+
+
+def repairman() -> None:
+    """1.5 ms on average under a lock, 5 ms beside it, both exponential: machines that one repairman serves."""
+    asleep(THINK_S)
+    with second:
+        asleep(SERVED_S[0])
+
+
+def tandem() -> None:
+    """Exponential times under one lock and then under another, and beside both."""
+    asleep(THINK_S)
+    with first:
+        asleep(SERVED_S[0])
+    with second:
+        asleep(SERVED_S[1])
+
+
+def asleep(mean_s: float) -> None:
+    """Sleep for an exponential time, less what a sleep takes longer here."""
+    time.sleep(max(chance.expovariate(1 / mean_s) - LATE_S, 0.0))
+
+
+def polled() -> None:
+    """Waits for a timer although the answer is there: 3 ms of sleep beside 1 ms of work."""
+    hashlib.sha256(BLOCK).digest()
+    time.sleep(BESIDE_S)
+
+
+def evented() -> None:
+    """The same with an event that is set."""
+    hashlib.sha256(BLOCK).digest()
+    ready.wait()
+
+
+def decoded() -> None:
+    """Preprocessing that is the same each time, and some work after it."""
+    with pinchpoint.stage("preprocess"):
+        spin(3)
+    with pinchpoint.stage("model"):
+        spin(1)
+
+
+def cached() -> None:
+    """The same with what preprocessing made kept."""
+    with pinchpoint.stage("model"):
+        spin(1)
+
+
+async def native_loop() -> None:
+    """Native code in the event loop: it lets go of the interpreter, and the loop stands still all the same."""
+    hashlib.sha256(BLOCK).digest()
+    await asyncio.sleep(0.002)
+
+
+async def native_thread() -> None:
+    """The same handed to a thread."""
+    await asyncio.to_thread(lambda: hashlib.sha256(BLOCK).digest())
+    await asyncio.sleep(0.002)
 
 
 async def loop() -> None:

@@ -20,6 +20,7 @@ OWN_CAUSE = {demands.GIL: "W101", demands.LOCK: "W104", demands.LOOP: "W105", **
 # worker for the lock, so that those look full as well.
 INNER_FIRST = (demands.CPU, demands.GIL, demands.LOCK)
 WORK = ("cpu", "memory", "starved")
+DRIFT_SAID = 1.15
 NOT_TRIED = ("not asked for", "too little time", "one request in flight was not")
 
 
@@ -87,9 +88,17 @@ def _verdict(
         proof="supported" if complete and cause else "hypothesis",
         share=min(used.value, 1.0), headroom=max(0.0, 1.0 - used.value) if kind == "limit" else None,
         also=tuple(also), stages_from=tables.typical.stages_from,
-        sentence=CAPACITY_HEADLINE.get(kind_of(binding), "").format(name=binding.resource),
+        sentence=CAPACITY_HEADLINE.get(kind_of(binding), "").format(name=binding.resource) + _drift(binding),
         gain=_gain(predictions, cause),
     )  # fmt: skip
+
+
+def _drift(binding: Demand) -> str:
+    """What company does to the demand, where that is worth saying."""
+    drift = binding.drift
+    if drift is None or 1 / DRIFT_SAID < drift.value < DRIFT_SAID:
+        return ""
+    return f" Each request takes {drift.value:.2g} times as much of it as one alone."
 
 
 def _gain(predictions: Sequence[Prediction], cause: str | None) -> Gain | None:

@@ -60,7 +60,15 @@ def demands(run: Run) -> tuple[Demand, ...]:
         for kind, name, capacity in soft:
             found.append(_clocked(f"{kind} {name}".strip(), visits, _holder(kind, name), exact(0.0), capacity))
         found += _bandwidth(run, visits)
-    return tuple(found)
+    alone = {each.resource: each.seconds_per_request for each in found if each.load == 1}
+    return tuple(replace(each, drift=_drift(each.seconds_per_request, alone.get(each.resource))) for each in found)
+
+
+def _drift(now: Quantity | None, alone: Quantity | None) -> Quantity | None:
+    """How many times the demand of one request alone it is now; None where they may be the same."""
+    if now is None or alone is None or alone.low <= 0 or (now.low <= alone.high and alone.low <= now.high):
+        return None
+    return Quantity(now.value / alone.value, now.low / alone.high, now.high / alone.low, min(now.n, alone.n))
 
 
 def _over(visits: Sequence[Visit], top: Busy, bottom: Busy) -> Quantity:

@@ -21,7 +21,8 @@ from pinchpoint.process import Child, Ended, Reply
 
 COMPLETE = "complete"
 LEAST_S = 2.5  # below this there is no curve, only noise
-SHORTEST_S, LONGEST_S = 0.25, 1.0  # of a visit, unless a request takes longer
+SHORTEST_S, LONGEST_S = 0.25, 2.0  # of a visit, unless a request takes longer
+LOADS = 7  # that a ladder is likely to have
 REQUESTS_A_VISIT = 5  # of one client
 GROWS = 1.05  # times the best throughput so far: less is no growth
 PATIENCE = 2  # loads without growth, one after the other
@@ -43,6 +44,7 @@ class Climb:
     seed: int
     checked: bool
     gil_address: int | None = None
+    spare_s: float = 0.0
     progress: Callable[[str], None] = lambda _: None
 
 
@@ -52,6 +54,7 @@ def climb(child: Child, plan: Climb) -> tuple[tuple[Visit, ...], str]:
     needed = LEAST_S + 4 * REQUESTS_A_VISIT * plan.typical_s
     if left < needed:
         return (), f"too little time was left: {needed - left:.0f} s more of --budget would do"
+    plan = replace(plan, spare_s=left)
     found: list[Visit] = []
     gil = LockReader(child.pid, plan.gil_address, plan.seed)
     try:
@@ -94,7 +97,9 @@ def _up(child: Child, gil: LockReader, plan: Climb, found: list[Visit]) -> str:
 
 
 def _seconds(plan: Climb) -> float:
-    return max(min(LONGEST_S, max(SHORTEST_S, plan.typical_s * REQUESTS_A_VISIT)), plan.typical_s)
+    """How long a visit lasts: longer where requests are, or where there is time."""
+    wished = max(SHORTEST_S, plan.typical_s * REQUESTS_A_VISIT, plan.spare_s / (ROUNDS * LOADS))
+    return max(min(LONGEST_S, wished), plan.typical_s)
 
 
 def _visit(child: Child, gil: LockReader, plan: Climb, load: int) -> tuple[Visit, str | None]:

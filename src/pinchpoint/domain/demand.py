@@ -9,7 +9,11 @@ from pinchpoint.domain.quantity import Quantity
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """Service demand of one resource at one load, with its capacity and the ceiling that follows."""
+    """Service demand of one resource at one load, with its capacity and the ceiling that follows.
+
+    `drift` is the demand over that with one request in flight, where their intervals do not meet; nothing is extrapolated
+    from a demand that drifts.
+    """
 
     resource: str
     load: int
@@ -18,6 +22,7 @@ class Demand:
     capacity: float
     ceiling_per_s: Quantity | None
     utilization: Quantity | None
+    drift: Quantity | None = None
 
 
 @dataclass(frozen=True, slots=True)
