@@ -65,7 +65,7 @@ def test_the_interpreter_is_full_and_native_code_is_not(tmp_path):
         now["x"] = number
         time.sleep(0.002)
         return now["x"]
-    """, "differ from those of one alone"),
+    """, "Threads cannot serve it: "),
     ("""
     import os, threading, time
     def handle():

@@ -19,7 +19,7 @@ from pinchpoint.contracts import Plan
 from pinchpoint.domain.run import Environment, Run
 from pinchpoint.domain.target import TargetSpec
 from pinchpoint.domain.verdict import Diagnosis
-from pinchpoint.domain.workload import Workload
+from pinchpoint.domain.workload import PROCESSES, THREADS, Workload
 from pinchpoint.errors import AnalysisFailed, BadInput, TargetFailed, interrupts_heard, interrupts_held
 from pinchpoint.probes import cgroup
 from pinchpoint.process import Ended
@@ -66,6 +66,7 @@ def diagnose(
     trust: bool = False,
     batch: int = 1,
     length: int | None = None,
+    workers: str = THREADS,
     progress: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Record a target and diagnose it, or diagnose a run folder alone.
@@ -79,7 +80,7 @@ def diagnose(
         found = _inquired(_Kept(run, Path(target)))
         return Outcome(found, Path(target), COMPLETE if _answered(found) else INCONCLUSIVE, _line(run, found))
     spec = TargetSpec("", target, tuple((settings or {}).items()), python, input, trust)
-    workload = _workload(budget_s, seed, timeout_s, batch, length)
+    workload = _workload(budget_s, seed, timeout_s, batch, length, workers)
     with interrupts_held() as interrupts:
         kept = _record(spec, workload, out or RUNS, progress or _silent)
         found = _inquired(kept)
@@ -99,11 +100,12 @@ def record(
     trust: bool = False,
     batch: int = 1,
     length: int | None = None,
+    workers: str = THREADS,
     progress: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Observe a target and write a run folder; `diagnose` it later, anywhere."""
     spec = TargetSpec("", target, tuple((settings or {}).items()), python, input, trust)
-    workload = _workload(budget_s, seed, timeout_s, batch, length)
+    workload = _workload(budget_s, seed, timeout_s, batch, length, workers)
     with interrupts_held() as interrupts:
         kept = _record(spec, workload, out or RUNS, progress or _silent)
     if kept.folder is None and kept.trouble is not None:
@@ -254,17 +256,15 @@ def _environment() -> Environment:
     return environment.read(cgroup.quota_cpus(pid), cgroup.memory_limit_bytes(pid))
 
 
-def _workload(budget_s: float, seed: int, timeout_s: float, batch: int, length: int | None) -> Workload:
+def _workload(budget_s: float, seed: int, timeout_s: float, batch: int, length: int | None, workers: str) -> Workload:
     if batch < 1 or (length is not None and length < 1):
         raise BadInput(
             what="a batch and a length are at least 1", where="--batch, --length", todo="Give a whole number"
         )
-    chosen = Workload(budget_s=budget_s, seed=seed, timeout_s=timeout_s, batch=batch)
-    return (
-        chosen
-        if length is None
-        else Workload(budget_s=budget_s, seed=seed, timeout_s=timeout_s, batch=batch, length=length)
-    )
+    if workers not in (THREADS, PROCESSES):
+        raise BadInput(what=f"there are no workers {workers!r}", where="workers", todo=f"{THREADS} or {PROCESSES}")
+    chosen = Workload(budget_s=budget_s, seed=seed, timeout_s=timeout_s, batch=batch, workers=workers)
+    return chosen if length is None else replace(chosen, length=length)
 
 
 def _outcome(kept: _Kept, found: Diagnosis | None, *, interrupted: bool) -> Outcome:

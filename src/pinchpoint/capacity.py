@@ -83,14 +83,20 @@ def _verdict(
     used = binding.utilization
     assert used is not None
     complete = tables.run.ladder_ended == "complete"
+    headline = CAPACITY_HEADLINE.get(kind_of(binding), "")
     return Verdict(
         bound=bound, where=where, cause=cause, kind=kind,
         proof="supported" if complete and cause else "hypothesis",
         share=min(used.value, 1.0), headroom=max(0.0, 1.0 - used.value) if kind == "limit" else None,
         also=tuple(also), stages_from=tables.typical.stages_from,
-        sentence=CAPACITY_HEADLINE.get(kind_of(binding), "").format(name=binding.resource) + _drift(binding),
+        sentence=headline.format(name=binding.resource) + _drift(binding) + _why_processes(tables),
         gain=_gain(predictions, cause),
     )  # fmt: skip
+
+
+def _why_processes(tables: Tables) -> str:
+    failed = tables.run.threads_failed
+    return f" Threads cannot serve it: {failed}." if failed else ""
 
 
 def _drift(binding: Demand) -> str:
@@ -122,5 +128,15 @@ def _nothing_full(tables: Tables, busiest: Demand | None) -> str:
 
 def _unknown(tables: Tables, why: str) -> Verdict:
     return Verdict(
-        "unknown", None, None, None, None, None, None, (), tables.typical.stages_from, f"not known: {why}.", None
+        "unknown",
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        (),
+        tables.typical.stages_from,
+        f"not known: {why}.{_why_processes(tables)}",
+        None,
     )

@@ -37,9 +37,12 @@ def rungs(run: Run) -> tuple[Rung, ...]:
             found.append(
                 Rung(
                     load,
-                    _over(visits, lambda visit: float(visit.done), lambda visit: visit.seconds),
-                    _over(visits, lambda visit: visit.mean_s * visit.done, lambda visit: float(visit.done)),
+                    _not_negative(_over(visits, lambda visit: float(visit.done), lambda visit: visit.seconds)),
+                    _not_negative(
+                        _over(visits, lambda visit: visit.mean_s * visit.done, lambda visit: float(visit.done))
+                    ),
                     p99 if enough else None,
+                    run.ladder_crew,
                 )
             )
     return tuple(found)
@@ -88,8 +91,9 @@ def _clocked(resource: str, visits: Sequence[Visit], busy: Busy, background: Qua
     return _demand(resource, visits[0].load, _not_negative(each), background, capacity, _not_negative(used))
 
 
-def _not_negative(seconds: Quantity) -> Quantity:
-    return replace(seconds, value=max(seconds.value, 0.0), low=max(seconds.low, 0.0))
+def _not_negative(found: Quantity) -> Quantity:
+    """An interval of few visits may reach below what is possible."""
+    return replace(found, value=max(found.value, 0.0), low=max(found.low, 0.0))
 
 
 def _holder(kind: str, name: str) -> Busy:

@@ -13,6 +13,7 @@ import numpy as np
 
 from pinchpoint import calibration, roofline, runtime_profile
 from pinchpoint.ceilings import measure_disk, page_faults
+from pinchpoint.company import Circumstances, Company, in_company
 from pinchpoint.contracts import Plan, Probe
 from pinchpoint.domain.operator import Node
 from pinchpoint.domain.quantity import exact
@@ -31,13 +32,11 @@ from pinchpoint.domain.run import (
     Samples,
     Spans,
     Telemetry,
-    Visit,
 )
 from pinchpoint.domain.target import Session, TargetFacts
 from pinchpoint.domain.workload import Workload
 from pinchpoint.errors import BadInput, Interrupted, TargetFailed
 from pinchpoint.graphs import read_nodes
-from pinchpoint.ladder import Climb, climb
 from pinchpoint.process import Child, Ended, Reply
 from pinchpoint.sampling import Sampler
 from pinchpoint.stats import mean_interval
@@ -47,7 +46,6 @@ SLICE_S = 0.5
 ENOUGH_S, MOST_S = 7.0, 8.0  # of the main arm: a first verdict comes within 20 s, whatever the usual budget
 ENOUGH_REQUESTS = 600
 MAIN_SHARE = 0.65
-LADDER_S = 5.5
 USUAL_BUDGET_S = 60.0  # a larger one is asked for to measure longer
 LADDER_SHARE = 0.25  # of what it is larger
 DERIVED_S = 1.5  # of the budget, for the diagnosis once all is recorded
@@ -103,8 +101,7 @@ class _Recording:
     phases: list[Phase] = field(default_factory=list)
     ended: str = "complete"
     slices: int = 0
-    ladder: tuple[Visit, ...] = ()
-    ladder_ended: str = "one request in flight was not measured to the end"
+    company: Company = field(default_factory=Company)
 
 
 def record(plan: Plan, workload: Workload, conditions: Conditions) -> Run:
@@ -206,23 +203,22 @@ def _drive(recording: _Recording) -> None:
 
 def _climb(recording: _Recording) -> None:
     """Several requests in flight, last of all: what goes wrong there leaves the answer for one request alone."""
-    requests = Requests(*recording.child.rows("requests", 4).T)
-    served = requests.latency_s[requests.ok]
     _stop_sampler(recording)
-    plan = Climb(
-        typical_s=float(np.median(served)),
-        deadline=min(
-            recording.deadline - DERIVED_S, time.monotonic() + LADDER_S + LADDER_SHARE * _beyond_usual(recording)
+    requests = Requests(*recording.child.rows("requests", 4).T)
+    recording.company = in_company(
+        recording.child,
+        Circumstances(
+            plan=recording.plan,
+            workload=recording.workload,
+            environment=recording.conditions.environment,
+            loaded=recording.loaded,
+            typical_s=float(np.median(requests.latency_s[requests.ok])),
+            fails_alone=float(np.mean(~requests.ok)),
+            deadline=recording.deadline - DERIVED_S,
+            longer_s=LADDER_SHARE * _beyond_usual(recording),
+            progress=recording.conditions.progress,
         ),
-        timeout_s=recording.workload.timeout_s,
-        memory_limit_bytes=recording.conditions.environment.memory_limit_bytes,
-        fails_alone=float(np.mean(~requests.ok)),
-        seed=recording.workload.seed,
-        checked=not recording.loaded["asynchronous"],
-        gil_address=recording.loaded["gil"],
-        progress=recording.conditions.progress,
     )
-    recording.ladder, recording.ladder_ended = climb(recording.child, plan)
 
 
 def _beyond_usual(recording: _Recording) -> float:
@@ -460,8 +456,10 @@ def _finished(recording: _Recording) -> Run:
         second_length=recording.plan.second_length,
         span_cost_ns=int(recording.loaded.get("span_cost_ns", 0)),
         events=Events(*child.rows("events", 4).T),
-        ladder=recording.ladder,
-        ladder_ended=recording.ladder_ended,
+        ladder=recording.company.visits,
+        ladder_crew=recording.company.crew,
+        threads_failed=recording.company.threads_failed,
+        ladder_ended=recording.company.ended,
     )
 
 

@@ -28,7 +28,7 @@ def test_threads_are_in_flight_together():
     assert visit["load"] == 4
     assert visit["failed"] == 0
     assert visit["done"] > 40
-    assert visit["quantiles_s"][0] >= 0.002
+    assert visit["latencies_ns"][0] >= 2e6
     assert visit["cpu_s"] < (visit["end_ns"] - visit["begin_ns"]) / 1e9
 
 
@@ -92,3 +92,12 @@ def test_what_cannot_be_compared_has_no_digest():
     nested = []
     nested.append(nested)
     assert digest(nested) == b""
+
+
+def test_a_visit_begins_when_all_do_and_keeps_a_bounded_picture():
+    begin = time.perf_counter_ns() + 50_000_000
+    visit = Crowd(lambda _: None, [None]).visit(1, 0.05, None, begin)
+    assert visit["begin_ns"] >= begin
+    assert visit["done"] > 1000
+    assert len(visit["latencies_ns"]) == 1000
+    assert visit["latencies_ns"] == sorted(visit["latencies_ns"])

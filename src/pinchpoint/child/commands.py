@@ -160,22 +160,27 @@ class _Child:
             call = _kept(call, answers)
         arguments = (call, payloads, command["seconds"], command["count"], command["observe"], flag)
         if is_async(call):
-            if self._loop is None:  # one for all arms: the target may keep things that belong to it
-                self._loop = asyncio.new_event_loop()
-                asyncio.set_event_loop(self._loop)
-            self._loop.run_until_complete(pacer.drive_async(*arguments))
+            self._event_loop().run_until_complete(pacer.drive_async(*arguments))
         else:
             pacer.drive(*arguments)
         if answers:
             _check_complete(answers[0], self._uri)
         return self._progress()
 
+    def _event_loop(self) -> Any:
+        """One for all arms: the target may keep things that belong to it. None where it needs none."""
+        assert self._loaded is not None
+        if self._loop is None and is_async(self._loaded.call):
+            self._loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self._loop)
+        return self._loop
+
     def _visit(self, command: Dict[str, Any]) -> Dict[str, Any]:
         """A visit with several requests in flight, none of them recorded one by one."""
         if self._crowd is None:
             assert self._loaded is not None
             self._crowd = Crowd(self._loaded.call, self._loaded.payloads)
-        visit = self._crowd.visit(command["load"], command["seconds"], self._loop)
+        visit = self._crowd.visit(command["load"], command["seconds"], self._event_loop(), command.get("begin_ns", 0))
         first = self._crowd.first_error
         return {"visit": visit, "error": describe(first) + innermost_line(first) if first is not None else None}
 

@@ -13,7 +13,7 @@ from pinchpoint.child.pacing import is_async
 
 _clock = time.perf_counter_ns
 _process_cpu = time.process_time_ns
-QUANTILES = (0.5, 0.9, 0.99)
+LATENCIES_KEPT = 1000  # of a visit, evenly from the shortest to the longest
 FIRST_S = 0.1  # a request is never cut short, so a visit lasts at least one
 CHECKED_PAYLOADS, CHECKED_EACH, CHECKED_S = 4, 8, 0.3
 DEPTH = 6  # of an answer that is compared
@@ -27,8 +27,12 @@ class Crowd:
         self._loop_watch: Any = None
         self.first_error: Any = None
 
-    def visit(self, load: int, seconds: float, loop: Any) -> Dict[str, Any]:
-        """Keep `load` requests in flight for `seconds`, or for none just wait; what was done and used meanwhile."""
+    def visit(self, load: int, seconds: float, loop: Any, begin_ns: int = 0) -> Dict[str, Any]:
+        """Keep `load` requests in flight for `seconds`, or for none just wait; what was done and used meanwhile.
+
+        It begins at `begin_ns` of the monotonic clock, at once where that has passed.
+        """
+        time.sleep(max(begin_ns - _clock(), 0) / 1e9)
         before = held.totals()
         cpu, begin = _process_cpu(), _clock()
         if load == 0:
@@ -51,7 +55,7 @@ class Crowd:
             "failed": failed,
             "cpu_s": (cpu_end - cpu) / 1e9,
             "mean_s": sum(latencies) / len(latencies) / 1e9 if latencies else 0.0,
-            "quantiles_s": [latencies[int(q * (len(latencies) - 1))] / 1e9 for q in QUANTILES] if latencies else [],
+            "latencies_ns": _thinned(latencies),
             "held": held.since(before),
         }
 
@@ -136,6 +140,14 @@ class Crowd:
         for each in threads:
             each.join()
         return {"compared": len(differ), "different": sum(differ)}
+
+
+def _thinned(ascending: List[int]) -> List[int]:
+    """As many values as are kept, at even ranks."""
+    if len(ascending) <= LATENCIES_KEPT:
+        return ascending
+    step = (len(ascending) - 1) / (LATENCIES_KEPT - 1)
+    return [ascending[round(rank * step)] for rank in range(LATENCIES_KEPT)]
 
 
 def digest(answer: Any) -> bytes:

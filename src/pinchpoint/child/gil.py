@@ -7,6 +7,7 @@ flag from another process neither takes the lock nor disturbs anybody; a thread 
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Optional, Set
 
@@ -38,13 +39,15 @@ def _found() -> Optional[int]:
     import ctypes
 
     base = ctypes.addressof(ctypes.c_char.in_dll(ctypes.pythonapi, "_PyRuntime"))
-    size = min(_mapped_from(base), MOST_BYTES)
     places: Optional[Set[int]] = None
-    for interval in PROBES_US:
-        sys.setswitchinterval(interval / 1e6)
-        words = memoryview(ctypes.string_at(base, size - size % WORD)).cast("Q")
-        here = {number for number, word in enumerate(words) if word == interval}
-        places = here if places is None else places & here
+    with open("/proc/self/mem", "rb", buffering=0) as memory:
+        size = min(_mapped_from(base), MOST_BYTES)
+        for interval in PROBES_US:
+            sys.setswitchinterval(interval / 1e6)
+            raw = os.pread(memory.fileno(), size, base)  # ends early where reading it ourselves would end the process
+            words = memoryview(raw[: len(raw) // WORD * WORD]).cast("Q")
+            here = {number for number, word in enumerate(words) if word == interval}
+            places = here if places is None else places & here
     if places is None or len(places) != 1:
         return None
     flag = base + places.pop() * WORD + LOCKED_AFTER
@@ -53,12 +56,12 @@ def _found() -> Optional[int]:
 
 
 def _mapped_from(base: int) -> int:
-    """How many bytes from `base` on can be read."""
-    end = base
+    """How many bytes from `base` on are the interpreter's data: its file's, and what is mapped behind it without a file."""
+    end, own = base, ""
     with open("/proc/self/maps") as file:
         for line in file:
-            span, rights = line.split()[:2]
+            span, rights, _, _, inode = line.split()[:5]
             low, high = (int(part, 16) for part in span.split("-"))
-            if low <= end < high and "r" in rights:
-                end = high
+            if low <= end < high and "r" in rights and inode in (own or inode, "0"):
+                end, own = high, own or inode
     return end - base

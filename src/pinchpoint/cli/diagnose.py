@@ -26,6 +26,7 @@ def diagnose(
     timeout: options.Timeout = 120.0,
     batch: options.Batch = 1,
     length: options.Length = None,
+    workers: options.Workers = "threads",
     trust: options.Trust = False,
     quiet: options.Quiet = False,
 ) -> int:
@@ -40,7 +41,7 @@ def diagnose(
     with Progress(quiet=quiet) as progress, results_on_stderr(json == STDOUT):
         outcome = api.diagnose(
             target, budget_s=budget, out=out, input=input, settings=settings, python=python, seed=seed,
-            timeout_s=timeout, trust=trust, batch=batch, length=length, progress=progress,
+            timeout_s=timeout, trust=trust, batch=batch, length=length, workers=workers, progress=progress,
         )  # fmt: skip
     with interrupts_held() as interrupts:
         code = report(outcome, json=json, quiet=quiet)

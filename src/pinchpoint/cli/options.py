@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pinchpoint.domain.workload import PROCESSES, THREADS
 from pinchpoint.units import parse_duration
 
 
@@ -31,6 +32,13 @@ def settings(pairs: list[str]) -> dict[str, str]:
     return found
 
 
+def workers(text: str) -> str:
+    """`threads` or `processes`; a usage error otherwise."""
+    if text not in (THREADS, PROCESSES):
+        raise typer.BadParameter(f"{text!r} is neither {THREADS} nor {PROCESSES}")
+    return text
+
+
 def _option(name: str, metavar: str | None, words: str, **more: Any) -> Any:  # noqa: ANN401  # as typer declares it
     """An option whose help states its default itself."""
     return typer.Option(name, metavar=metavar, help=words, show_default=False, **more)
@@ -49,5 +57,8 @@ Seed = Annotated[int, _option("--seed", "N", "Seed of random inputs (0).", min=0
 Timeout = Annotated[float, _option("--timeout", "120|2m", "Longest load or request (120 s).", parser=duration)]
 Batch = Annotated[int, _option("--batch", "N", "Items a request, where the model is open (1).", min=1)]
 Length = Annotated[int | None, _option("--length", "N", "Sequence length, where the model is open.", min=1)]
+Workers = Annotated[
+    str, _option("--workers", "threads|processes", "Who serves several requests at once (threads).", parser=workers)
+]
 Trust = Annotated[bool, _option("--trust", None, "Allow the target's files to run code of their own.")]
 Quiet = Annotated[bool, _option("--quiet", None, "Nothing on stderr but errors.")]

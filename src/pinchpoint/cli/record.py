@@ -18,6 +18,7 @@ def record(
     timeout: options.Timeout = 120.0,
     batch: options.Batch = 1,
     length: options.Length = None,
+    workers: options.Workers = "threads",
     trust: options.Trust = False,
     quiet: options.Quiet = False,
 ) -> int:
@@ -31,7 +32,7 @@ def record(
     with Progress(quiet=quiet) as progress:
         outcome = api.record(
             target, budget_s=budget, out=out, input=input, settings=settings, python=python, seed=seed,
-            timeout_s=timeout, trust=trust, batch=batch, length=length, progress=progress,
+            timeout_s=timeout, trust=trust, batch=batch, length=length, workers=workers, progress=progress,
         )  # fmt: skip
     show(str(outcome.folder))
     if outcome.line:

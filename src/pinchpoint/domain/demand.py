@@ -27,9 +27,13 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """What was reached with `load` requests in flight: completions a second, and seconds a request took."""
+    """What was reached with `load` requests in flight: completions a second, and seconds a request took.
+
+    `crew` says who served them: threads of one process, or a process each.
+    """
 
     load: int
     throughput_per_s: Quantity
     latency_s: Quantity
     p99_s: float | None
+    crew: str = "threads"

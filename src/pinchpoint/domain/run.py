@@ -248,6 +248,9 @@ class Held:
     count: int
 
 
+QUANTILES = (0.5, 0.9, 0.99)  # of a visit's latencies
+
+
 @dataclass(frozen=True, slots=True)
 class Visit:
     """A stretch with `load` requests in flight all the time (closed loop, no think time); 0 is the process left alone.
@@ -306,4 +309,6 @@ class Run:
     span_cost_ns: int = 0
     events: Events = field(default_factory=Events)
     ladder: tuple[Visit, ...] = ()
+    ladder_crew: str = "threads"  # or processes, one for each request in flight
+    threads_failed: str = ""  # why threads could not serve, where processes then did
     ladder_ended: str = "not asked for"  # why it went no further; "complete" where throughput stopped growing

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+THREADS, PROCESSES = "threads", "processes"
+
 
 @dataclass(frozen=True, slots=True)
 class Workload:
@@ -11,6 +13,7 @@ class Workload:
 
     `timeout_s` is how long a single request, or the load of the target, may take before the target counts as hung.
     `observe` is the largest share of requests whose costly clocks are read; the others are the control arm.
+    `workers` says what serves several requests at once: threads of one process (tasks, for a coroutine), or processes.
     """
 
     budget_s: float = 60.0
@@ -20,3 +23,4 @@ class Workload:
     observe: float = 0.5
     batch: int = 1
     length: int = 128
+    workers: str = THREADS

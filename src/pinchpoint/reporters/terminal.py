@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pinchpoint.contracts import Reporter
+from pinchpoint.domain.demand import Rung
 from pinchpoint.domain.finding import Evidence, Finding
 from pinchpoint.domain.ledger import Row
 from pinchpoint.domain.quantity import Quantity
@@ -281,12 +282,19 @@ def reached(diagnosis: Diagnosis) -> str:
     if best is None:
         return ""
     value, inside = value_and_interval(best.throughput_per_s)
-    words = f"{value}/s{f' ({inside})' if inside else ''} with {best.load} in flight"
+    words = f"{value}/s{f' ({inside})' if inside else ''} {_served(best)}"
     mine = (each for each in diagnosis.demands if each.resource == "cpu" and each.load == best.load)
     cpu = next((each for each in mine if each.utilization is not None), None)
     if cpu is None or cpu.utilization is None:
         return f"{words}."
     return f"{words}, {digits(cpu.utilization.value * cpu.capacity, 2)} of {cpu.capacity:g} CPUs busy."
+
+
+def _served(rung: Rung) -> str:
+    """With how many requests in flight, and by whom where it is not the usual."""
+    if rung.crew == "threads":
+        return f"with {rung.load} in flight"
+    return f"by {rung.load} process{'es' if rung.load > 1 else ''}"
 
 
 # --- what else there is to know ------------------------------------------------------------------------------------
