@@ -110,6 +110,7 @@ CASES = {
         "complete",
         ("wait", "W102"),
     ),
+    "a disk": (visits(closed(0.01), cpu=0.0001, held=0.01, soft=("disk", "vda", 1.0)), "complete", ("io", "I101")),
     "event loop": (visits(closed(0.004), cpu=0.004, held=0.004, soft=("loop", "", 1.0)), "complete", ("wait", "W105")),
     "Python in the loop": (
         visits(closed(0.004), cpu=0.004, gil=0.004, held=0.004, soft=("loop", "", 1.0)),

@@ -18,7 +18,7 @@ from pinchpoint.verdict import Cell, cells, explains
 OWN_CAUSE = {demands.GIL: "W101", demands.LOCK: "W104", demands.LOOP: "W105", **dict.fromkeys(demands.POOLS, "W102")}
 # Of several that are full, the first explains the others: whoever holds a lock may wait for the interpreter meanwhile, and a
 # worker for the lock, so that those look full as well.
-INNER_FIRST = (demands.CPU, demands.GIL, demands.LOCK)
+INNER_FIRST = (demands.CPU, demands.DISK, demands.GIL, demands.LOCK)
 WORK = ("cpu", "memory", "starved")
 DRIFT_SAID = 1.15
 NOT_TRIED = ("not asked for", "too little time", "one request in flight was not")
@@ -35,11 +35,12 @@ def capacity_verdict(
     binding = _binding(tables, best.load, limits)
     if binding is None or binding.utilization is None or binding.utilization.low <= limits.saturated.value:
         return _unknown(tables, _nothing_full(tables, binding))
-    own = OWN_CAUSE.get(kind_of(binding))
+    own = OWN_CAUSE.get(kind_of(binding)) or _disk_cause(binding, findings)
     work = _work(tables, findings)
+    bound = "io" if kind_of(binding) == demands.DISK else "wait"
     where = next((cell.stage for cell in cells(tables.typical) if cell.state in WORK), None)
     if own is not None:
-        return _verdict(tables, binding, own, "defect", "wait", where, [f.code for f, _ in work], predictions)
+        return _verdict(tables, binding, own, "defect", bound, where, [f.code for f, _ in work], predictions)
     if not work:
         return _verdict(tables, binding, None, None, "cpu", where, [], predictions)
     finding, cell = work[0]
@@ -61,6 +62,14 @@ def _binding(tables: Tables, load: int, limits: Limits) -> Demand | None:
         if inner:
             return max(inner, key=_used)
     return max(full or mine, key=_used, default=None)
+
+
+def _disk_cause(binding: Demand, findings: Sequence[Finding]) -> str | None:
+    """Reads or writes, whichever holds requests up; None where the resource is no disk."""
+    if kind_of(binding) != demands.DISK:
+        return None
+    present = {finding.code for finding in findings if finding.status == "present"}
+    return "I106" if "I106" in present and "I101" not in present else "I101"
 
 
 def _used(demand: Demand) -> float:

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import psutil
 
+from pinchpoint.disks import DiskWatch
 from pinchpoint.domain.run import QUANTILES, Floats, Visit
 from pinchpoint.errors import BadInput, TargetFailed
 from pinchpoint.interpreter_lock import LockReader
@@ -47,15 +48,17 @@ class Threads:
         self, child: Child, *, gil_address: int | None, seed: int, timeout_s: float, memory_limit_bytes: int | None
     ) -> None:
         self._child, self._timeout_s, self._memory_limit_bytes = child, timeout_s, memory_limit_bytes
-        self._gil = LockReader(child.pid, gil_address, seed)
+        self._gil, self._disks = LockReader(child.pid, gil_address, seed), DiskWatch(child.pid)
 
     def visit(self, load: int, seconds: float) -> tuple[Visit, str | None]:
         """Threads, or tasks of one event loop."""
+        self._disks.begin()
         self._gil.begin()
         reply = _answered(self._child, {"do": "visit", "load": load, "seconds": seconds}, seconds + self._timeout_s)
         readings, held = self._gil.end()
         visit = _merged(load, [reply["visit"]])
-        return replace(visit, gil_probes=readings, gil_held=held), reply["error"]
+        soft = (*visit.held, *self._disks.end())
+        return replace(visit, held=soft, gil_probes=readings, gil_held=held), reply["error"]
 
     def wrong_answers(self) -> str:
         """Answers of two threads compared with those of one alone."""

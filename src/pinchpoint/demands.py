@@ -19,7 +19,7 @@ from pinchpoint.domain.quantity import Quantity, exact
 from pinchpoint.domain.run import Run, Visit
 from pinchpoint.domain.split import Ceilings
 
-CPU, GIL, LOCK, LOOP, MEMORY = "cpu", "gil", "lock", "loop", "memory bandwidth"
+CPU, GIL, LOCK, LOOP, DISK, MEMORY = "cpu", "gil", "lock", "loop", "disk", "memory bandwidth"
 POOLS = ("pool", "semaphore")
 FEWEST_READINGS = 30  # of the interpreter's lock at one load
 STREAMED_BYTES = 64 << 20  # of a working set: less may come from a cache of each core's own

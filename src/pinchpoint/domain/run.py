@@ -234,10 +234,10 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A soft resource during a visit: how long it was held (summed over all that hold it) and waited for.
+    """A resource other than the CPU during a visit: how long it was held (summed over all that hold it) and waited for.
 
-    `kind` is lock, semaphore, pool or loop (the event loop); `name` is the place in the target's code that made it, `capacity`
-    how many may hold it at once.
+    `kind` is lock, semaphore, pool, loop (the event loop) or disk; `name` is the place in the target's code that made it, or the
+    device; `capacity` is how many may hold it at once.
     """
 
     kind: str

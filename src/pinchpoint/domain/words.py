@@ -46,6 +46,7 @@ CAPACITY_HEADLINE: dict[str, str] = {
     "loop": "The event loop is busy all the time: while one request computes, no other goes on.",
     "pool": "All workers of the {name} are busy: requests wait for one.",
     "semaphore": "The {name} lets no more in: requests wait for a place.",
+    "disk": "The {name} is busy all the time: requests wait for it.",
     "memory": "Memory is read as fast as this machine can.",
 }
 
