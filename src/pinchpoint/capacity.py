@@ -12,7 +12,7 @@ from pinchpoint.domain.finding import Finding
 from pinchpoint.domain.verdict import Gain, Verdict
 from pinchpoint.domain.words import CAPACITY_HEADLINE
 from pinchpoint.limits import Limits
-from pinchpoint.verdict import Cell, cells, explains
+from pinchpoint.verdict import cells, explains, rank
 
 # A resource that is one cause's own; what fills the CPUs or the memory system is told by the ledger.
 OWN_CAUSE = {demands.GIL: "W101", demands.LOCK: "W104", demands.LOOP: "W105", **dict.fromkeys(demands.POOLS, "W102")}
@@ -21,6 +21,7 @@ OWN_CAUSE = {demands.GIL: "W101", demands.LOCK: "W104", demands.LOOP: "W105", **
 INNER_FIRST = (demands.CPU, demands.DISK, demands.GIL, demands.LOCK)
 WORK = ("cpu", "memory", "starved")
 DRIFT_SAID = 1.15
+UNBATCHED, THROUGHPUT = "C113", "throughput"
 NOT_TRIED = ("not asked for", "too little time", "one request in flight was not")
 
 
@@ -36,16 +37,16 @@ def capacity_verdict(
     if binding is None or binding.utilization is None or binding.utilization.low <= limits.saturated.value:
         return _unknown(tables, _nothing_full(tables, binding))
     own = OWN_CAUSE.get(kind_of(binding)) or _disk_cause(binding, findings)
-    work = _work(tables, findings)
+    work = _work(tables, findings, predictions, limits)
     bound = "io" if kind_of(binding) == demands.DISK else "wait"
     where = next((cell.stage for cell in cells(tables.typical) if cell.state in WORK), None)
     if own is not None:
         return _verdict(tables, binding, own, "defect", bound, where, [f.code for f, _ in work], predictions)
     if not work:
         return _verdict(tables, binding, None, None, "cpu", where, [], predictions)
-    finding, cell = work[0]
+    finding, stage = work[0]
     others = list(dict.fromkeys(f.code for f, _ in work if f is not finding))
-    return _verdict(tables, binding, finding.code, finding.kind, finding.bound, cell.stage, others, predictions)
+    return _verdict(tables, binding, finding.code, finding.kind, finding.bound, stage, others, predictions)
 
 
 def kind_of(demand: Demand) -> str:
@@ -76,12 +77,18 @@ def _used(demand: Demand) -> float:
     return demand.utilization.value if demand.utilization else 0.0
 
 
-def _work(tables: Tables, findings: Sequence[Finding]) -> list[tuple[Finding, Cell]]:
-    """The findings that explain where CPU time goes, those of the largest cells first."""
-    found = []
+def _work(
+    tables: Tables, findings: Sequence[Finding], predictions: Sequence[Prediction], limits: Limits
+) -> list[tuple[Finding, str]]:
+    """The findings that explain where CPU time goes, with their stage: what a batch would share first where that is worth it,
+    then those of the largest cells.
+    """
+    unbatched = [f for f in findings if f.code == UNBATCHED and f.status == "present"]
+    found = [(f, "model") for f in unbatched if rank(f, predictions, limits, THROUGHPUT)[0] == 0]
     for cell in cells(tables.typical):
         if cell.state in WORK:
-            found += [(f, cell) for f in findings if f.status == "present" and explains(f, cell)]
+            mine = [f for f in findings if f.status == "present" and explains(f, cell)]
+            found += [(f, cell.stage) for f in sorted(mine, key=lambda f: rank(f, predictions, limits))]
     return found
 
 
@@ -118,7 +125,7 @@ def _drift(binding: Demand) -> str:
 
 def _gain(predictions: Sequence[Prediction], cause: str | None) -> Gain | None:
     """The largest forecast of throughput for the cause."""
-    mine = [p for p in predictions if p.change.statistic == "throughput" and p.change.finding == cause]
+    mine = [p for p in predictions if p.change.statistic == THROUGHPUT and p.change.finding == cause]
     best = max(mine, key=lambda p: p.gain.value, default=None)
     if best is None:
         return None

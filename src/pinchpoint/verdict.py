@@ -95,9 +95,9 @@ def latency_verdict(
         return _without_cause(ledger, largest, findings, present)
     codes = {f.code for f in candidates}
     overruled = {loser for winner, loser in RULINGS if winner in codes}
-    chosen = min((f for f in candidates if f.code not in overruled), key=lambda f: _rank(f, predictions, limits))
+    chosen = min((f for f in candidates if f.code not in overruled), key=lambda f: rank(f, predictions, limits))
     cell = next(c for c in ordered if c in contenders and explains(chosen, c))
-    others = sorted((f for f in present if f is not chosen), key=lambda f: _rank(f, predictions, limits))
+    others = sorted((f for f in present if f is not chosen), key=lambda f: rank(f, predictions, limits))
     return Verdict(
         bound=chosen.bound,
         where=cell.stage,
@@ -131,19 +131,21 @@ def _about_latency(finding: Finding) -> bool:
     return not finding.evidence or any(not e.signal.name.startswith(ELSEWHERE) for e in finding.evidence)
 
 
-def _rank(finding: Finding, predictions: Sequence[Prediction], limits: Limits) -> tuple[int, float, str]:
+def rank(
+    finding: Finding, predictions: Sequence[Prediction], limits: Limits, statistic: str = TYPICAL
+) -> tuple[int, float, str]:
     """Defects that are worth removing first, then by gain; a limit never beats such a defect."""
-    best = best_prediction(finding, predictions)
+    best = best_prediction(finding, predictions, statistic)
     worthwhile = finding.kind == "defect" and best is not None and best.gain.low > limits.worthwhile_gain.value
     return (0 if worthwhile else 1, -(best.gain.value if best else 1.0), finding.code)
 
 
-def best_prediction(finding: Finding, predictions: Sequence[Prediction]) -> Prediction | None:
+def best_prediction(finding: Finding, predictions: Sequence[Prediction], statistic: str = TYPICAL) -> Prediction | None:
     """The largest gain predicted for a finding's remedies; what a remedy should give goes before a mere bound."""
     mine = [
         p
         for p in predictions
-        if p.change.remedy in finding.remedies and p.change.finding == finding.code and p.change.statistic == TYPICAL
+        if p.change.remedy in finding.remedies and p.change.finding == finding.code and p.change.statistic == statistic
     ]
     estimates = [p for p in mine if p.change.kind == "estimate"]
     return max(estimates or mine, key=lambda p: p.gain.value, default=None)

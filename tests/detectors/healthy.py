@@ -26,6 +26,7 @@ HEALTHY: dict[str, Given] = {
     "model.activations_share": 0.005,
     "model.lookup_share": 0.0,
     "model.dispatch_share": 0.01,
+    "capacity.batchable_share": 0.015,
     "model.excess_share": 0.05,
     "model.excess_ratio": 1.2,
     "model.removable_share": 0.0,

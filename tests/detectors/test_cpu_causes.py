@@ -10,6 +10,7 @@ from pinchpoint.detectors.compute_bound import compute_bound
 from pinchpoint.detectors.cpu_taken_by_others import cpu_taken_by_others
 from pinchpoint.detectors.dispatch_overhead import dispatch_overhead
 from pinchpoint.detectors.graph_not_optimised import graph_not_optimised
+from pinchpoint.detectors.no_batching import no_batching
 from pinchpoint.detectors.postprocessing_heavy import postprocessing_heavy
 from pinchpoint.detectors.preprocessing_heavy import preprocessing_heavy
 from pinchpoint.detectors.quota_throttling import quota_throttling
@@ -150,3 +151,14 @@ def test_graph_not_optimised(off, removable, status):
 ])  # fmt: skip
 def test_slow_operator(changes, status):
     assert found(slow_operator, **{"model_excess_share": 0.6, "model_excess_ratio": 8.0} | changes).status == status
+
+
+@pytest.mark.parametrize(("fixed", "idle", "status"), [
+    (0.70, 0.02, "present"),     # the fault: weights are read for each request, and the CPUs are full
+    (0.70, 0.60, "absent"),      # look-alike W102, W104: something else holds throughput back
+    (0.05, 0.02, "absent"),      # healthy: arithmetic, which a batch does not share (C101)
+    ((0.20, 0.05), 0.02, "unknown"),
+    (0.70, None, "unknown"),     # several in flight were not tried
+])  # fmt: skip
+def test_no_batching(fixed, idle, status):
+    assert found(no_batching, capacity_batchable_share=fixed, capacity_idle_share=idle).status == status

@@ -15,6 +15,7 @@ from pinchpoint.detectors.garbage_collection import garbage_collection
 from pinchpoint.detectors.gil_contention import gil_contention
 from pinchpoint.detectors.graph_not_optimised import graph_not_optimised
 from pinchpoint.detectors.lock_wait import lock_wait
+from pinchpoint.detectors.no_batching import no_batching
 from pinchpoint.detectors.not_stationary import not_stationary
 from pinchpoint.detectors.out_of_memory import out_of_memory
 from pinchpoint.detectors.postprocessing_heavy import postprocessing_heavy
@@ -41,6 +42,7 @@ BUILTIN: tuple[Detector, ...] = (
     quota_throttling,
     cpu_taken_by_others,
     graph_not_optimised,
+    no_batching,
     slow_operator,
     disk_reads,
     downstream_call,

@@ -1,6 +1,7 @@
 """Remedies: what to do about a finding, as changes to the tables."""
 
 from pinchpoint.remedies.batch_requests import batch_requests
+from pinchpoint.remedies.batch_under_load import batch_under_load
 from pinchpoint.remedies.cache_rows import cache_rows
 from pinchpoint.remedies.fewer_threads import FEWER_THREADS, FIT_THREADS
 from pinchpoint.remedies.freeze_collector import freeze_collector
@@ -26,6 +27,7 @@ BUILTIN = (
     FEWER_THREADS,
     FIT_THREADS,
     batch_requests,
+    batch_under_load,
     int8_weights,
     lower_precision,
     optimise_graph,

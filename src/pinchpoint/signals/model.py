@@ -132,6 +132,17 @@ def dispatch(tables: Tables) -> Quantity | str:
     return Quantity(ends[0], ends[1], ends[2], min(r.n for r in rows)).scaled(1 / tables.typical.latency.value)
 
 
+@signal("capacity.batchable_share", unit="share", mechanism="roofline and calibration")
+def fixed(tables: Tables) -> Quantity | str:
+    """What a run costs however many items it has: reading weights, and starting operators."""
+    parts = [found for found in (weights.measure(tables), dispatch.measure(tables)) if not isinstance(found, str)]
+    if not parts:
+        return told_apart(tables) or "neither weights nor dispatch are known"
+    return Quantity(
+        sum(p.value for p in parts), sum(p.low for p in parts), sum(p.high for p in parts), min(p.n for p in parts)
+    )
+
+
 @signal("model.excess_share", unit="share", mechanism="roofline")
 def excess(tables: Tables) -> Quantity | str:
     """The largest operator kind's time above both of its floors."""
@@ -214,6 +225,7 @@ MODEL_SIGNALS = (
     activations,
     lookups,
     dispatch,
+    fixed,
     excess,
     excess_ratio,
     optimization_off,
