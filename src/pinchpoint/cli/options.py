@@ -50,4 +50,4 @@ Timeout = Annotated[float, _option("--timeout", "120|2m", "Longest load or reque
 Batch = Annotated[int, _option("--batch", "N", "Items a request, where the model is open (1).", min=1)]
 Length = Annotated[int | None, _option("--length", "N", "Sequence length, where the model is open.", min=1)]
 Trust = Annotated[bool, _option("--trust", None, "Allow the target's files to run code of their own.")]
-Quiet = Annotated[bool, _option("--quiet", None, "Nothing on stderr but errors.")]
+Quiet = Annotated[bool, _option("--quiet/--no-quiet", None, "Nothing on stderr but errors.")]
