@@ -59,7 +59,7 @@ def _events(trace: Trace) -> Iterator[Event]:
         pid = groups[track.group]
         for each in track.slices:
             yield {
-                "ph": "X", "name": _name(each.name), "cat": track.group, "ts": each.begin_ns / US,
+                "ph": "X", "name": _name(each.name), "cat": _name(track.group), "ts": each.begin_ns / US,
                 "dur": (each.end_ns - each.begin_ns) / US, "pid": pid, "tid": tid, "args": _arguments(each.facts),
             }  # fmt: skip
     for series in trace.series:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pinchpoint.domain.change import Prediction
@@ -28,7 +28,7 @@ from pinchpoint.reporters.bars import parts
 from pinchpoint.reporters.cell_names import cell_name, setting
 from pinchpoint.reporters.figures import figure, limit, seconds, share, value_and_interval
 from pinchpoint.reporters.layout import clean, shortened
-from pinchpoint.reporters.terminal import reached
+from pinchpoint.reporters.terminal import codes_found, reached, slow_operators
 from pinchpoint.units import amount, duration
 
 MOST_ROWS, MOST_CHANGES, MOST_CEILINGS, LONGEST = 60, 12, 80, 300
@@ -127,9 +127,9 @@ def changes(diagnosis: Diagnosis) -> list[Words]:
 
 def advice(diagnosis: Diagnosis) -> str:
     """What to do in words, where no change could be forecast; "" where there is nothing to say."""
-    found = [each.code for each in diagnosis.findings if each.status == "present"]
     verdict = leading(diagnosis)
-    words = CAUSE_ADVICE.get((verdict.cause or "") if verdict else next(iter(found), ""))
+    cause = verdict.cause if verdict else next(iter(codes_found(diagnosis, None)), None)
+    words = CAUSE_ADVICE.get(cause or "")
     return f"{words[0].upper()}{words[1:]}." if words else ""
 
 
@@ -150,7 +150,8 @@ def _change(prediction: Prediction) -> Words:
 # --- the two tables ------------------------------------------------------------------------------------------------
 def ledger(diagnosis: Diagnosis) -> list[Words]:
     """Where the time of a typical request goes."""
-    shown = parts(typical_rows(diagnosis), _present(diagnosis))
+    causes = codes_found(diagnosis, leading(diagnosis))
+    shown = parts(typical_rows(diagnosis), causes, slow_operators(diagnosis))
     return [_cell(part.name, part.seconds, part.share) for part in shown]
 
 
@@ -162,7 +163,7 @@ def typical_rows(diagnosis: Diagnosis) -> tuple[Row, ...]:
 def tail(diagnosis: Diagnosis) -> list[Words]:
     """What slow requests spend beyond typical ones, cell by cell."""
     rows = tuple(row for row in diagnosis.ledger if row.question == "tail")
-    around = setting(rows, _present(diagnosis), ())
+    around = setting(rows, codes_found(diagnosis, leading(diagnosis)))
     return [_cell(cell_name(row, around), row.seconds, row.share) for row in rows[:MOST_ROWS]]
 
 
@@ -282,7 +283,3 @@ def signal_words(name: str) -> str:
 def short(text: str) -> str:
     """Text of a target on one line, and not longer than anyone reads."""
     return shortened(clean(text), LONGEST)
-
-
-def _present(diagnosis: Diagnosis) -> Iterable[str]:
-    return tuple(each.code for each in diagnosis.findings if each.status == "present")
