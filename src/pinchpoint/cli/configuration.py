@@ -192,9 +192,10 @@ def _written(value: object) -> str:
 
 def _unknown(file: Path, where: str, key: str, known: list[str]) -> BadInput:
     near = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
-    allowed = ", ".join(sorted(known)) if len(known) <= len(KEYS) + 1 else "see `pinchpoint explain limits`"
+    few = len(known) <= len(KEYS) + 1
+    allowed = f"Allowed: {', '.join(sorted(known))}" if few else "See `pinchpoint explain limits`"
     todo = f"Did you mean {' or '.join(near)}? " if near else ""
-    return _bad(file, f"{where} has no key {key!r}", f"{todo}Allowed: {allowed}")
+    return _bad(file, f"{where} has no key {key!r}", f"{todo}{allowed}")
 
 
 def _bad(file: Path, what: str, todo: str) -> BadInput:
