@@ -23,7 +23,7 @@ def track(trace, name):
 
 
 def counter(trace, name):
-    return dict(next(each for each in trace.series if each.name == name).points)
+    return dict(next(each for each in trace.series if f"{each.name} {each.measure}" == name).points)
 
 
 def visit(load, begin_s, end_s, done, **more):
@@ -104,8 +104,8 @@ def test_counters_are_rates_and_gauges_are_not(run):
     )
     trace = tracks(replace(run, telemetry=telemetry))
     assert list(counter(trace, "process.cpu_s a second").values()) == [1.0, 0.5]
-    assert list(counter(trace, "process.threads").values()) == [1.0, 2.0, 2.0]
-    assert list(counter(trace, "new.gauge").values()) == [2.0, 1.0, 3.0]  # it fell, so it does not count
+    assert list(counter(trace, "process.threads then").values()) == [1.0, 2.0, 2.0]
+    assert list(counter(trace, "new.gauge then").values()) == [2.0, 1.0, 3.0]  # it fell, so it does not count
 
 
 def test_collections_and_loads_are_on_the_line(run):
@@ -119,7 +119,7 @@ def test_collections_and_loads_are_on_the_line(run):
     assert "mean latency, ms" not in dict(alone.facts)
     assert dict(two.facts)["mean latency, ms"] == 10
     assert dict(two.facts)["app.py:9: held, s"] == 0.5
-    assert list(counter(trace, "completed a second").values()) == [0.0, 50.0, 0.0]
+    assert list(counter(trace, "requests completed a second").values()) == [0.0, 50.0, 0.0]
 
 
 def test_a_run_with_nothing_in_it_is_a_trace_too(run):
@@ -161,7 +161,13 @@ def test_a_long_run_is_thinned_and_says_so(run, monkeypatch):
     words = "\n".join(trace.left_out)
     for said in ("of 1,000 requests", "stages", "thread states", "points"):
         assert said in words
-    assert dict(track(trace, "everything").slices[0].facts)["left out 1"] == trace.left_out[0]
+    assert tuple(words for _, words in track(trace, "everything").slices[0].facts) == trace.left_out
+
+
+def test_where_counters_end_is_said(run):
+    ended = Telemetry(run.requests.start_ns[:2], (("process.cpu_s", np.array([1.0, 2.0])),))
+    (words,) = tracks(replace(run, telemetry=ended)).left_out
+    assert "until 0.0 s" in words
 
 
 def test_a_million_requests_stay_within_the_bound():

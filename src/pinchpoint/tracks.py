@@ -44,10 +44,13 @@ def tracks(run: Run) -> Trace:
         *_collections(run, begin, left_out),
         *_visits(run.ladder[:MOST_VISITS], begin),
     ]
+    series = (*_in_flight(run.ladder[:MOST_VISITS], begin), *_counters(run, begin, left_out))
+    if len(run.telemetry.t_ns) and end - int(run.telemetry.t_ns[-1]) > LONGEST_GAP_NS:
+        last = (int(run.telemetry.t_ns[-1]) - begin) / NS_PER_S
+        left_out.append(f"counters were read until {last:.1f} s; a viewer may draw their last values on")
     whole = Slice(
         f"run {run.id}", 0, end - begin, tuple((f"left out {i}", words) for i, words in enumerate(left_out, 1))
     )
-    series = (*_in_flight(run.ladder[:MOST_VISITS], begin), *_counters(run, begin, left_out))
     facts: Facts = (("created", run.created), ("pinchpoint", run.version), ("ended", run.ended),
                     *((f"start-up: {phase.name}, s", phase.seconds) for phase in run.startup))  # fmt: skip
     about = Track(ABOUT, "everything", (whole,))
@@ -248,12 +251,12 @@ def _in_flight(visits: Sequence[Visit], begin: int) -> Iterator[Series]:
     """The load and the throughput of the visits, back to 0 after each."""
     ordered = sorted((visit for visit in visits if visit.end_ns > visit.begin_ns), key=lambda each: each.begin_ns)
     loads, rates = [float(visit.load) for visit in ordered], [visit.rate for visit in ordered]
-    for name, values in (("requests in flight", loads), ("completed a second", rates)):
+    for name, measure, values in (("requests", "in flight", loads), ("requests completed", "a second", rates)):
         points: list[tuple[int, float]] = []
         for visit, value in zip(ordered, values, strict=True):
             points += [(visit.begin_ns - begin, value), (visit.end_ns - begin, 0.0)]
         if points:
-            yield Series(IN_FLIGHT, name, tuple(points))
+            yield Series(IN_FLIGHT, name, measure, tuple(points))
 
 
 def _counters(run: Run, begin: int, left_out: list[str]) -> Iterator[Series]:
@@ -271,7 +274,7 @@ def _counters(run: Run, begin: int, left_out: list[str]) -> Iterator[Series]:
         points = _rates(times, values) if grows else list(zip(times.tolist(), values.tolist(), strict=True))
         sound = tuple((t - begin, value) for t, value in points if np.isfinite(value))
         if sound:
-            yield Series(COUNTERS, f"{name} a second" if grows else name, sound)
+            yield Series(COUNTERS, name, "a second" if grows else "then", sound)
 
 
 def _rates(times: Ints, values: npt.NDArray[np.float64]) -> list[tuple[int, float]]:

@@ -94,7 +94,7 @@ def test_names_of_the_target_stay_text():
         EVIL,
         0,
         (Track(EVIL, EVIL, (Slice(EVIL, 0, 5, facts),)),),
-        (Series(EVIL, EVIL, ((0, 1.0),)),),
+        (Series(EVIL, EVIL, EVIL, ((0, 1.0),)),),
         facts,
         (EVIL,),
     )
@@ -109,4 +109,4 @@ def test_names_of_the_target_stay_text():
 
 def test_a_figure_that_is_no_number_is_a_loud_defect():
     with pytest.raises(ValueError, match="JSON"):
-        render(Trace("", "", 0, (), (Series("counters", "x", ((0, math.nan),)),)))
+        render(Trace("", "", 0, (), (Series("counters", "x", "y", ((0, math.nan),)),)))

@@ -28,10 +28,11 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A value over time: each point (nanoseconds, value) holds until the next."""
+    """A value over time, such as `process.cpu_s` `a second`: each point (nanoseconds, value) holds until the next."""
 
     group: str
     name: str
+    measure: str
     points: tuple[tuple[int, float], ...]
 
 

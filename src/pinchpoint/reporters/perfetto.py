@@ -63,9 +63,9 @@ def _events(trace: Trace) -> Iterator[Event]:
                 "dur": (each.end_ns - each.begin_ns) / US, "pid": pid, "tid": tid, "args": _arguments(each.facts),
             }  # fmt: skip
     for series in trace.series:
-        name, pid = _name(series.name), groups[series.group]
+        name, measure, pid = _name(series.name), _name(series.measure), groups[series.group]
         for t_ns, value in series.points:
-            yield {"ph": "C", "name": name, "ts": t_ns / US, "pid": pid, "tid": 0, "args": {"value": value}}
+            yield {"ph": "C", "name": name, "ts": t_ns / US, "pid": pid, "tid": 0, "args": {measure: value}}
 
 
 def _order(event: Event) -> tuple[float, float]:
