@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -96,3 +97,13 @@ def test_a_hostile_target_leaves_the_elements_as_they_are():
 
 def test_what_can_be_tried_is_a_command():
     assert "--set resize=fast" in render(f.preprocessing_heavy())
+
+
+def test_what_is_unexplained_is_never_left_out():
+    found = f.memory_bound()
+    tail = [replace(f.row("cpu", 0.001, 0.01, label=f"part {i}"), question="tail") for i in range(100)]
+    left = replace(f.row("unexplained", 0.002, 0.02), question="tail")
+    text = render(replace(found, ledger=(*found.ledger, *tail, left)))
+    table = text.split("### What slow requests spend")[1].split("###")[0]
+    assert "unexplained" in table
+    assert table.count("part ") < 100

@@ -16,7 +16,6 @@ from pinchpoint.reporters.heading import facts
 from pinchpoint.reporters.layout import clean
 from pinchpoint.reporters.sections import Judged, Words
 
-MOST_TAIL, MOST_DEMANDS = 12, 40
 # What Markdown or HTML would read as a sign. Entities hold where backslashes do not: in tables, in HTML, and in renderers
 # that know fewer escapes than CommonMark.
 _ENTITIES = {"&": "&amp;", "<": "&lt;", "|": "&#124;", "$": "&#36;", "@": "@&#8203;", "#": "&#35;&#8203;"}
@@ -60,9 +59,9 @@ def _blocks(diagnosis: Diagnosis) -> Iterator[str]:
     yield from _section("Where the time goes", _table(("part", "time", "share", "n"), sections.ledger(diagnosis),
                                                       ("name", "seconds", "share", "n")))  # fmt: skip
     yield from _section("What slow requests spend beyond typical ones", _table(
-        ("part", "more", "share", "n"), sections.tail(diagnosis)[:MOST_TAIL], ("name", "seconds", "share", "n")))  # fmt: skip
+        ("part", "more", "share", "n"), sections.tail(diagnosis), ("name", "seconds", "share", "n")))  # fmt: skip
     yield from _section("Demand on each resource", _table(
-        ("resource", "in flight", "busy a request", "ceiling", "used"), sections.demands(diagnosis)[:MOST_DEMANDS],
+        ("resource", "in flight", "busy a request", "ceiling", "used"), sections.demands(diagnosis),
         ("resource", "load", "each", "ceiling", "used")))  # fmt: skip
     yield from _section("Throughput against requests in flight", _table(
         ("in flight", "throughput", "mean latency", "p99", "n"), sections.rungs(diagnosis),

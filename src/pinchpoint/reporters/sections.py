@@ -161,14 +161,16 @@ def typical_rows(diagnosis: Diagnosis) -> tuple[Row, ...]:
 
 
 def tail(diagnosis: Diagnosis) -> list[Words]:
-    """What slow requests spend beyond typical ones, cell by cell."""
+    """What slow requests spend beyond typical ones, cell by cell; what is unexplained is never left out."""
     rows = tuple(row for row in diagnosis.ledger if row.question == "tail")
+    known = [row for row in rows if row.state != "unexplained"]
+    shown = [*known[:MOST_ROWS], *(row for row in rows if row.state == "unexplained")]
     around = setting(rows, codes_found(diagnosis, leading(diagnosis)))
-    return [_cell(cell_name(row, around), row.seconds, row.share) for row in rows[:MOST_ROWS]]
+    return [_cell(cell_name(row, around), row.seconds, row.share) for row in shown]
 
 
 def _cell(name: str, spent: Quantity, part: float) -> Words:
-    return {"name": name, "seconds": time(spent), "share": share(exact(part)), "n": f"{spent.n:,}"}
+    return {"name": name, "seconds": time(spent), "share": share(exact(part)), "n": f"{spent.n:,}" if spent.n else "-"}
 
 
 def demands(diagnosis: Diagnosis) -> list[Words]:
