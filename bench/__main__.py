@@ -1,4 +1,4 @@
-"""`python -m bench [NAME ...]`: truth, reasons, light, quick and capacity, or the ones named; `verdicts` runs the planted faults."""
+"""`python -m bench [NAME ...]`: truth, reasons, light, quick and capacity, or the ones named; `verdicts` runs the planted faults, `page` opens reports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.report import Report
 from bench.settings import BUDGET_S, Settings
 
 BENCHES = ("truth", "reasons", "light", "quick", "capacity")
-ON_REQUEST = ("verdicts",)  # takes most of an hour
+ON_REQUEST = ("verdicts", "page")  # an hour; minutes, gigabytes and a browser
 
 
 def main() -> int:

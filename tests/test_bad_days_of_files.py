@@ -290,6 +290,21 @@ def test_a_defect_of_ours_keeps_the_run_and_says_where(day):
 
 
 @slow
+def test_a_run_that_cannot_be_written_is_diagnosed_without_a_page(day, recorded, powerless):
+    run = day.folder / "run"
+    shutil.copytree(recorded, run)
+    before = sorted(os.listdir(run))
+    run.chmod(0o500)
+    done = day.run("diagnose", "run", program=powerless)
+    assert done.code in (0, 3), done
+    assert "LATENCY" in done.out
+    assert done.out.endswith("\nRun: run\n")
+    assert "pinchpoint: no page: run: cannot write there: Permission denied." in done.err
+    day.run("report", "run", "--format", "html", program=powerless).said(2, "cannot write there")
+    assert sorted(os.listdir(run)) == before
+
+
+@slow
 def test_a_run_is_read_again_wherever_it_lies(day, recorded):
     run = day.folder / "it's\na \u00fcber run"
     shutil.copytree(recorded, run)

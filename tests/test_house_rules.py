@@ -84,7 +84,7 @@ def test_names_are_unique():
         [s.name for s in found.signals],
         [d.code for d in found.detectors],
         [r.name for r in found.remedies],
-        [r.name for r in found.reporters],
+        [r.name for r in (*found.reporters, *found.trace_reporters)],
     ):
         assert len(things) == len(set(things))
 

@@ -11,37 +11,69 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
-from pinchpoint import __version__, calibration, environment, inquire, limits, plugins, store
+from pinchpoint import __version__, calibration, environment, inquire, plugins, store
+from pinchpoint import limits as shipped_limits
 from pinchpoint.contracts import Plan
 from pinchpoint.domain.run import Environment, Run
 from pinchpoint.domain.target import TargetSpec
 from pinchpoint.domain.verdict import Diagnosis
 from pinchpoint.domain.workload import PROCESSES, THREADS, Workload
 from pinchpoint.errors import AnalysisFailed, BadInput, TargetFailed, interrupts_heard, interrupts_held
+from pinchpoint.limits import Limits
 from pinchpoint.probes import cgroup
 from pinchpoint.process import Ended
 from pinchpoint.record import Conditions
 from pinchpoint.record import record as record_run
 from pinchpoint.reporters.json_document import document
 from pinchpoint.reporters.machine import render_machine
+from pinchpoint.tracks import tracks
 
 RUNS = Path("pinchpoint-runs")
+PAGE = "report.html"
 COMPLETE, UNKEPT, INCONCLUSIVE, INTERRUPTED = 0, 2, 3, 130
+
+
+class _Printer(Protocol):
+    """What IPython hands to `_repr_pretty_`."""
+
+    def text(self, text: str) -> None:
+        """Print."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of a verb: the diagnosis (None of `record`), the run folder (None if no disk would take it), the exit
     code, and a line for stderr about what went wrong.
+
+    `print` shows the screen; a notebook shows the page, or Markdown where it shows no HTML.
     """
 
     diagnosis: Diagnosis | None
     folder: Path | None
     exit_code: int
     line: str | None
+
+    def __str__(self) -> str:
+        run = f"run {self.folder}" if self.folder else "a run that is not kept"
+        shown = run if self.diagnosis is None else render(self.diagnosis)
+        return "\n".join(filter(None, [shown, self.line]))
+
+    def _repr_html_(self) -> str | None:
+        """The page for a notebook: no script, and styles that hold inside of it; None where nothing was diagnosed."""
+        return None if self.diagnosis is None else render(self.diagnosis, "notebook")
+
+    def _repr_markdown_(self) -> str | None:
+        """The report for what shows Markdown; None where nothing was diagnosed."""
+        return None if self.diagnosis is None else render(self.diagnosis, "markdown")
+
+    def _repr_pretty_(self, printer: _Printer, cycle: bool) -> None:  # noqa: ARG002  # as IPython calls it
+        """The screen, at IPython's prompt."""
+        printer.text(str(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,23 +99,26 @@ def diagnose(
     batch: int = 1,
     length: int | None = None,
     workers: str = THREADS,
+    limits: Mapping[str, float] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Record a target and diagnose it, or diagnose a run folder alone.
 
-    `budget_s` bounds the whole in seconds, the first calibration of this machine aside. Raises PinchpointError where
+    `budget_s` bounds the whole in seconds, the first calibration of this machine aside. `limits` are numbers to judge by in
+    place of those that pinchpoint ships, by name (`pinchpoint explain limits`). Raises PinchpointError where
     there is nothing to diagnose; a run that ended early is diagnosed from what there is, with exit code 3 or 130.
     An interrupt ends the measuring; what was measured is saved and diagnosed all the same.
     """
+    judged = _limits(limits)
     if store.is_run(Path(target)):
         run = store.load(Path(target))
-        found = _inquired(_Kept(run, Path(target)))
+        found = _inquired(_Kept(run, Path(target)), judged)
         return Outcome(found, Path(target), COMPLETE if _answered(found) else INCONCLUSIVE, _line(run, found))
     spec = TargetSpec("", target, tuple((settings or {}).items()), python, input, trust)
     workload = _workload(budget_s, seed, timeout_s, batch, length, workers)
     with interrupts_held() as interrupts:
         kept = _record(spec, workload, out or RUNS, progress or _silent)
-        found = _inquired(kept)
+        found = _inquired(kept, judged)
     return _outcome(kept, found, interrupted=interrupts.seen)
 
 
@@ -143,20 +178,36 @@ def render_environment(environment: Environment, form: str = "terminal") -> str:
     return document(environment) if form == "json" else render_machine(environment)
 
 
-def report(run: str, format: str = "terminal") -> str:  # noqa: A002  # the option's own name
-    """A run folder's diagnosis again, in a form that `render` knows."""
+def report(run: str, format: str = "terminal", limits: Mapping[str, float] | None = None) -> str:  # noqa: A002  # the option's own name
+    """A run folder's diagnosis again, in a form that `render` knows, or as `perfetto` the run on a time line."""
+    kept = _Kept(_loaded(run), Path(run))
+    traces = {reporter.name: reporter for reporter in plugins.builtin().trace_reporters}
+    if format in traces:
+        return traces[format].render(tracks(kept.run))
+    return render(_inquired(kept, _limits(limits)), format)
+
+
+def write_page(run: str | Path, diagnosis: Diagnosis | None = None, limits: Mapping[str, float] | None = None) -> Path:
+    """Write a run's diagnosis as `report.html` into its folder, made again where it is not given.
+
+    BadInput where it cannot be written, AnalysisFailed where it cannot be drawn; what was there before then stays.
+    """
+    folder = Path(run)
+    if diagnosis is None:
+        diagnosis = _inquired(_Kept(_loaded(str(run)), folder), _limits(limits))
+    try:
+        text = render(diagnosis, "html")
+    except Exception as error:
+        what = f"the page cannot be drawn: {type(error).__name__}: {error}"
+        raise AnalysisFailed(what=what, where=str(folder), todo="The run is kept") from error
+    store.write_beside(folder, PAGE, text)
+    return folder / PAGE
+
+
+def _loaded(run: str) -> Run:
     if not store.is_run(Path(run)):
         raise BadInput(what="not a run folder", where=run, todo="Name a folder that `pinchpoint diagnose` wrote")
-    return render(_inquired(_Kept(store.load(Path(run)), Path(run))), format)
-
-
-def write_page(run: str) -> Path:
-    """Write a run's diagnosis as `report.html` into its folder; BadInput where that cannot be written."""
-    page = Path(run) / "report.html"
-    text = report(run, "html")
-    with store.writing(Path(run)):
-        page.write_text(text, "utf-8")
-    return page
+    return store.load(Path(run))
 
 
 def schema() -> str:
@@ -168,7 +219,7 @@ def explain(word: str) -> str:
     """What a cause, bound, state or metric is; BadInput lists near matches for anything else."""
     from pinchpoint.explain import explained
 
-    return explained(word, plugins.builtin(), limits.shipped())
+    return explained(word, plugins.builtin(), shipped_limits.shipped())
 
 
 def _record(spec: TargetSpec, workload: Workload, out: Path, progress: Callable[[str], None]) -> _Kept:
@@ -239,10 +290,15 @@ def _remove(folder: Path, *, existed: bool) -> None:
             folder.parent.rmdir()
 
 
-def _inquired(kept: _Kept) -> Diagnosis:
+def _limits(own: Mapping[str, float] | None) -> Limits:
+    """The shipped limits with the user's own; BadInput on a name that does not exist."""
+    return shipped_limits.overridden(shipped_limits.shipped(), own or {})
+
+
+def _inquired(kept: _Kept, judged: Limits) -> Diagnosis:
     """The diagnosis; a defect of ours in it is said together with where the run is."""
     try:
-        return inquire.inquire(kept.run, plugins.builtin(), limits.shipped())
+        return inquire.inquire(kept.run, plugins.builtin(), judged)
     except Exception as error:
         raise AnalysisFailed(
             what=f"the analysis failed with {type(error).__name__}: {error}",

@@ -17,6 +17,7 @@ from pinchpoint.domain.signal import Signals
 from pinchpoint.domain.split import SessionSplit
 from pinchpoint.domain.tail import Tail
 from pinchpoint.domain.target import TargetFacts, TargetSpec
+from pinchpoint.domain.track import Trace
 from pinchpoint.domain.verdict import Diagnosis
 from pinchpoint.domain.workload import Workload
 from pinchpoint.limits import Limits
@@ -200,6 +201,14 @@ class Reporter:
 
 
 @dataclass(frozen=True, slots=True)
+class TraceReporter:
+    """A form in which a run's time line is shown (docs/decisions/010)."""
+
+    name: str
+    render: Callable[[Trace], str]
+
+
+@dataclass(frozen=True, slots=True)
 class Plugins:
     """All plugins, as `api` wires them into the verbs."""
 
@@ -209,6 +218,7 @@ class Plugins:
     detectors: tuple[Detector, ...]
     remedies: tuple[Remedy, ...]
     reporters: tuple[Reporter, ...]
+    trace_reporters: tuple[TraceReporter, ...] = ()
 
 
 CeilingSource = Callable[[Runner], tuple[Ceiling, ...]]

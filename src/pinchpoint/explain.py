@@ -60,7 +60,13 @@ GLOSSARY: dict[str, str] = {
     "settings": "Of a model file, by --set KEY=VALUE: intra_op_threads, inter_op_threads (whole numbers), "
     "graph_optimization (disabled, basic, extended, layout, all), execution_mode (sequential, parallel), dim.NAME (the size "
     "of a free dimension, such as dim.height=48), providers (names with commas), and any session.* entry of ONNX Runtime, "
-    "such as session.intra_op.allow_spinning=0.",
+    "such as session.intra_op.allow_spinning=0. Defaults of these and of other options can lie in a file: explain pyproject.",
+    "pyproject": "Defaults for `diagnose` and `record`, in the table [tool.pinchpoint] of a pyproject.toml of the current folder "
+    'or in the nearest one above it that has the table: budget, timeout (seconds, or a text such as "5m"), out, input, python '
+    "(paths count from the file's folder), seed, batch, length, workers, quiet (true or false), and set, a table such as set = "
+    "{intra_op_threads = 1}. An option on the command line replaces the file's. The table [tool.pinchpoint.limits] overrides "
+    "limits by name, such as trivial_share = 0.02, for `report` as well; `explain limits` lists them. A file that another user "
+    "has put above your folder is not read, and trust cannot be given in a file.",
 }
 
 

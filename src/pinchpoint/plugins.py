@@ -18,4 +18,5 @@ def builtin() -> Plugins:
         detectors=detectors.BUILTIN,
         remedies=remedies.BUILTIN,
         reporters=reporters.BUILTIN,
+        trace_reporters=reporters.TRACES,
     )

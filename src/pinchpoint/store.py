@@ -292,6 +292,22 @@ def _created(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
+def write_beside(folder: Path, name: str, text: str) -> None:
+    """Write a text of ours into a run folder, whole or not at all; BadInput where that fails.
+
+    What has that name is replaced, a symlink itself and not what it points to: a run folder may come from anyone.
+    """
+    path = folder / f".{name}.new"
+    with writing(folder):
+        try:
+            with _created(path) as descriptor, os.fdopen(os.dup(descriptor), "w", encoding="utf-8") as stream:
+                stream.write(text)
+            path.replace(folder / name)
+        finally:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
 # --- load ----------------------------------------------------------------------------------------------------------
 def load(folder: Path) -> Run:
     """Read the run in `folder`; RunDamaged in one line where it is incomplete, damaged or newer than this version."""

@@ -28,6 +28,7 @@ class FakeApi(types.ModuleType):
     def __init__(self):
         super().__init__("pinchpoint.api")
         self.asked = []
+        self.page = None  # what goes wrong with the page
         self.answer = Outcome(f.memory_bound(), Path("pinchpoint-runs/1123-1729"), 0, None)
 
     def _answer(self, *positional, **named):
@@ -66,9 +67,15 @@ class FakeApi(types.ModuleType):
     def schema(self):
         return "{}\n"
 
-    def report(self, run, format="terminal"):
-        self.asked.append(((run, format), {}))
+    def report(self, run, format="terminal", limits=None):
+        self.asked.append(((run, format), {"limits": limits}))
         return f"{run} as {format}\n"
+
+    def write_page(self, run, diagnosis=None, limits=None):
+        self.asked.append(((run, diagnosis), {"limits": limits}))
+        if self.page is not None:
+            raise self.page
+        return Path(run) / "report.html"
 
 
 def install(monkeypatch):

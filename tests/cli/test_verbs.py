@@ -38,8 +38,7 @@ def printed(capsys):
 def test_diagnose_shows_the_screen_and_the_run(api, capsys):
     assert main(["diagnose", "model.onnx"]) == 0
     out, err = printed(capsys)
-    page = "Page: pinchpoint report pinchpoint-runs/1123-1729 --format html"
-    assert out == f"{render(f.memory_bound())}\nRun:  pinchpoint-runs/1123-1729\n{page}\n"
+    assert out == f"{render(f.memory_bound())}\nReport: pinchpoint-runs/1123-1729/report.html\n"
     assert err == "loading the target\nmeasuring\n".replace("the", "[31mthe")
 
 
@@ -55,6 +54,7 @@ def test_diagnose_passes_every_option_on(api):
     assert named == {
         "budget_s": 300.0, "out": Path("here"), "input": "a.npz", "settings": {"a": "1", "b": "x=y"}, "python": "/py",
         "seed": 7, "timeout_s": 0.5, "batch": 4, "length": 64, "workers": "processes", "trust": True,
+        "limits": {},
     }  # fmt: skip
 
 
@@ -66,6 +66,22 @@ def test_the_defaults_are_those_of_the_api(api):
         "budget_s": 60.0, "out": None, "input": None, "settings": {}, "python": None, "seed": 0, "timeout_s": 120.0,
         "batch": 1, "length": None, "workers": "threads", "trust": False,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_page_that_fails_takes_nothing_from_the_answer(api, capsys, quiet):
+    api.page = BadInput(what="the disk is full", where="pinchpoint-runs/1123-1729", todo="free some space")
+    assert main(["diagnose", "model.onnx", *(["--quiet"] if quiet else [])]) == 0
+    out, err = printed(capsys)
+    assert out == f"{render(f.memory_bound())}\nRun: pinchpoint-runs/1123-1729\n"
+    assert [each for each in err.splitlines() if "disk is full" in each] == err.splitlines()[-1:]
+
+
+def test_a_run_that_no_disk_would_take_has_no_page(api, capsys):
+    api.answer = replace(api.answer, folder=None, exit_code=2, line="the run is not kept")
+    assert main(["diagnose", "model.onnx"]) == 2
+    assert printed(capsys)[0] == f"{render(f.memory_bound())}\n"
+    assert len(api.asked) == 1
 
 
 @pytest.mark.parametrize("code", [0, 3, 130])
@@ -172,8 +188,10 @@ def test_the_other_verbs_print_what_the_api_says(api, capsys):
     assert main(["explain", "M101"]) == 0
     assert main(["schema"]) == 0
     assert main(["report", "run"]) == 0
-    assert main(["report", "run", "--format", "json"]) == 0
-    assert printed(capsys)[0] == "M101 is explained\n{}\nrun as terminal\nrun as json\n"
+    for form in ("json", "markdown", "perfetto"):
+        assert main(["report", "run", "--format", form]) == 0
+    expected = "M101 is explained\n{}\nrun as terminal\nrun as json\nrun as markdown\nrun as perfetto\n"
+    assert printed(capsys)[0] == expected
 
 
 def test_an_unknown_word_is_bad_input(api, capsys):
@@ -190,3 +208,32 @@ def test_a_page_is_written_into_the_run(tmp_path, capsys):
     assert "</html>" in page.read_text()
     assert main(["report", str(tmp_path / "run"), "--open"]) == 2
     assert "--format html" in capsys.readouterr().err
+
+
+def test_a_page_replaces_a_link_and_not_what_it_points_to(tmp_path, capsys):
+    store.save(run_of(Script([marked("preprocess", 100, cpu=100)], requests=50)), tmp_path / "run")
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "run" / "report.html").symlink_to(tmp_path / "precious")
+    assert main(["report", str(tmp_path / "run"), "--format", "html"]) == 0
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert "</html>" in (tmp_path / "run" / "report.html").read_text()
+    assert [each.name for each in (tmp_path / "run").iterdir() if each.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize(("form", "begin"), [("markdown", "## pinchpoint: app.py:handle"), ("perfetto", "{")])
+def test_a_run_is_shown_in_other_forms(tmp_path, capsys, form, begin):
+    store.save(run_of(Script([marked("preprocess", 100, cpu=100)], requests=50)), tmp_path / "run")
+    assert main(["report", str(tmp_path / "run"), "--format", form]) == 0
+    assert capsys.readouterr().out.startswith(begin)
+
+
+def test_a_run_folder_that_cannot_be_written_is_diagnosed_all_the_same(tmp_path, capsys):
+    folder = tmp_path / "run"
+    store.save(run_of(Script([marked("preprocess", 100, cpu=100)], requests=50)), folder)
+    (folder / "report.html").mkdir()  # in the way, whoever one is
+    assert main(["diagnose", str(folder)]) in (0, 3)
+    out, err = capsys.readouterr()
+    assert "LATENCY" in out
+    assert out.endswith(f"Run: {folder}\n")
+    assert "no page: " in err
+    assert "Traceback" not in err

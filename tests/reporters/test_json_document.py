@@ -56,5 +56,5 @@ def test_text_of_the_target_is_carried_and_cannot_steer_a_terminal():
 
 def test_the_reporters_have_names_of_their_own():
     names = [each.name for each in BUILTIN]
-    assert names == ["terminal", "terminal-colour", "json", "html"]
+    assert names == ["terminal", "terminal-colour", "json", "html", "notebook", "markdown"]
     assert json.loads(document(f.environment()))["affinity"] == 2

@@ -20,6 +20,7 @@ from typing import Annotated, Any, ParamSpec
 import typer
 
 from pinchpoint import __version__
+from pinchpoint.cli import configuration
 from pinchpoint.cli.diagnose import diagnose
 from pinchpoint.cli.explain import explain
 from pinchpoint.cli.machine import machine
@@ -110,10 +111,12 @@ def _run(arguments: list[str]) -> int:
     if verb is not None and verb not in names:
         say(_unknown_verb(verb, names))
         return USAGE
+    helped = any(each in ("-h", "--help") for each in arguments)
+    defaults = configuration.read().defaults() if verb in configuration.VERBS and not helped else None
     try:
         with interrupts_postponed():
             command = typer.main.get_command(_application())
-        code = command(arguments, prog_name="pinchpoint", standalone_mode=False)
+        code = command(arguments, prog_name="pinchpoint", standalone_mode=False, default_map=defaults)
         if code == INTERRUPTED and "pinchpoint.api" not in sys.modules:
             raise KeyboardInterrupt  # typer, interrupted before the verb began, says nothing
     except SystemExit as stop:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pinchpoint.cli import options
+from pinchpoint.cli import configuration, options
 from pinchpoint.cli.progress import Progress
 from pinchpoint.cli.streams import STDOUT, checked_json, form_for, results_on_stderr, say, show, write_json
-from pinchpoint.errors import Interrupted, interrupts_held
+from pinchpoint.errors import Interrupted, PinchpointError, interrupts_held
 
 if TYPE_CHECKING:
     from pinchpoint.api import Outcome
@@ -41,7 +42,8 @@ def diagnose(
     with Progress(quiet=quiet) as progress, results_on_stderr(json == STDOUT):
         outcome = api.diagnose(
             target, budget_s=budget, out=out, input=input, settings=settings, python=python, seed=seed,
-            timeout_s=timeout, trust=trust, batch=batch, length=length, workers=workers, progress=progress,
+            timeout_s=timeout, trust=trust, batch=batch, length=length, workers=workers,
+            limits=configuration.read().limits, progress=progress,
         )  # fmt: skip
     with interrupts_held() as interrupts:
         code = report(outcome, json=json, quiet=quiet)
@@ -53,19 +55,34 @@ def diagnose(
 
 
 def report(outcome: Outcome, *, json: str | None, quiet: bool) -> int:
-    """Write the JSON, show the screen, and say what went wrong with the target; its exit code."""
+    """Write the JSON, show the screen, write the page, and say what went wrong with the target; its exit code."""
     from pinchpoint import api
 
     assert outcome.diagnosis is not None, "diagnose always diagnoses"
     stream = sys.stderr if json == STDOUT else sys.stdout
+    shown = stream is sys.stdout or not quiet
     try:
         if json is not None:
             write_json(json, api.render(outcome.diagnosis, "json"))
     finally:
-        if stream is sys.stdout or not quiet:
-            shown = api.render(outcome.diagnosis, form_for(stream))
-            page = f"\nRun:  {outcome.folder}\nPage: pinchpoint report {outcome.folder} --format html"
-            show(f"{shown}{page}" if outcome.folder else shown, stream)
+        if shown:
+            show(api.render(outcome.diagnosis, form_for(stream)), stream)
+        page = _page(outcome)
+        if shown and outcome.folder:
+            show(f"Report: {page}" if page else f"Run: {outcome.folder}", stream)
         if outcome.line:
             say(outcome.line)
     return outcome.exit_code
+
+
+def _page(outcome: Outcome) -> Path | None:
+    """The page beside the run, written once the answer is on the screen; None, with a line, where that fails."""
+    from pinchpoint import api
+
+    if outcome.folder is None or outcome.diagnosis is None:
+        return None
+    try:
+        return api.write_page(outcome.folder, outcome.diagnosis)
+    except PinchpointError as error:
+        say(f"no page: {error}")
+        return None

@@ -61,4 +61,4 @@ Workers = Annotated[
     str, _option("--workers", "threads|processes", "Who serves several requests at once (threads).", parser=workers)
 ]
 Trust = Annotated[bool, _option("--trust", None, "Allow the target's files to run code of their own.")]
-Quiet = Annotated[bool, _option("--quiet", None, "Nothing on stderr but errors.")]
+Quiet = Annotated[bool, _option("--quiet/--no-quiet", None, "Nothing on stderr but errors.")]

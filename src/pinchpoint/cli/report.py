@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from pinchpoint.cli import configuration
 from pinchpoint.cli.streams import form_for, show
 from pinchpoint.errors import BadInput
 
@@ -18,6 +19,8 @@ class Form(StrEnum):
     terminal = "terminal"
     json = "json"
     html = "html"
+    markdown = "markdown"
+    perfetto = "perfetto"
 
 
 def report(
@@ -25,11 +28,15 @@ def report(
     format: Annotated[Form, typer.Option("--format", help="In which form.")] = Form.terminal,  # noqa: A002  # the option's name
     open: Annotated[bool, typer.Option("--open", help="Open the page in a browser (with --format html).")] = False,  # noqa: A002
 ) -> int:
-    """Show a saved run again: as text, as JSON, or as a page."""
+    """Show a saved run again.
+
+    As text, as JSON, as a page, as Markdown to paste, or on a time line for https://ui.perfetto.dev.
+    """
     from pinchpoint import api
 
+    limits = configuration.read().limits
     if format is Form.html:
-        page = api.write_page(run)
+        page = api.write_page(run, limits=limits)
         show(str(page))
         if open:
             import webbrowser
@@ -39,5 +46,5 @@ def report(
     if open:
         raise BadInput(what="only a page can be opened", where="--open", todo="Add --format html")
     name = form_for(sys.stdout) if format is Form.terminal else format.value
-    show(api.report(run, name).rstrip("\n"))
+    show(api.report(run, name, limits).rstrip("\n"))
     return 0

@@ -24,7 +24,7 @@ def to_do(predictions: Iterable[Prediction], verdict: Verdict | None) -> list[Li
     worthwhile = ranked((p for p in predictions if p.gain.value >= LEAST_GAIN), verdict)[:_MOST_CHANGES]
     if not worthwhile:
         return in_words(verdict.cause or "") if verdict else []
-    expected = [_expected(prediction) for prediction in worthwhile]
+    expected = [now_and_expected(prediction) for prediction in worthwhile]
     wide = max([*map(columns, expected), len("now -> expected")])
     name_width = min(WIDTH - 3 - wide - 2 * 2 - _BASIS_WIDTH, _CHANGE_WIDTH)
     lines = [line(f"{'WHAT TO DO':<{name_width + 3}}  {'now -> expected':<{wide}}  basis", "bold", "WHAT TO DO")]
@@ -68,7 +68,7 @@ def ranked(predictions: Iterable[Prediction], verdict: Verdict | None) -> list[P
     return list({clean(each.change.words): each for each in sorted(predictions, key=rank, reverse=True)}.values())[::-1]
 
 
-def _expected(prediction: Prediction) -> str:
+def now_and_expected(prediction: Prediction) -> str:
     """Before and after in one unit, such as `13.3 -> 5.7-6.6 ms`; a bound is said to be one."""
     before, after = prediction.before, prediction.after
     scale, unit = (1.0, "/s") if prediction.change.statistic == THROUGHPUT else duration_unit(before.value)

@@ -67,8 +67,8 @@ TERMINAL_COLOUR = Reporter("terminal-colour", render_coloured)
 def _screen(diagnosis: Diagnosis) -> Iterator[Line]:
     """All lines, from the target to where to read more."""
     verdict = diagnosis.verdicts.get("latency") if diagnosis.valid else None
-    causes = _causes(diagnosis, verdict)
-    shown = parts(_typical(diagnosis), causes, _slow_operators(diagnosis))
+    causes = codes_found(diagnosis, verdict)
+    shown = parts(_typical(diagnosis), causes, slow_operators(diagnosis))
     yield from heading(diagnosis.target, diagnosis.workload, diagnosis.environment)
     yield line("")
     yield from _headline(diagnosis, verdict)
@@ -91,13 +91,13 @@ def _screen(diagnosis: Diagnosis) -> Iterator[Line]:
     yield from _footer(diagnosis, verdict)
 
 
-def _causes(diagnosis: Diagnosis, verdict: Verdict | None) -> tuple[str, ...]:
+def codes_found(diagnosis: Diagnosis, verdict: Verdict | None) -> tuple[str, ...]:
     """The causes that were found, the verdict's own first."""
     present = [finding.code for finding in diagnosis.findings if finding.status == "present"]
     return tuple(dict.fromkeys([*([verdict.cause] if verdict and verdict.cause else []), *present]))
 
 
-def _slow_operators(diagnosis: Diagnosis) -> frozenset[str]:
+def slow_operators(diagnosis: Diagnosis) -> frozenset[str]:
     """The operators that take longer than their work needs, where that was found."""
     changes = (each.change for each in diagnosis.predictions if each.change.finding == _SLOW_OPERATOR)
     return frozenset(edit.operator for change in changes for edit in change.edits if edit.operator)
@@ -348,7 +348,7 @@ def _not_seen(diagnosis: Diagnosis) -> Iterator[Line]:
 
 def _footer(diagnosis: Diagnosis, verdict: Verdict | None) -> Iterator[Line]:
     """Where to read on."""
-    codes = _causes(diagnosis, verdict)
+    codes = codes_found(diagnosis, verdict)
     if codes:
         yield line("")
         yield line(f"Why?  pinchpoint explain {clean(codes[0])}", "dim")
