@@ -47,6 +47,44 @@ def test_the_interpreter_is_full_and_native_code_is_not(tmp_path):
     assert capacity(diagnose(tmp_path, native, budget=22))["cause"] != "W101"
 
 
+POOL = """
+    import time
+    from concurrent.futures import ThreadPoolExecutor
+    pool = ThreadPoolExecutor({workers})
+    def handle(): pool.submit(time.sleep, 0.004).result()
+"""
+
+
+def test_too_few_workers_and_enough_of_them(tmp_path):
+    found = diagnose(tmp_path, program(tmp_path, POOL.format(workers=2)), budget=22)
+    assert capacity(found)["cause"] == "W102"
+    (more,) = [p for p in found["predictions"] if p["change"]["remedy"] == "more-workers"]
+    assert 1.5 < more["gain"]["value"] < 2.2
+    assert capacity(diagnose(tmp_path, program(tmp_path, POOL.format(workers=64)), budget=22))["cause"] != "W102"
+
+
+LOOP = """
+    import asyncio, hashlib
+    data = bytes(2_000_000)
+    def work(): {work}
+    async def handle():
+        {call}
+        await asyncio.sleep(0.002)
+"""
+
+
+@pytest.mark.parametrize(("work", "call", "causes"), [
+    ("hashlib.sha256(data).digest()", "work()", ("W105",)),  # the fault: native code in the loop
+    ("hashlib.sha256(data).digest()", "await asyncio.to_thread(work)", (None, "C102")),  # its healthy twin
+    ("sum(range(60_000))", "work()", ("W101",)),  # the look-alike: what computes is Python
+])  # fmt: skip
+def test_a_blocked_event_loop(tmp_path, work, call, causes):
+    found = diagnose(tmp_path, program(tmp_path, LOOP.format(work=work, call=call)), budget=22)
+    assert capacity(found)["cause"] in (*causes, None)
+    loops = [d["utilization"]["value"] for d in found["demands"] if d["resource"] == "loop"]
+    assert (max(loops) > 0.85) == (call == "work()")
+
+
 @pytest.mark.parametrize(("source", "words"), [
     ("""
     import time
