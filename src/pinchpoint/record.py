@@ -19,6 +19,7 @@ from pinchpoint.domain.quantity import exact
 from pinchpoint.domain.run import (
     CONTROL,
     SECOND,
+    BusyLine,
     Ceiling,
     Environment,
     Events,
@@ -40,6 +41,7 @@ from pinchpoint.graphs import read_nodes
 from pinchpoint.ladder import Climb, climb
 from pinchpoint.process import Child, Ended, Reply
 from pinchpoint.sampling import Sampler
+from pinchpoint.starts import kept_for_starts, lines_of, phases_of, with_starts
 from pinchpoint.stats import mean_interval
 from pinchpoint.timeline import typical_of
 
@@ -47,7 +49,7 @@ SLICE_S = 0.5
 ENOUGH_S, MOST_S = 8.0, 13.0
 ENOUGH_REQUESTS = 600
 MAIN_SHARE = 0.65
-LADDER_S = 15.0
+LADDER_S, USUAL_BUDGET_S = 15.0, 60.0  # with a larger budget, what follows the main run may take longer in proportion
 DERIVED_S = 1.5  # of the budget, for the diagnosis once all is recorded
 FEWEST_REQUESTS = 30
 OPERATOR_ARM_S = 2.0
@@ -98,7 +100,9 @@ class _Recording:
     ceilings: tuple[Ceiling, ...] = ()
     operators: tuple[OperatorTime, ...] = ()
     arms: tuple[OperatorArm, ...] = ()
-    phases: list[Phase] = field(default_factory=list)
+    phases: tuple[Phase, ...] = ()
+    busy_lines: tuple[BusyLine, ...] = ()
+    starts_by: float = 0.0
     ended: str = "complete"
     slices: int = 0
     ladder: tuple[Visit, ...] = ()
@@ -125,10 +129,11 @@ def record(plan: Plan, workload: Workload, conditions: Conditions) -> Run:
             recording.ended = str(ended)
         except KeyboardInterrupt:
             recording.ended = "interrupted"
-        return _finished(recording)
+        run = _finished(recording)
     finally:
         _stop_watching(recording)
-        child.close()
+        child.close()  # before it is started again: what it holds (a port, mapped files) is free then
+    return with_starts(run, plan, recording.starts_by, conditions.progress)
 
 
 def _load(recording: _Recording) -> None:
@@ -139,6 +144,7 @@ def _load(recording: _Recording) -> None:
             "spec": dict(recording.plan.load),
             "records": str(recording.child.records),
             "seed": recording.workload.seed,
+            "lines": True,
         },
     )
     if "ended" in reply or "failed" in reply:
@@ -148,14 +154,13 @@ def _load(recording: _Recording) -> None:
             todo="Run it once with python itself",
         )
     recording.loaded = reply
-    recording.phases = [Phase(str(name), float(seconds)) for name, seconds in reply["phases"]]
 
 
 def _first_request(recording: _Recording) -> None:
     """The first answer: it must come, and what it costs belongs to start-up."""
-    began = time.monotonic()
     _pace(recording, seconds=recording.workload.timeout_s, count=1, observe=0.0, flag=CONTROL)
-    recording.phases.append(Phase("first request", time.monotonic() - began))
+    said = recording.loaded | recording.said["start"] | {"spawned_ns": recording.child.spawned_ns}
+    recording.phases, recording.busy_lines = phases_of(said), lines_of(said)
     if recording.said.get("failed_requests"):
         raise BadInput(
             what=f"the first request raised {recording.said.get('first_error')}",
@@ -207,9 +212,12 @@ def _climb(recording: _Recording) -> None:
     requests = Requests(*recording.child.rows("requests", 4).T)
     served = requests.latency_s[requests.ok]
     _stop_sampler(recording)
+    now, longest = time.monotonic(), LADDER_S * max(1.0, recording.workload.budget_s / USUAL_BUDGET_S)
+    recording.starts_by = min(recording.deadline - DERIVED_S, now + longest)
+    window = min(recording.starts_by - now, LADDER_S)
     plan = Climb(
         typical_s=float(np.median(served)),
-        deadline=min(recording.deadline - DERIVED_S, time.monotonic() + LADDER_S),
+        deadline=now + window - kept_for_starts(recording.phases, window),
         timeout_s=recording.workload.timeout_s,
         memory_limit_bytes=recording.conditions.environment.memory_limit_bytes,
         fails_alone=float(np.mean(~requests.ok)),
@@ -444,7 +452,8 @@ def _finished(recording: _Recording) -> Run:
         request_thread=int(recording.loaded.get("thread", 0)),
         operators=recording.operators,
         arms=recording.arms,
-        startup=tuple(recording.phases),
+        startup=recording.phases,
+        busy_lines=recording.busy_lines,
         errors=tuple((str(kind), int(count)) for kind, count in recording.said.get("errors", {}).items()),
         ended=recording.ended,
         notes=_notes(recording),

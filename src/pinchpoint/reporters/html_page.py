@@ -31,6 +31,7 @@ from pinchpoint.reporters.cell_names import cell_name, setting
 from pinchpoint.reporters.figures import figure, limit, seconds, share, value_and_interval
 from pinchpoint.reporters.heading import facts
 from pinchpoint.reporters.layout import clean, shortened
+from pinchpoint.reporters.starts import phase_rows, started
 from pinchpoint.reporters.terminal import reached
 from pinchpoint.units import amount, duration
 
@@ -69,6 +70,7 @@ def _facts(diagnosis: Diagnosis) -> dict[str, object]:
         "ledger": [_part(part) for part in parts(typical, present)],
         "tail": [_difference(row, slow, present) for row in slow[:MOST_ROWS]],
         "demands": [_demand(each) for each in diagnosis.demands],
+        "starts": phase_rows(diagnosis.starts),
         "groups": [(name, list(_findings(diagnosis.findings, status))) for name, status in GROUPS],
         "unseen": [shortened(clean(each), LONGEST) for each in diagnosis.unobservable],
         "environment": [
@@ -113,6 +115,8 @@ def _lines(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
             continue
         words = [reached(diagnosis) if question == "capacity" else "", clean(verdict.sentence), verdict.cause or "",
                  PROOF_WORDS.get(verdict.proof or "", "").lower()]  # fmt: skip
+        if question == "startup":
+            words[-1:] = [f"{words[-1]}." if words[-1] else "", started(diagnosis)]
         yield question.capitalize(), " ".join(filter(None, words))
     if diagnosis.startup and "startup" not in diagnosis.verdicts:
         named = ", ".join(f"{clean(phase.name)} {duration(phase.seconds)}" for phase in diagnosis.startup)
