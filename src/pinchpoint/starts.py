@@ -115,14 +115,12 @@ def _next_state(found: Restarts) -> str:
 
 
 def _fits(plan: Again, found: Restarts) -> bool:
-    """Whether there is time for the next start, and at first for one of each state; else says so."""
+    """Whether there is time for the next start; else says so."""
     longest = max((_seconds(start) for start in found.starts), default=plan.first_s)
-    needed = (longest * SLACK + PROCESS_S) * max(2 - len(found.starts), 1)
-    short = time.monotonic() + needed - plan.deadline
-    if short > 0:
-        more = "too little time was left (use a larger --budget)"
-        found.ended = more if len(found.starts) < 2 else "the time was up"
-    return short <= 0
+    if time.monotonic() + longest * SLACK + PROCESS_S <= plan.deadline:
+        return True
+    found.ended = "the time was up" if found.starts else "too little time was left (use a larger --budget)"
+    return False
 
 
 def _seconds(start: Start) -> float:

@@ -25,7 +25,9 @@ def slow_load(signals: Signals, limits: Limits) -> Iterator[Evidence]:
     **Mechanism.** Before the first answer the weights must be in memory. In a new container, after a reboot, or when
     other files have taken their place in the page cache, they come from a disk or a network file system, at its speed.
     The target is started again in fresh processes, in turn with its own files in the page cache and without (by advice
-    to the kernel for these files alone), and the difference is the reading.
+    to the kernel for these files alone), and the difference is the reading. What has been read before may
+    still be in a cache of the disk's or the hypervisor's own, so a start on a machine that never read the files is
+    slower still.
     **Looks like it, is not.** Graph optimisation at load computes, and is as slow when nothing is read (C112). Importing
     libraries and code of the module's own at import belong to phases of their own. Reads within later requests are
     I101.

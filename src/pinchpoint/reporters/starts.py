@@ -12,6 +12,7 @@ from pinchpoint.units import amount, digits, duration
 
 _LONGEST = 160
 _LEAST_WARM_UP_S, _SLOWER = 0.1, 0.5
+_LONGER = 1.25
 _SHORTEST_S, _MOST_ROWS, _LONGEST_DETAIL = 0.001, 20, 60
 
 
@@ -22,7 +23,11 @@ def started(diagnosis: Diagnosis) -> str:
         return ""
     seen = [f"{name} {counted(each)}" for name, each in (("cold", found.cold), ("warm", found.warm)) if each]
     said = f"{', '.join(seen).capitalize()}." if seen else "Seen once."
-    return " ".join(filter(None, [said, _unseen(found), _warm_up(found, diagnosis.measured.latency_s.get("typical"))]))
+    return " ".join(
+        filter(
+            None, [said, _first(found), _unseen(found), _warm_up(found, diagnosis.measured.latency_s.get("typical"))]
+        )
+    )
 
 
 def only_of_a_start(finding: Finding) -> bool:
@@ -58,6 +63,12 @@ def phase_rows(found: Startup | None) -> list[dict[str, str]]:
 
 def _cold(phase: PhaseTime) -> float:
     return phase.cold_seconds.value if phase.cold_seconds else 0.0
+
+
+def _first(found: Startup) -> str:
+    """That the very first start took longer than those that followed: the disk, too, has a cache."""
+    longer = found.found.value > found.whole.high * _LONGER
+    return f"The first of all took {duration(found.found.value)}." if longer else ""
 
 
 def _unseen(found: Startup) -> str:
