@@ -19,7 +19,7 @@ UNREADABLE = -1
 ROWS_KEPT, OTHERS = 24, "others"
 LINES_KEPT, LINES_TOLD, LOOK_EVERY_S = 1000, 8, 0.02
 FILES_KEPT = 10_000
-ELSEWHERE = ("/proc/", "/sys/", "/dev/")
+ELSEWHERE = ("/proc/", "/sys/", "/dev/", "/etc/", "/lib/", "/lib64/", "/usr/lib/", "/usr/lib64/", "/usr/share/")
 FOREIGN = tuple(
     sorted({os.path.join(path, "") for name, path in sysconfig.get_paths().items() if name not in ("scripts", "data")})
 )
