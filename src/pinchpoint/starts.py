@@ -212,10 +212,10 @@ def _patience(plan: Again) -> float:
 
 
 def _reopen(child: Child, plan: Again, found: Restarts, sessions: int) -> None:
-    """Time graph optimisation, as far as two more starts still fit in afterwards; a failure leaves the start as it is."""
+    """Time graph optimisation, as far as a cold start still fits in afterwards; a failure leaves the start as it is."""
     opening = sum(phase.seconds for phase in found.starts[0].phases if phase.name == "session")
     for number in (number for _ in range(PAIRS) for number in range(min(sessions, SESSIONS))):
-        if time.monotonic() + 2 * opening * SLACK + 2 * (plan.first_s * SLACK + PROCESS_S) > plan.deadline:
+        if time.monotonic() + 2 * opening + _seconds(found.starts[0]) * SLACK + PROCESS_S > plan.deadline:
             return
         try:
             opened = _answered(child.ask({"do": "reopen", "session": number}, _patience(plan))).get("opened")
