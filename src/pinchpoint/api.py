@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -34,6 +35,7 @@ from pinchpoint.tracks import tracks
 
 RUNS = Path("pinchpoint-runs")
 PAGE = "report.html"
+GLIMPSED_REQUESTS = 200_000  # more take too long to be looked at twice
 COMPLETE, UNKEPT, INCONCLUSIVE, INTERRUPTED = 0, 2, 3, 130
 
 
@@ -117,7 +119,8 @@ def diagnose(
     spec = TargetSpec("", target, tuple((settings or {}).items()), python, input, trust)
     workload = _workload(budget_s, seed, timeout_s, batch, length, workers)
     with interrupts_held() as interrupts:
-        kept = _record(spec, workload, out or RUNS, progress or _silent)
+        say = progress or _silent
+        kept = _record(spec, workload, out or RUNS, say, partial(_first_verdict, say, judged))
         found = _inquired(kept, judged)
     return _outcome(kept, found, interrupted=interrupts.seen)
 
@@ -142,7 +145,7 @@ def record(
     spec = TargetSpec("", target, tuple((settings or {}).items()), python, input, trust)
     workload = _workload(budget_s, seed, timeout_s, batch, length, workers)
     with interrupts_held() as interrupts:
-        kept = _record(spec, workload, out or RUNS, progress or _silent)
+        kept = _record(spec, workload, out or RUNS, progress or _silent, _unseen)
     if kept.folder is None and kept.trouble is not None:
         raise kept.trouble
     return _outcome(kept, None, interrupted=interrupts.seen)
@@ -222,7 +225,9 @@ def explain(word: str) -> str:
     return explained(word, plugins.builtin(), shipped_limits.shipped())
 
 
-def _record(spec: TargetSpec, workload: Workload, out: Path, progress: Callable[[str], None]) -> _Kept:
+def _record(
+    spec: TargetSpec, workload: Workload, out: Path, progress: Callable[[str], None], glimpse: Callable[[Run], None]
+) -> _Kept:
     """Record and save; a failure before the first answer leaves no folder behind."""
     now = datetime.now().astimezone()
     kind = next((t for t in plugins.builtin().targets if t.recognises(spec.uri)), None)
@@ -246,6 +251,7 @@ def _record(spec: TargetSpec, workload: Workload, out: Path, progress: Callable[
                     _environment(),
                     plugins.builtin().probes,
                     progress,
+                    glimpse,
                 ),
             )
     except BaseException:
@@ -254,6 +260,19 @@ def _record(spec: TargetSpec, workload: Workload, out: Path, progress: Callable[
     for feed in folder.glob("*.npz"):
         feed.unlink(missing_ok=True)
     return _save(run, folder, existed=existed)
+
+
+def _unseen(_: Run) -> None:
+    """No glimpse at an unfinished run."""
+
+
+def _first_verdict(progress: Callable[[str], None], judged: Limits, run: Run) -> None:
+    """Say what makes one request slow as soon as that is known; what comes later does not change it."""
+    if len(run.requests.index) <= GLIMPSED_REQUESTS:
+        with contextlib.suppress(Exception):  # the diagnosis of the whole run will say what is wrong
+            found = inquire.inquire(run, plugins.builtin(), judged)
+            if found.valid:
+                progress(f"first verdict: {found.verdicts['latency'].sentence}")
 
 
 def _save(run: Run, folder: Path, *, existed: bool) -> _Kept:

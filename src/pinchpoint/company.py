@@ -13,10 +13,11 @@ from pinchpoint.contracts import Plan
 from pinchpoint.crews import Processes, Threads
 from pinchpoint.domain.run import Environment, Visit
 from pinchpoint.domain.workload import PROCESSES, THREADS, Workload
-from pinchpoint.ladder import Climb, Unsafe, climb
+from pinchpoint.ladder import LEAST_S, Climb, Unsafe, climb
 from pinchpoint.process import Child, Ended, Reply
 
 THREADS_S, PROCESSES_S = 5.5, 15.0  # processes have to be started
+REQUESTS_A_LADDER = 40  # of one client, one after the other
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +82,10 @@ def _with_processes(child: Child, given: Circumstances, threads_failed: str) -> 
 
 
 def _climb(given: Circumstances, seconds: float) -> Climb:
+    enough = LEAST_S + REQUESTS_A_LADDER * given.typical_s  # slow requests need longer, as far as there is time
     return Climb(
         typical_s=given.typical_s,
-        deadline=min(given.deadline, time.monotonic() + seconds + given.longer_s),
+        deadline=min(given.deadline, time.monotonic() + max(seconds, enough) + given.longer_s),
         fails_alone=given.fails_alone,
         seed=given.workload.seed,
         compared=not given.loaded["asynchronous"],

@@ -15,6 +15,7 @@ from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.run import Ceiling, Run
 from pinchpoint.domain.signal import Signals
 from pinchpoint.domain.split import SessionSplit
+from pinchpoint.domain.startup import Startup
 from pinchpoint.domain.tail import Tail
 from pinchpoint.domain.target import TargetFacts, TargetSpec
 from pinchpoint.domain.track import Trace
@@ -33,6 +34,7 @@ class Tables:
     sessions: tuple[SessionSplit, ...] = ()
     rungs: tuple[Rung, ...] = ()
     tail: Tail | None = None
+    startup: Startup | None = None
 
     @property
     def typical(self) -> Ledger:

@@ -35,6 +35,15 @@ def any_of(*choices: Evidence) -> tuple[Evidence, ...]:
     return choices
 
 
+def either(first: Sequence[Evidence], second: Sequence[Evidence]) -> Sequence[Evidence]:
+    """The evidence of `first` or that of `second`, each a whole: the one that holds, else that which is undecided."""
+    for status in ("present", "unknown"):
+        for choice in (first, second):
+            if _status(choice) == status:
+                return choice
+    return first
+
+
 def _finding(detector: Detector, evidence: tuple[Evidence, ...], cells: dict[tuple[str, str, str], float]) -> Finding:
     status = _status(evidence)
     return Finding(

@@ -39,6 +39,14 @@ GLOSSARY: dict[str, str] = {
     "stops growing, and the resource that is full then.",
     "tail": "Requests above the 99th percentile of latency, or the highest that the sample resolves; explained by what they "
     "spend beyond typical ones, cell by cell.",
+    "startup": "From the begin of the process to the first answer: the interpreter, importing libraries, your own module's code, "
+    "opening the model, and the first request. After the main run the target is started again a few times in processes of "
+    "its own, in turn with its own files in the page cache (warm) and on disk (cold). The files are let go by advice; the "
+    "system's cache is never dropped, and libraries stay in it. Example inputs are not counted.",
+    "cold": "A start whose own files (the model, its weights, your module) come from disk. Where the kernel keeps their pages "
+    "(mapped by another process, not yet written, a disk in memory), there is none, and the report says so. "
+    "Caches of the disk's or the hypervisor's own stay as they are, so it is no slower than a first start on a new machine.",
+    "warm": "A start whose files are in the page cache: what is left is CPU work and waiting for other things than the disk.",
     "demand": "Busy seconds of a resource a completed request, without what is busy anyway. Its capacity over its demand is its "
     "ceiling in requests a second; the smallest ceiling is the bottleneck (operational analysis: Denning & Buzen 1978).",
     "queue": "A stage: waiting for a worker, an instance, or a batch to fill.",

@@ -20,7 +20,9 @@ from pinchpoint.ledger import latency_ledger
 from pinchpoint.limits import Limits
 from pinchpoint.pictures import pictures
 from pinchpoint.predict import predictions
+from pinchpoint.readiness import besides_startup, startup_verdict
 from pinchpoint.slow_requests import tail
+from pinchpoint.startup import startup
 from pinchpoint.tail import tail_verdict
 from pinchpoint.timeline import Steady, steady, typical_of
 from pinchpoint.verdict import latency_verdict
@@ -35,14 +37,17 @@ INVALIDATING = {
 
 def inquire(run: Run, plugins: Plugins, limits: Limits) -> Diagnosis:
     """Diagnose a run."""
-    tables = Tables(run, {"latency": latency_ledger(run)}, demands(run), roofline.sessions(run), rungs(run), tail(run))
+    tables = Tables(run, {"latency": latency_ledger(run)}, demands(run), roofline.sessions(run), rungs(run), tail(run),
+                    startup(run))  # fmt: skip
     signals = derive(tables, plugins.signals)
     findings = diagnose(signals, tables.typical, plugins.detectors, limits)
     foreseen = predictions(tables, findings, plugins.remedies)
     answer = latency_verdict(tables, findings, foreseen, signals, limits)
     verdicts = {"latency": answer, "tail": tail_verdict(tables, findings, foreseen, limits)}
-    if (capacity := capacity_verdict(tables, findings, foreseen, limits)) is not None:
+    if (capacity := capacity_verdict(tables, besides_startup(findings), foreseen, limits)) is not None:
         verdicts["capacity"] = capacity
+    if (ready := startup_verdict(tables, findings, foreseen, limits)) is not None:
+        verdicts["startup"] = ready
     reasons = _reasons(run, findings)
     return Diagnosis(
         run=run.id,
@@ -61,6 +66,7 @@ def inquire(run: Run, plugins: Plugins, limits: Limits) -> Diagnosis:
         startup=run.startup,
         rungs=tables.rungs,
         pictures=pictures(tables),
+        starts=tables.startup,
     )
 
 

@@ -260,6 +260,13 @@ def external_tensors(model: onnx.ModelProto) -> list[onnx.TensorProto]:
     return [t for t in tensors if t.data_location == onnx.TensorProto.EXTERNAL]
 
 
+def external_files(path: Path) -> tuple[Path, ...]:
+    """The files beside the model that hold its weights, each once; BadInput as for `load_structure`."""
+    tensors = external_tensors(load_structure(path))
+    locations = (entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location")
+    return tuple(path.parent / location for location in dict.fromkeys(locations))
+
+
 def dtype_name(data_type: int) -> str:
     """The name of an ONNX element type as ONNX Runtime's profile writes it, such as `float` or `int64`."""
     try:

@@ -21,7 +21,7 @@ from pinchpoint.slow_requests import FULL, collection_seconds
 from pinchpoint.timeline import steady
 
 LEFT_AT_LEAST = 0.001  # of the latency: a prediction never claims that a request becomes free
-ROOFLINE = "roofline"
+ROOFLINE, STARTUP = "roofline", "startup"
 ONE = exact(1.0)
 
 
@@ -38,6 +38,8 @@ def predictions(tables: Tables, findings: Sequence[Finding], remedies: Sequence[
 def _foreseen(tables: Tables, change: Change) -> Prediction | None:
     if change.demands:
         return predict_throughput(tables, change)
+    if change.statistic == STARTUP:
+        return predict_startup(tables, change)
     return predict_tail(tables, change) if change.without else predict(tables.typical, change)
 
 
@@ -102,6 +104,35 @@ def predict_tail(tables: Tables, change: Change) -> Prediction | None:
     if after is None:
         return None
     gain = Quantity(before.value / after.value, before.low / after.high, before.high / after.low, after.n)
+    return Prediction(change, before, after, gain)
+
+
+def predict_startup(tables: Tables, change: Change) -> Prediction | None:
+    """A start as it is, and with the parts that the edits name (`reading`, `optimising`) multiplied; None where one of them
+    was not measured.
+    """
+    found = tables.startup
+    if found is None:
+        return None
+    before, parts = found.whole, {"reading": found.reading, "optimising": found.optimising}
+    value, halves = before.value, []
+    for edit in change.edits:
+        part = parts.get(edit.stage or "")
+        if part is None:
+            return None
+        gone, stays = (part.high - part.low) / 2, edit.factor.value
+        if (
+            edit.stage == "reading" and found.warm is not None
+        ):  # without it a start is a warm one, which was seen itself
+            halves += [(found.warm.high - found.warm.low) / 2, gone * stays]
+        else:
+            halves += [gone * (1 - stays)]
+        value -= part.value * (1 - stays)
+        halves.append(part.value * (edit.factor.high - edit.factor.low) / 2)
+    least, half = before.value * LEFT_AT_LEAST, math.hypot(*halves)
+    value = max(value, least)
+    after = Quantity(value, max(value - half, least), value + half, before.n)
+    gain = Quantity(before.value / value, before.value / after.high, before.value / after.low, after.n)
     return Prediction(change, before, after, gain)
 
 

@@ -62,6 +62,7 @@ class Child:
         self._buffer, self._hung_up = b"", False
         self._oom_kills = _oom_kills()
         self._output = _Output()
+        self.spawned_ns = time.perf_counter_ns()  # one clock for all processes
         with interrupts_held():
             self.records = _records_folder()
             self._socket, theirs = socket.socketpair()

@@ -13,13 +13,14 @@ import numpy as np
 
 from pinchpoint import calibration, roofline, runtime_profile
 from pinchpoint.ceilings import measure_disk, page_faults
-from pinchpoint.company import Circumstances, Company, in_company
+from pinchpoint.company import THREADS_S, Circumstances, Company, in_company
 from pinchpoint.contracts import Plan, Probe
 from pinchpoint.domain.operator import Node
 from pinchpoint.domain.quantity import exact
 from pinchpoint.domain.run import (
     CONTROL,
     SECOND,
+    BusyLine,
     Ceiling,
     Environment,
     Events,
@@ -39,6 +40,7 @@ from pinchpoint.errors import BadInput, Interrupted, TargetFailed
 from pinchpoint.graphs import read_nodes
 from pinchpoint.process import Child, Ended, Reply
 from pinchpoint.sampling import Sampler
+from pinchpoint.starts import STARTS_S, kept_for_starts, lines_of, phases_of, with_starts
 from pinchpoint.stats import mean_interval
 from pinchpoint.timeline import typical_of
 
@@ -75,6 +77,7 @@ class Conditions:
     environment: Environment
     probes: Sequence[Callable[[], Probe]]
     progress: Callable[[str], None] = lambda _: None
+    glimpse: Callable[[Run], None] = lambda _: None  # at the run as it is once one request in flight is measured
 
 
 @dataclass(slots=True)
@@ -98,7 +101,9 @@ class _Recording:
     ceilings: tuple[Ceiling, ...] = ()
     operators: tuple[OperatorTime, ...] = ()
     arms: tuple[OperatorArm, ...] = ()
-    phases: list[Phase] = field(default_factory=list)
+    phases: tuple[Phase, ...] = ()
+    busy_lines: tuple[BusyLine, ...] = ()
+    starts_by: float = 0.0
     ended: str = "complete"
     slices: int = 0
     company: Company = field(default_factory=Company)
@@ -119,15 +124,17 @@ def record(plan: Plan, workload: Workload, conditions: Conditions) -> Run:
             _first_request(recording)
             _calibrate(recording)
             _drive(recording)
+            conditions.glimpse(_finished(recording))
             _climb(recording)
         except Ended as ended:
             recording.ended = str(ended)
         except KeyboardInterrupt:
             recording.ended = "interrupted"
-        return _finished(recording)
+        run = _finished(recording)
     finally:
         _stop_watching(recording)
-        child.close()
+        child.close()  # before it is started again: what it holds (a port, mapped files) is free then
+    return with_starts(run, plan, recording.starts_by, conditions.progress)
 
 
 def _load(recording: _Recording) -> None:
@@ -138,6 +145,7 @@ def _load(recording: _Recording) -> None:
             "spec": dict(recording.plan.load),
             "records": str(recording.child.records),
             "seed": recording.workload.seed,
+            "lines": True,
         },
     )
     if "ended" in reply or "failed" in reply:
@@ -147,14 +155,13 @@ def _load(recording: _Recording) -> None:
             todo="Run it once with python itself",
         )
     recording.loaded = reply
-    recording.phases = [Phase(str(name), float(seconds)) for name, seconds in reply["phases"]]
 
 
 def _first_request(recording: _Recording) -> None:
     """The first answer: it must come, and what it costs belongs to start-up."""
-    began = time.monotonic()
     _pace(recording, seconds=recording.workload.timeout_s, count=1, observe=0.0, flag=CONTROL)
-    recording.phases.append(Phase("first request", time.monotonic() - began))
+    said = recording.loaded | recording.said["start"] | {"spawned_ns": recording.child.spawned_ns}
+    recording.phases, recording.busy_lines = phases_of(said), lines_of(said)
     if recording.said.get("failed_requests"):
         raise BadInput(
             what=f"the first request raised {recording.said.get('first_error')}",
@@ -205,6 +212,8 @@ def _climb(recording: _Recording) -> None:
     """Several requests in flight, last of all: what goes wrong there leaves the answer for one request alone."""
     _stop_sampler(recording)
     requests = Requests(*recording.child.rows("requests", 4).T)
+    until = recording.deadline - DERIVED_S
+    window = min(until - time.monotonic(), THREADS_S + STARTS_S)
     recording.company = in_company(
         recording.child,
         Circumstances(
@@ -214,11 +223,12 @@ def _climb(recording: _Recording) -> None:
             loaded=recording.loaded,
             typical_s=float(np.median(requests.latency_s[requests.ok])),
             fails_alone=float(np.mean(~requests.ok)),
-            deadline=recording.deadline - DERIVED_S,
+            deadline=until - kept_for_starts(recording.phases, window),
             longer_s=LADDER_SHARE * _beyond_usual(recording),
             progress=recording.conditions.progress,
         ),
     )
+    recording.starts_by = min(until, time.monotonic() + STARTS_S + LADDER_SHARE * _beyond_usual(recording))
 
 
 def _beyond_usual(recording: _Recording) -> float:
@@ -449,7 +459,8 @@ def _finished(recording: _Recording) -> Run:
         request_thread=int(recording.loaded.get("thread", 0)),
         operators=recording.operators,
         arms=recording.arms,
-        startup=tuple(recording.phases),
+        startup=recording.phases,
+        busy_lines=recording.busy_lines,
         errors=tuple((str(kind), int(count)) for kind, count in recording.said.get("errors", {}).items()),
         ended=recording.ended,
         notes=_notes(recording),

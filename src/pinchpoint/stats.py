@@ -418,3 +418,28 @@ def _half_width(y: Floats, about: float | None = None) -> float:
 def _t(freedom: float) -> float:
     """The two-sided quantile of Student's t."""
     return float(special.stdtrit(freedom, 1 - TAIL))
+
+
+def independent_mean(x: npt.ArrayLike) -> Quantity:
+    """The mean of independent repetitions with Student's interval; of a single one the value itself, with n = 1."""
+    values = _series(x, least=1)
+    value = float(values.mean())
+    if values.size == 1:
+        return Quantity(value, value, value, 1)
+    half = _t(values.size - 1) * float(values.std(ddof=1)) / math.sqrt(values.size)
+    return Quantity(value, value - half, value + half, int(values.size))
+
+
+def independent_difference(a: npt.ArrayLike, b: npt.ArrayLike) -> Quantity:
+    """mean(a) - mean(b) of independent repetitions, by Welch's interval (Welch 1947); n is that of the fewer.
+
+    With a single repetition on either side the difference has no width and n = 1: it was seen once.
+    """
+    first, second = _series(a, least=1), _series(b, least=1)
+    value = float(first.mean() - second.mean())
+    if min(first.size, second.size) == 1:
+        return Quantity(value, value, value, 1)
+    parts = [float(each.var(ddof=1)) / each.size for each in (first, second)]
+    squares = sum(part**2 / (each.size - 1) for part, each in zip(parts, (first, second), strict=True))
+    half = _t(sum(parts) ** 2 / squares) * math.sqrt(sum(parts)) if squares else 0.0
+    return Quantity(value, value - half, value + half, int(min(first.size, second.size)))

@@ -30,7 +30,7 @@ HEADROOM_SIGNALS = {
     "M102": "model.bandwidth_efficiency",
 }
 MEASUREMENT, TYPICAL = "measurement", "typical latency"
-ELSEWHERE = ("capacity.", "tail.")  # signals of other questions, which say nothing of a typical request
+ELSEWHERE = ("capacity.", "tail.", "startup.")  # signals of other questions, which say nothing of a typical request
 MOST = 0.5  # of a cell must lie at the site that a cause names; of the time in a stage that is named without a cause
 # Where two hold for the same cells, the first leads (docs/causes, the rulings): a quota decides over threads.
 RULINGS = (("C108", "C106"),)
@@ -79,7 +79,7 @@ def latency_verdict(
 ) -> Verdict:
     """What makes one request slow."""
     ledger = tables.typical
-    findings = [f for f in findings if _about_latency(f)]
+    findings = [f for f in findings if about_latency(f)]
     ordered = cells(ledger)
     if not ordered or abs(unexplained_share(ledger)) > limits.unexplained_too_large.value:
         return _unknown(ledger, _too_much_unexplained(ledger))
@@ -126,7 +126,7 @@ def explains(finding: Finding, cell: Cell) -> bool:
     return False
 
 
-def _about_latency(finding: Finding) -> bool:
+def about_latency(finding: Finding) -> bool:
     """Whether anything speaks for a finding in a typical request, alone in flight."""
     return not finding.evidence or any(not e.signal.name.startswith(ELSEWHERE) for e in finding.evidence)
 

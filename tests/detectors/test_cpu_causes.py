@@ -138,6 +138,19 @@ def test_graph_not_optimised(off, removable, status):
     assert found(graph_not_optimised, model_optimization_off=off, model_removable_share=removable).status == status
 
 
+@pytest.mark.parametrize(("seconds", "share", "status"), [
+    (0.80, 0.70, "present"),           # the fault: optimised anew at every start
+    (0.02, 0.10, "absent"),            # healthy: optimised quickly
+    (0.02, 0.40, "absent"),            # nobody notices
+    (0.20, 0.05, "absent"),            # look-alike I102: the start is something else
+    ((0.10, 0.05), 0.40, "unknown"),   # straddles the limit
+    (None, None, "absent"),            # not opened again: requests alone decide
+])  # fmt: skip
+def test_a_graph_that_is_optimised_at_every_start(seconds, share, status):
+    changes = {"startup_optimising_s": seconds, "startup_optimising_share": share}
+    assert found(graph_not_optimised, **changes).status == status
+
+
 @pytest.mark.parametrize(("changes", "status"), [
     ({}, "present"),                                    # the fault: one kind at eight times its floor
     ({"model_excess_share": 0.05}, "absent"),           # healthy: hardly any time above the floors

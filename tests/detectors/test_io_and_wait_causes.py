@@ -11,6 +11,7 @@ from pinchpoint.detectors.event_loop_blocked import event_loop_blocked
 from pinchpoint.detectors.garbage_collection import garbage_collection
 from pinchpoint.detectors.gil_contention import gil_contention
 from pinchpoint.detectors.lock_wait import lock_wait
+from pinchpoint.detectors.slow_load import slow_load
 from pinchpoint.detectors.synchronous_writes import synchronous_writes
 from pinchpoint.detectors.timer_wait import timer_wait
 from pinchpoint.detectors.too_few_workers import too_few_workers
@@ -109,3 +110,19 @@ def test_event_loop_blocked(busy, idle, status):
 ])  # fmt: skip
 def test_garbage_collection(ratio, share, status):
     assert found(garbage_collection, tail_ratio=ratio, tail_collection_share=share).status == status
+
+
+@pytest.mark.parametrize(("seconds", "reading", "share", "status"), [
+    (0.41, 0.33, 0.80, "present"),           # the fault: weights come from disk
+    (0.41, 0.00, 0.00, "absent"),            # healthy: in the page cache, or nothing to read
+    (1.50, 0.01, 0.01, "absent"),            # look-alike C112: opening computes
+    (1.50, (-0.01, 0.02), -0.01, "absent"),  # cold starts were no slower
+    (0.05, 0.04, 0.80, "absent"),            # nobody notices
+    (9.00, 0.20, 0.02, "absent"),            # noticed, and next to nothing of the start
+    (0.41, (0.10, 0.05), 0.30, "unknown"),   # straddles the limit
+    (0.41, None, None, "unknown"),           # no cold start could be made
+    (0.05, None, None, "absent"),            # and none is missed
+])  # fmt: skip
+def test_a_start_that_reads(seconds, reading, share, status):
+    changes = {"startup_seconds": seconds, "startup_reading_s": reading, "startup_reading_share": share}
+    assert found(slow_load, **changes).status == status

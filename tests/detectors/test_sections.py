@@ -45,7 +45,7 @@ def test_what_it_declares_exists(detector):
     assert detector.kind == ("limit" if detector.code in ("C101", "M101", "M102") else "defect")
     assert set(detector.needs) <= set(HEALTHY)
     assert set(detector.lookalikes) <= CODES - {detector.code}
-    under_load = all(name.startswith(("capacity.", "tail.")) for name in detector.needs)
+    under_load = all(name.startswith(("capacity.", "tail.", "startup.")) for name in detector.needs)
     assert bool(detector.cells) == (detector.bound != "measurement" and not under_load)
     assert detector.remedies
     assert detector.question.endswith("?")

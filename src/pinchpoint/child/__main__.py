@@ -6,9 +6,13 @@ the packages beside it: only this one package is made importable.
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import sys
+import time
+
+ENTERED = time.perf_counter_ns(), time.process_time_ns()  # the interpreter is up: what follows is pinchpoint's own
+
+import importlib.util  # noqa: E402
+import os  # noqa: E402
+import sys  # noqa: E402
 
 
 def _offer_package() -> None:
@@ -35,7 +39,7 @@ def _start() -> None:
     control = int(sys.argv[1])
     sys.argv[:] = ["pinchpoint-target"]
     os.set_inheritable(control, False)
-    obey(control)
+    obey(control, ENTERED)
 
 
 if __name__ == "__main__":

@@ -17,12 +17,13 @@ import threading
 import time
 import traceback
 from json import JSONDecoder, JSONEncoder
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from pinchpoint.child import gil, sessions
 from pinchpoint.child.crowd import Crowd
 from pinchpoint.child.loading import CannotLoad, Loaded, describe, innermost_line, load_onnx, load_python
 from pinchpoint.child.pacing import Pacer, is_async
+from pinchpoint.child.phases import FIRST_REQUEST, Start, phase
 from pinchpoint.child.recorder import SECOND, Recorder
 from pinchpoint.stages import listen
 
@@ -38,10 +39,13 @@ _encode, _decode = JSONEncoder().encode, JSONDecoder().decode  # kept from befor
 _clock, _native_ident = time.perf_counter, threading.get_native_id
 
 
-def obey(control: int) -> None:
-    """Say hello, and serve commands from the parent until it hangs up."""
+def obey(control: int, entered: Tuple[int, int]) -> None:
+    """Say hello, and serve commands from the parent until it hangs up.
+
+    `entered` is when the interpreter was up, and its CPU time until then, both in nanoseconds.
+    """
     _offer_to_oom_killer()
-    child, status = _Child(control), 1
+    child, status = _Child(control, entered), 1
     try:
         status = _converse(child, control)
         sys.stdout.flush()
@@ -73,8 +77,9 @@ def _converse(child: "_Child", control: int) -> int:
 class _Child:
     """What one child holds: the loaded target and its recorder."""
 
-    def __init__(self, control: int) -> None:
-        self._control = control
+    def __init__(self, control: int, entered: Tuple[int, int]) -> None:
+        self._control, self._entered = control, entered
+        self._start: Optional[Start] = None
         self._records: Optional[str] = None
         self._uri = ""
         self._loaded: Optional[Loaded] = None
@@ -91,6 +96,7 @@ class _Child:
             "profile": self._profile,
             "optimise": self._optimise,
             "dump": self._dump,
+            "reopen": self._reopen,
             "visit": self._visit,
             "check": self._check,
             "measure": self._measure,
@@ -136,10 +142,11 @@ class _Child:
         self._uri, self._records = spec["uri"], command["records"]
         self._recorder = Recorder(command["records"])  # before the target can change what it needs
         self._pacer = Pacer(self._recorder, command["seed"])
+        self._start = Start(lines=bool(command.get("lines")), files=bool(command.get("files")))
         self._loaded = load_onnx(spec) if spec["kind"] == "onnx" else load_python(spec)
         self._recorder.watch_collections()
         return {
-            "phases": self._loaded.phases,
+            "entered": self._entered,
             "payloads": len(self._loaded.payloads),
             "asynchronous": is_async(self._loaded.call),
             "thread": _native_ident(),
@@ -159,13 +166,21 @@ class _Child:
         if command["count"] == 1 and not is_async(call):
             call = _kept(call, answers)
         arguments = (call, payloads, command["seconds"], command["count"], command["observe"], flag)
-        if is_async(call):
-            self._event_loop().run_until_complete(pacer.drive_async(*arguments))
-        else:
-            pacer.drive(*arguments)
+        with phase(FIRST_REQUEST):  # of a start; another one is none
+            if is_async(call):
+                self._event_loop().run_until_complete(pacer.drive_async(*arguments))
+            else:
+                pacer.drive(*arguments)
         if answers:
             _check_complete(answers[0], self._uri)
-        return self._progress()
+        return {**self._progress(), **self._started()}
+
+    def _started(self) -> Dict[str, Any]:
+        """What was seen of the start, with the first answer."""
+        if self._start is None:
+            return {}
+        start, self._start = self._start, None
+        return {"start": start.finish()}
 
     def _event_loop(self) -> Any:
         """One for all arms: the target may keep things that belong to it. None where it needs none."""
@@ -231,6 +246,9 @@ class _Child:
     def _dump(self, command: Dict[str, Any]) -> Dict[str, Any]:
         sessions.dump(sessions.captured[command["session"]], command["path"])
         return {}
+
+    def _reopen(self, command: Dict[str, Any]) -> Dict[str, Any]:
+        return {"opened": sessions.reopened(sessions.captured[command["session"]])}
 
     def _measure(self, command: Dict[str, Any]) -> Dict[str, Any]:
         """Time runs of a micro-model: the ceilings are measured by the runtime that the target uses."""

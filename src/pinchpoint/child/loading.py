@@ -9,11 +9,11 @@ import itertools
 import json
 import os
 import sys
-import time
 from typing import Any, Callable, Dict, List, Tuple
 
 from pinchpoint.child import locks, pools, sessions
 from pinchpoint.child.pacing import is_async
+from pinchpoint.child.phases import IMPORT, INPUTS, OWN_CODE, phase
 from pinchpoint.child.wrapping import wrap_entry_points
 
 MOST_PAYLOADS = 1000
@@ -21,7 +21,6 @@ WORDS_KEPT = 300
 CPP_SOURCE = "/onnxruntime_src/"
 LIBRARIES = os.path.dirname(os.__file__)
 STANDARD = frozenset(getattr(sys, "stdlib_module_names", ()))  # from Python 3.10 on
-_clock = time.perf_counter
 
 
 class CannotLoad(Exception):
@@ -33,10 +32,10 @@ class CannotLoad(Exception):
 
 
 class Loaded:
-    """A target that is ready: what to call, with which payloads, and how long its phases took."""
+    """A target that is ready: what to call, and with which payloads."""
 
-    def __init__(self, call: Callable[[Any], Any], payloads: List[Any], phases: List[Tuple[str, float]]) -> None:
-        self.call, self.payloads, self.phases = call, payloads, phases
+    def __init__(self, call: Callable[[Any], Any], payloads: List[Any]) -> None:
+        self.call, self.payloads = call, payloads
         self.second: List[Any] = []
 
 
@@ -45,20 +44,20 @@ def load_python(spec: Dict[str, Any]) -> Loaded:
     wrap_entry_points()
     locks.watch()
     pools.watch()
-    began = _clock()
-    module = _import_module(spec["module"], spec["folder"])
-    imported = _clock()
+    with phase(OWN_CODE, spec["module"]):
+        module = _import_module(spec["module"], spec["folder"])
     function = _attribute(module, spec["name"], spec["uri"])
-    payloads, ready = _payloads(module, function, spec)
-    return Loaded(ready, payloads, [("import", imported - began), ("inputs", _clock() - imported)])
+    with phase(INPUTS):
+        payloads, ready = _payloads(module, function, spec)
+    return Loaded(ready, payloads)
 
 
 def load_onnx(spec: Dict[str, Any]) -> Loaded:
     """Open the model file with the user's onnxruntime and the prepared inputs."""
-    began = _clock()
     try:
-        import numpy
-        import onnxruntime
+        with phase(IMPORT):
+            import numpy
+            import onnxruntime
     except ImportError as error:
         raise CannotLoad(
             "%s is not installed for %s" % (error.name or error, sys.executable),
@@ -66,7 +65,6 @@ def load_onnx(spec: Dict[str, Any]) -> Loaded:
             "Install it there (pip install onnxruntime), or name another interpreter with --python",
         ) from None
     sessions.capture(sys.modules[sessions.COLLECTION])
-    imported = _clock()
     try:
         options = sessions.options_from(spec["settings"])
     except (ValueError, TypeError, OverflowError) as error:
@@ -87,12 +85,10 @@ def load_onnx(spec: Dict[str, Any]) -> Loaded:
             "--set providers",
             "It has: " + ", ".join(onnxruntime.get_available_providers()),
         )
-    opened = _clock()
-    feeds = [_read_feeds(numpy, path) for path in spec["feeds"]]
-    second = [_read_feeds(numpy, path) for path in spec.get("second_feeds", ())]
-    loaded = Loaded(
-        lambda feed: session.run(None, feed), feeds, [("import", imported - began), ("session", opened - imported)]
-    )
+    with phase(INPUTS):
+        feeds = [_read_feeds(numpy, path) for path in spec["feeds"]]
+        second = [_read_feeds(numpy, path) for path in spec.get("second_feeds", ())]
+    loaded = Loaded(lambda feed: session.run(None, feed), feeds)
     loaded.second = second
     return loaded
 

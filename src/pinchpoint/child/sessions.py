@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+import random
 import threading
 import time
 import weakref
@@ -14,6 +15,7 @@ from types import ModuleType
 from typing import Any, Dict, List, Optional
 
 from pinchpoint import stages
+from pinchpoint.child.phases import SESSION, phase
 from pinchpoint.child.recorder import WRAPPED
 
 _clock, _thread_cpu = time.perf_counter, time.thread_time
@@ -92,7 +94,8 @@ def capture(collection: ModuleType) -> None:
     def opened(
         self: Any, path_or_bytes: Any, sess_options: Any = None, providers: Any = None, *rest: Any, **named: Any
     ) -> None:
-        opening(self, path_or_bytes, sess_options, providers, *rest, **named)
+        with phase(SESSION, "" if isinstance(path_or_bytes, bytes) else os.fspath(path_or_bytes)):
+            opening(self, path_or_bytes, sess_options, providers, *rest, **named)
         if not getattr(_own, "opening", False):
             self._pinchpoint = CapturedSession(self, path_or_bytes, sess_options, providers)
             captured.append(self._pinchpoint)
@@ -174,6 +177,23 @@ def fully_optimised_kinds(known: CapturedSession, prefix: str) -> Optional[str]:
     twin.run(known.outputs, known.feeds[0])
     path: str = twin.end_profiling()
     return path
+
+
+def reopened(known: CapturedSession) -> Optional[Dict[str, float]]:
+    """Seconds to open a twin of a session as it is, and without graph optimisation; None where it has none."""
+    import onnxruntime
+
+    found: Dict[str, float] = {}
+    for name in random.sample(("as_is", "plain"), 2):
+        options = _options_of(known)
+        if options.graph_optimization_level == onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL:
+            return None
+        if name == "plain":
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        start = _clock()
+        _open(known, options)
+        found[name] = _clock() - start
+    return found
 
 
 def dump(known: CapturedSession, path: str) -> None:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TextIO
 
 _ERASE = "\r\x1b[K"
+FIRST_VERDICT = "first verdict: "  # words that stay while others come and go
 
 
 class Progress:
@@ -40,7 +41,7 @@ class Progress:
         self._last = flat
         if self._rewrites:
             width = max(shutil.get_terminal_size().columns - 1, 1)
-            self._write(f"{_ERASE}{flat[:width]}")
+            self._write(f"{_ERASE}{flat[:width]}" + ("\n" if flat.startswith(FIRST_VERDICT) else ""))
         else:
             self._write(f"{flat}\n")
 

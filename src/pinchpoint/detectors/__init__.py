@@ -22,6 +22,7 @@ from pinchpoint.detectors.postprocessing_heavy import postprocessing_heavy
 from pinchpoint.detectors.preprocessing_heavy import preprocessing_heavy
 from pinchpoint.detectors.quota_throttling import quota_throttling
 from pinchpoint.detectors.random_access import random_access
+from pinchpoint.detectors.slow_load import slow_load
 from pinchpoint.detectors.slow_operator import slow_operator
 from pinchpoint.detectors.synchronous_writes import synchronous_writes
 from pinchpoint.detectors.thread_oversubscription import thread_oversubscription
@@ -45,6 +46,7 @@ BUILTIN: tuple[Detector, ...] = (
     no_batching,
     slow_operator,
     disk_reads,
+    slow_load,
     downstream_call,
     synchronous_writes,
     weights_streamed,

@@ -43,6 +43,7 @@ class Change:
     `kind` is `bound` where nothing can gain more, `estimate` for what this remedy should give. `setting` is the
     `--set` pair that does it, where pinchpoint can do it itself. `per_request` is how many requests one answer then
     serves (a batch), so that a gain can be counted an item. Where `statistic` is `throughput`, `demands` are the edits.
+    Where it is `startup`, the edits' stages are parts of a start (`reading`, `optimising`).
     Where it is a percentile, `without` names the events that go from every request (`full collections`).
     """
 

@@ -225,11 +225,49 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A phase of start-up and its seconds."""
+    """A phase of start-up and its seconds; what happens inside it and is a phase of its own is not in it.
+
+    `detail` is the package of `libraries`, the file of `own code`, the model of `session`. `cpu_s` is of all threads,
+    `read_bytes` came from storage, `requested_bytes` were read at all; None where the kernel does not tell.
+    """
 
     name: str
     seconds: float
     read_bytes: int | None = None
+    detail: str = ""
+    cpu_s: float | None = None
+    requested_bytes: int | None = None
+    major_faults: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A start in a process of its own, until the first answer. `cache` says where the target's own files were: `warm` in
+    the page cache, `cold` on disk, with the share of them that stayed in the cache all the same (None: not to be seen).
+    """
+
+    cache: str
+    phases: tuple[Phase, ...]
+    resident_share: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A session opened once more as the target opens it, and without graph optimisation; its files were in the page cache."""
+
+    session: int
+    seconds: float
+    plain_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class BusyLine:
+    """A line of the target's own code that the first start spent time at, by looks in quick succession, and in which phase."""
+
+    phase: str
+    file: str
+    line: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,3 +350,10 @@ class Run:
     ladder_crew: str = "threads"  # or processes, one for each request in flight
     threads_failed: str = ""  # why threads could not serve, where processes then did
     ladder_ended: str = "not asked for"  # why it went no further; "complete" where throughput stopped growing
+    starts: tuple[Start, ...] = ()
+    starts_ended: str = (
+        "not asked for"  # why there are no more of them; "complete" where there are as many as wished for
+    )
+    cold_ended: str = ""  # why none of them was cold; "" where some were
+    openings: tuple[Opening, ...] = ()
+    busy_lines: tuple[BusyLine, ...] = ()

@@ -11,6 +11,7 @@ from pinchpoint.domain.ledger import Row
 from pinchpoint.domain.picture import Pictures
 from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.run import Environment, Phase
+from pinchpoint.domain.startup import Startup
 from pinchpoint.domain.target import TargetFacts
 from pinchpoint.domain.workload import Workload
 
@@ -84,4 +85,5 @@ class Diagnosis:
     startup: tuple[Phase, ...] = ()
     rungs: tuple[Rung, ...] = ()
     pictures: Pictures = field(default_factory=Pictures)
+    starts: Startup | None = None
     schema: str = field(default=SCHEMA)

@@ -26,6 +26,7 @@ CAUSE_HEADLINE: dict[str, str] = {
     "M104": "MEMORY ALLOCATION takes the time: buffers are made anew.",
     "M107": "RANDOM MEMORY ACCESS limits this model: look-ups wait.",
     "I101": "DISK READS hold up each request.",
+    "I102": "READING FROM DISK makes the start slow.",
     "I105": "A CALL TO ANOTHER SERVICE is awaited in each request.",
     "I106": "WRITES TO DISK (logs or syncs) hold up each request.",
     "W101": "PYTHON'S INTERPRETER LOCK (GIL) lets one thread work at a time.",
@@ -65,6 +66,17 @@ TAIL_HEADLINE: dict[str, str] = {
     "W110": "slow requests wait for a timer.",
 }
 
+# What most of a start is, by its part; {detail} is what the part is about.
+STARTUP_WORDS: dict[str, str] = {
+    "reading": "reading {detail} from disk",
+    "optimising": "optimising the model's graph",
+    "session": "opening the model",
+    "own code": "your own module's code{detail}",
+    "libraries": "importing libraries{detail}",
+    "interpreter": "starting the interpreter",
+    "first request": "what the first request takes longer than a typical one",
+}
+
 # What slow requests do longer, where that is no cause by itself.
 TAIL_STATE_WORDS: dict[str, str] = {"cpu": "compute longer", "memory": "move more data", "wait": "wait longer"}
 
@@ -88,6 +100,7 @@ CAUSE_NOUN: dict[str, str] = {
     "M104": "memory allocation",
     "M107": "random memory access",
     "I101": "disk reads",
+    "I102": "reading files at the start",
     "I105": "calls to other services",
     "I106": "writes to disk",
     "W101": "the interpreter lock (GIL)",
@@ -122,6 +135,7 @@ CAUSE_WHY: dict[str, str] = {
     "M104": "Memory is asked for and given back in each request, and the system clears every page of it.",
     "M107": "Single entries of a large table are fetched from all over memory, and each one waits for the last.",
     "I101": "Data is read from disk while the request waits for it.",
+    "I102": "The model's files come from disk before the first request can be answered.",
     "I105": "The request stands still until another process or server has answered.",
     "I106": "The request stands still until the disk has taken what was written.",
     "W101": "One thread at a time runs Python code; the others wait, and CPUs are idle.",
@@ -155,6 +169,7 @@ CAUSE_ADVICE: dict[str, str] = {
     "M104": "allocate buffers once and use them again (IO binding, an arena, another allocator)",
     "M107": "sort the indices, keep hot rows in cache, or shrink the table",
     "I101": "cache or prefetch the data, map it into memory, or keep it on a local disk",
+    "I102": "keep the files in the page cache or a process ready, use a faster disk, or store a smaller model",
     "I105": "cache or batch the calls, make them while computing, or move the service closer",
     "I106": "log from another thread, log less, or drop the sync",
     "W101": "use processes, native code for the Python part, or a free-threaded build",
@@ -289,6 +304,15 @@ SIGNAL_WORDS: dict[str, str] = {
     "capacity.scaling": "throughput over that of one in flight",
     "tail.ratio": "slow over typical requests",
     "tail.collection_share": "garbage collection in what slow requests take longer",
+    "startup.seconds": "a start",
+    "startup.reading_s": "reading from disk at the start",
+    "startup.reading_share": "reading from disk in the start",
+    "startup.read_bytes": "read from disk at the start",
+    "startup.optimising_s": "optimising the graph at the start",
+    "startup.optimising_share": "optimising the graph in the start",
+    "startup.session_share": "opening the model in the start",
+    "startup.own_code_share": "your own module's code in the start",
+    "startup.libraries_share": "importing libraries in the start",
     "measurement.drift_share": "drift",
     "measurement.error_share": "failed requests",
 }

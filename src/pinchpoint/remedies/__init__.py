@@ -16,6 +16,7 @@ from pinchpoint.remedies.optimise_graph import optimise_graph
 from pinchpoint.remedies.removals import REMOVALS
 from pinchpoint.remedies.replace_operator import replace_operator
 from pinchpoint.remedies.split_lock import split_lock
+from pinchpoint.remedies.starts import STARTS
 
 BUILTIN = (
     more_threads,
@@ -35,4 +36,5 @@ BUILTIN = (
     replace_operator,
     cache_rows,
     *REMOVALS,
+    *STARTS,
 )

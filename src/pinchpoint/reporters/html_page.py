@@ -13,6 +13,7 @@ from pinchpoint.domain.verdict import Diagnosis
 from pinchpoint.reporters import charts, sections
 from pinchpoint.reporters.heading import facts
 from pinchpoint.reporters.layout import clean
+from pinchpoint.reporters.starts import phase_rows
 
 PAGE, BODY, STYLE = "page.html.j2", "report.html.j2", "report.css"
 
@@ -64,6 +65,7 @@ def _facts(diagnosis: Diagnosis) -> dict[str, object]:
         "tail": sections.tail(diagnosis),
         "demands": sections.demands(diagnosis),
         "rungs": sections.rungs(diagnosis),
+        "starts": phase_rows(diagnosis.starts),
         "groups": [(name, sections.judged(diagnosis, status)) for name, status in sections.GROUPS],
         "unseen": sections.unseen(diagnosis),
         "environment": sections.machine(diagnosis.environment),

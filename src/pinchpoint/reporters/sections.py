@@ -28,6 +28,7 @@ from pinchpoint.reporters.bars import parts
 from pinchpoint.reporters.cell_names import cell_name, setting
 from pinchpoint.reporters.figures import figure, limit, seconds, share, value_and_interval
 from pinchpoint.reporters.layout import clean, shortened
+from pinchpoint.reporters.starts import started
 from pinchpoint.reporters.terminal import codes_found, reached, slow_operators
 from pinchpoint.units import amount, duration
 
@@ -92,6 +93,8 @@ def questions(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
             continue
         words = [reached(diagnosis) if question == "capacity" else "", clean(verdict.sentence), verdict.cause or "",
                  PROOF_WORDS.get(verdict.proof or "", "").lower()]  # fmt: skip
+        if question == "startup":
+            words[-1:] = [f"{words[-1]}." if words[-1] else "", started(diagnosis)]
         yield question.capitalize(), " ".join(filter(None, words))
     if diagnosis.startup and "startup" not in diagnosis.verdicts:
         named = ", ".join(f"{clean(phase.name)} {duration(phase.seconds)}" for phase in diagnosis.startup)

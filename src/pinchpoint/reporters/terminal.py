@@ -30,6 +30,7 @@ from pinchpoint.reporters.layout import (
     shortened,
     wrapped,
 )
+from pinchpoint.reporters.starts import only_of_a_start, started
 from pinchpoint.units import digits, duration, percent
 
 _MARGIN = 2  # right of the level of proof
@@ -272,6 +273,8 @@ def _other_answers(diagnosis: Diagnosis) -> Iterator[Line]:
         figures = reached(diagnosis) if question == "capacity" else ""
         said = " ".join(filter(None, [figures, _sentence(verdict), clean(verdict.cause or "")]))
         sentence = f"{said}{'  ' + level if level else ''}"
+        if question == "startup":
+            sentence = f"{sentence}{'.' if level else ''} {started(diagnosis)}".rstrip()
         for text in wrapped(sentence, f"{question.upper():<{_TAG}}", _TAG):
             yield line(text, "bold", question.upper())
 
@@ -304,7 +307,8 @@ def _look_alikes(diagnosis: Diagnosis, verdict: Verdict | None) -> Iterator[Line
         return
     own = next((finding for finding in diagnosis.findings if finding.code == verdict.cause), None)
     alike = own.lookalikes if own else ()
-    others = sorted((f for f in diagnosis.findings if f.code != verdict.cause), key=lambda f: f.code not in alike)
+    running = (f for f in diagnosis.findings if f.code != verdict.cause and not only_of_a_start(f))
+    others = sorted(running, key=lambda f: f.code not in alike)
     also = [f"{_noun(code)} ({code})" for code in map(clean, verdict.also)] if verdict.bound != "unknown" else []
     absent = [_noun(f.code) + _figure_of(f, "absent") for f in others if f.status == "absent"]
     unknown = [_noun(f.code) + _doubt(f) for f in others if f.status == "unknown"]

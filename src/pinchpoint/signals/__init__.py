@@ -6,6 +6,7 @@ from pinchpoint.signals.measurement import MEASUREMENT_SIGNALS
 from pinchpoint.signals.model import MODEL_SIGNALS
 from pinchpoint.signals.processor import PROCESSOR_SIGNALS
 from pinchpoint.signals.stages import STAGE_SIGNALS
+from pinchpoint.signals.startup import STARTUP_SIGNALS
 from pinchpoint.signals.storage import STORAGE_SIGNALS
 from pinchpoint.signals.tail import TAIL_SIGNALS
 
@@ -17,5 +18,6 @@ BUILTIN = (
     *STORAGE_SIGNALS,
     *CAPACITY_SIGNALS,
     *TAIL_SIGNALS,
+    *STARTUP_SIGNALS,
     *MEASUREMENT_SIGNALS,
 )
