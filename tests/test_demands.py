@@ -180,3 +180,16 @@ def test_twice_the_workers():
     (workers,) = [p for p in inquire(run, builtin(), shipped()).predictions if p.change.remedy == "more-workers"]
     assert workers.gain.value == pytest.approx(2.0, rel=0.05)
     assert "8 instead of 4" in workers.change.words
+
+
+def test_rates_that_may_be_nothing_forecast_nothing():
+    """GIVEN two visits that disagree so much that the interval reaches zero THEN nothing is divided by it."""
+    pair = (closed(0.004)(1) * 0.2, closed(0.004)(1))
+    few = [v for v in visits(closed(0.004), cpu=0.004, gil=0.004, loads=(1,), times=2)]
+    wild = tuple(
+        replace(v, done=round(rate * 0.5)) if v.load else v for v, rate in zip(few, (0, 0, *pair), strict=True)
+    )
+    found = inquire(recorded(wild), builtin(), shipped())
+    assert found.rungs[0].throughput_per_s.low == 0
+    assert not [p for p in found.predictions if p.change.statistic == "throughput"]
+    assert api.render(found)

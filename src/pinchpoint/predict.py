@@ -72,7 +72,7 @@ def predict(ledger: Ledger, change: Change) -> Prediction:
 def predict_throughput(tables: Tables, change: Change) -> Prediction | None:
     """Requests a second before and after the change: the smallest ceiling of all resources, their demands at the best load
     and their capacities edited; at most as many times more as that ceiling rises, since what holds throughput below it now
-    may stay. None where several requests in flight were not measured.
+    may stay. None where several requests in flight were not measured, or too seldom.
     """
     best = tables.best
     if best is None:
@@ -80,9 +80,9 @@ def predict_throughput(tables: Tables, change: Change) -> Prediction | None:
     now = [each for each in tables.demands if each.load == best.load]
     then = min(filter(None, (_ceiling(each, change.demands) for each in now)), key=lambda q: q.value, default=None)
     today = min(filter(None, (_ceiling(each, ()) for each in now)), key=lambda q: q.value, default=None)
-    if then is None or today is None:
-        return None
     reached = best.throughput_per_s
+    if then is None or today is None or reached.low <= 0:
+        return None
     used = min(reached.value / today.value, 1.0)
     after = Quantity(
         then.value * used, min(then.low * used, then.value * used), max(then.high, then.value * used), then.n
@@ -139,7 +139,7 @@ def predict_startup(tables: Tables, change: Change) -> Prediction | None:
 def _ceiling(demand: Demand, edits: Sequence[DemandEdit]) -> Quantity | None:
     """Requests a second that a resource could serve under the first edit that names it; None if unknown or without end."""
     each = demand.seconds_per_request
-    if each is None or each.value <= 0:
+    if each is None or each.low <= 0:
         return None
     edit = next((edit for edit in edits if demand.resource.startswith(edit.resource)), None)
     factor, capacity = (edit.demand, edit.capacity) if edit else (ONE, ONE)
@@ -150,7 +150,7 @@ def _ceiling(demand: Demand, edits: Sequence[DemandEdit]) -> Quantity | None:
     return Quantity(
         value / (each.value * factor.value),
         low / (each.high * factor.high),
-        high / max(each.low * factor.low, 1e-12),
+        high / (each.low * factor.low),
         each.n,
     )
 

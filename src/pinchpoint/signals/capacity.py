@@ -78,6 +78,8 @@ def scaling(tables: Tables) -> Quantity | str:
         return "one request in flight was not measured on the ladder"
     if tables.best.load == 1:
         return exact(1.0, one.n)
+    if one.low <= 0:
+        return "one request in flight was visited too seldom on the ladder"
     best = tables.best.throughput_per_s
     return Quantity(best.value / one.value, best.low / one.high, best.high / one.low, best.n)
 
