@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from pinchpoint import stats
+from pinchpoint import pauses, stats
 from pinchpoint.contracts import Remedy, Tables
 from pinchpoint.domain.change import Change, DemandEdit, Edit, Prediction
 from pinchpoint.domain.demand import Demand
@@ -23,6 +23,7 @@ from pinchpoint.timeline import steady
 LEFT_AT_LEAST = 0.001  # of the latency: a prediction never claims that a request becomes free
 ROOFLINE = "roofline"
 ONE = exact(1.0)
+SPINNING = "spinning"  # what goes from the CPU time of a request with a pause after it
 
 
 def predictions(tables: Tables, findings: Sequence[Finding], remedies: Sequence[Remedy]) -> tuple[Prediction, ...]:
@@ -38,6 +39,8 @@ def predictions(tables: Tables, findings: Sequence[Finding], remedies: Sequence[
 def _foreseen(tables: Tables, change: Change) -> Prediction | None:
     if change.demands:
         return predict_throughput(tables, change)
+    if change.without == SPINNING:
+        return predict_cpu(tables, change)
     return predict_tail(tables, change) if change.without else predict(tables.typical, change)
 
 
@@ -102,6 +105,21 @@ def predict_tail(tables: Tables, change: Change) -> Prediction | None:
     if after is None:
         return None
     gain = Quantity(before.value / after.value, before.low / after.high, before.high / after.low, after.n)
+    return Prediction(change, before, after, gain)
+
+
+def predict_cpu(tables: Tables, change: Change) -> Prediction | None:
+    """CPU seconds of a request with a pause after it, and of the same request until its answer was there; None where pauses
+    were not measured. What waking a sleeping thread costs is not known and not in it.
+    """
+    measured = tables.run.aside.pauses
+    if len(measured) < pauses.FEWEST:
+        return None
+    until_answer = [pause.request_cpu_s for pause in measured]
+    more = pauses.left_behind(tables.run)
+    after = stats.mean_interval(until_answer)
+    before = stats.mean_interval([cpu + each for cpu, each in zip(until_answer, more, strict=True)])
+    gain = Quantity(before.value / after.value, before.low / after.high, before.high / max(after.low, 1e-9), after.n)
     return Prediction(change, before, after, gain)
 
 

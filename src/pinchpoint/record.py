@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pinchpoint import calibration, roofline, runtime_profile
+from pinchpoint import asides, calibration, roofline, runtime_profile
 from pinchpoint.ceilings import measure_disk, page_faults
 from pinchpoint.contracts import Plan, Probe
+from pinchpoint.domain.aside import Asides
 from pinchpoint.domain.operator import Node
 from pinchpoint.domain.quantity import exact
 from pinchpoint.domain.run import (
@@ -103,6 +104,7 @@ class _Recording:
     slices: int = 0
     ladder: tuple[Visit, ...] = ()
     ladder_ended: str = "one request in flight was not measured to the end"
+    aside: Asides = field(default_factory=Asides)
 
 
 def record(plan: Plan, workload: Workload, conditions: Conditions) -> Run:
@@ -203,13 +205,16 @@ def _drive(recording: _Recording) -> None:
 
 
 def _climb(recording: _Recording) -> None:
-    """Several requests in flight, last of all: what goes wrong there leaves the answer for one request alone."""
+    """Small arms, and several requests in flight last: what goes wrong there leaves the answer for one request alone."""
     requests = Requests(*recording.child.rows("requests", 4).T)
     served = requests.latency_s[requests.ok]
     _stop_sampler(recording)
+    typical_s, deadline = float(np.median(served)), recording.deadline - DERIVED_S
+    beside = asides.Beside(typical_s, deadline, recording.workload.timeout_s)
+    recording.aside = asides.arms(recording.child, recording.aside, beside)
     plan = Climb(
-        typical_s=float(np.median(served)),
-        deadline=min(recording.deadline - DERIVED_S, time.monotonic() + LADDER_S),
+        typical_s=typical_s,
+        deadline=min(deadline, time.monotonic() + LADDER_S),
         timeout_s=recording.workload.timeout_s,
         memory_limit_bytes=recording.conditions.environment.memory_limit_bytes,
         fails_alone=float(np.mean(~requests.ok)),
@@ -250,6 +255,7 @@ def _pace(recording: _Recording, *, seconds: float, count: int, observe: float, 
     command = {"do": "pace", "seconds": seconds, "count": count, "observe": observe, "flag": flag}
     reply = recording.child.ask(command, recording.workload.timeout_s, lambda: _tick(recording), progress=True)
     recording.said = reply
+    recording.aside = asides.marked(reply, recording.aside)
     if "ended" in reply or "failed" in reply:
         raise Ended(str(reply.get("ended") or reply.get("failed")))
 
@@ -353,6 +359,7 @@ def _learn_sessions(recording: _Recording) -> None:
             int(item["inter_op_threads"]),
             str(item["optimization"]),
             tuple(item["providers"]),
+            item.get("spinning"),
         )
         for item in listed
     )
@@ -453,6 +460,7 @@ def _finished(recording: _Recording) -> Run:
         events=Events(*child.rows("events", 4).T),
         ladder=recording.ladder,
         ladder_ended=recording.ladder_ended,
+        aside=recording.aside,
     )
 
 

@@ -60,6 +60,8 @@ HEALTHY: dict[str, Given] = {
     "capacity.scaling": 1.9,
     "tail.ratio": 1.1,
     "tail.collection_share": 0.0,
+    "idle.cpu_share": 0.02,
+    "idle.spinning_pools": 1.0,
     "measurement.drift_share": 0.01,
     "measurement.noise_share": 0.01,
     "measurement.samples": 20.0,

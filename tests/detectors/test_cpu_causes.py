@@ -10,6 +10,7 @@ from pinchpoint.detectors.compute_bound import compute_bound
 from pinchpoint.detectors.cpu_taken_by_others import cpu_taken_by_others
 from pinchpoint.detectors.dispatch_overhead import dispatch_overhead
 from pinchpoint.detectors.graph_not_optimised import graph_not_optimised
+from pinchpoint.detectors.idle_spinning import idle_spinning
 from pinchpoint.detectors.postprocessing_heavy import postprocessing_heavy
 from pinchpoint.detectors.preprocessing_heavy import preprocessing_heavy
 from pinchpoint.detectors.quota_throttling import quota_throttling
@@ -123,6 +124,20 @@ def test_cpu_taken_by_others(starved, starved_cores, foreign, status):
         "measurement_foreign_share": foreign,
     }
     assert found(cpu_taken_by_others, **changes).status == status
+
+
+@pytest.mark.parametrize(("after", "pools", "status"), [
+    (0.75, 1.0, "present"),            # the fault: 40 ms of spinning after 13 ms of work
+    (0.01, 1.0, "absent"),             # healthy: spinning is allowed, and was turned off or ends at once
+    (0.00, 1.0, "absent"),             # look-alike C101: all threads busy, until the answer is there
+    (0.75, 0.0, "absent"),             # look-alike: work that a request leaves to a thread of its own
+    ((0.20, 0.05), 1.0, "unknown"),    # straddles the limit
+    (None, 1.0, "unknown"),            # no time for pauses
+    (0.75, None, "unknown"),           # no runtime session: whose threads they are is not known
+    (0.01, None, "absent"),            # and nothing is left behind: nothing is missing
+])  # fmt: skip
+def test_idle_spinning(after, pools, status):
+    assert found(idle_spinning, idle_cpu_share=after, idle_spinning_pools=pools).status == status
 
 
 @pytest.mark.parametrize(("off", "removable", "status"), [

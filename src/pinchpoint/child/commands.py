@@ -19,7 +19,7 @@ import traceback
 from json import JSONDecoder, JSONEncoder
 from typing import Any, Callable, Dict, List, Optional
 
-from pinchpoint.child import sessions
+from pinchpoint.child import asides, sessions
 from pinchpoint.child.crowd import Crowd
 from pinchpoint.child.loading import CannotLoad, Loaded, describe, innermost_line, load_onnx, load_python
 from pinchpoint.child.pacing import Pacer, is_async
@@ -92,6 +92,7 @@ class _Child:
             "optimise": self._optimise,
             "dump": self._dump,
             "visit": self._visit,
+            "pauses": self._pauses,
             "check": self._check,
             "measure": self._measure,
             "measure_numpy": self._measure_numpy,
@@ -155,6 +156,7 @@ class _Child:
         payloads = self._loaded.second if flag & SECOND else self._loaded.payloads
         call, pacer = self._loaded.call, self._pacer
         answers: List[Any] = []
+        before = asides.mark(pacer.served)
         if command["count"] == 1 and not is_async(call):
             call = _kept(call, answers)
         arguments = (call, payloads, command["seconds"], command["count"], command["observe"], flag)
@@ -167,7 +169,19 @@ class _Child:
             pacer.drive(*arguments)
         if answers:
             _check_complete(answers[0], self._uri)
-        return self._progress()
+        return dict(self._progress(), stretch=(before, asides.mark(pacer.served)))
+
+    def _pauses(self, command: Dict[str, Any]) -> Dict[str, Any]:
+        """Requests with pauses between them, none of them recorded one by one."""
+        assert self._loaded is not None
+        call, payloads, loop = self._loaded.call, self._loaded.payloads, self._loop
+
+        def ask(number: int) -> None:
+            answer = call(payloads[number % len(payloads)])
+            if is_async(call) and loop is not None:
+                loop.run_until_complete(answer)
+
+        return {"pauses": asides.pauses(ask, command)}
 
     def _visit(self, command: Dict[str, Any]) -> Dict[str, Any]:
         """A visit with several requests in flight, none of them recorded one by one."""

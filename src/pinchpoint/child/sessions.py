@@ -76,6 +76,7 @@ class CapturedSession:
             "inter_op_threads": options.inter_op_num_threads,
             "optimization": _optimization_name(options.graph_optimization_level),
             "providers": list(alive.get_providers()) if alive is not None else [],
+            "spinning": _entry(options, "session.intra_op.allow_spinning") != "0",
         }
 
 

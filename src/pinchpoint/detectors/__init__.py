@@ -13,6 +13,7 @@ from pinchpoint.detectors.failed_requests import failed_requests
 from pinchpoint.detectors.garbage_collection import garbage_collection
 from pinchpoint.detectors.gil_contention import gil_contention
 from pinchpoint.detectors.graph_not_optimised import graph_not_optimised
+from pinchpoint.detectors.idle_spinning import idle_spinning
 from pinchpoint.detectors.lock_wait import lock_wait
 from pinchpoint.detectors.not_stationary import not_stationary
 from pinchpoint.detectors.out_of_memory import out_of_memory
@@ -38,6 +39,7 @@ BUILTIN: tuple[Detector, ...] = (
     too_few_threads,
     quota_throttling,
     cpu_taken_by_others,
+    idle_spinning,
     graph_not_optimised,
     slow_operator,
     disk_reads,

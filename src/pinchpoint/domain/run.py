@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from pinchpoint.domain.aside import Asides
 from pinchpoint.domain.operator import Cost
 from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.target import TargetFacts
@@ -301,3 +302,4 @@ class Run:
     events: Events = field(default_factory=Events)
     ladder: tuple[Visit, ...] = ()
     ladder_ended: str = "not asked for"  # why it went no further; "complete" where throughput stopped growing
+    aside: Asides = field(default_factory=Asides)

@@ -13,12 +13,14 @@ from pinchpoint.remedies.optimise_graph import optimise_graph
 from pinchpoint.remedies.removals import REMOVALS
 from pinchpoint.remedies.replace_operator import replace_operator
 from pinchpoint.remedies.split_lock import split_lock
+from pinchpoint.remedies.stop_spinning import stop_spinning
 
 BUILTIN = (
     more_threads,
     more_processes,
     freeze_collector,
     split_lock,
+    stop_spinning,
     FEWER_THREADS,
     FIT_THREADS,
     batch_requests,

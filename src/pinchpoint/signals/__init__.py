@@ -2,6 +2,7 @@
 
 from pinchpoint.signals.blocked import BLOCKED_SIGNALS
 from pinchpoint.signals.capacity import CAPACITY_SIGNALS
+from pinchpoint.signals.idle import IDLE_SIGNALS
 from pinchpoint.signals.measurement import MEASUREMENT_SIGNALS
 from pinchpoint.signals.model import MODEL_SIGNALS
 from pinchpoint.signals.processor import PROCESSOR_SIGNALS
@@ -17,5 +18,6 @@ BUILTIN = (
     *STORAGE_SIGNALS,
     *CAPACITY_SIGNALS,
     *TAIL_SIGNALS,
+    *IDLE_SIGNALS,
     *MEASUREMENT_SIGNALS,
 )

@@ -1,0 +1,69 @@
+"""A loaded child + a deadline -> Asides: small arms beside the requests that count, half a second each at most."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from pinchpoint.domain.aside import Asides, Mark, Pause
+from pinchpoint.process import Child, Ended, Reply
+
+LEAST_S = 0.6  # below this no arm is begun
+PAUSES = {"count": 5, "gap_s": 0.04, "step_s": 0.02, "last_s": 0.25, "seconds": 0.3}
+LONGEST_REQUEST_S = 0.25  # of a request in an arm that lasts half a second
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What the arms may use: time until `deadline` (monotonic seconds), and patience with a single request."""
+
+    typical_s: float
+    deadline: float
+    timeout_s: float
+
+
+def marked(reply: Reply, known: Asides) -> Asides:
+    """What is known with the marks of one more stretch of requests."""
+    pair = msgspec.convert(reply["stretch"], tuple[Mark, Mark]) if "stretch" in reply else None
+    return replace(known, stretches=(*known.stretches, pair)) if pair else known
+
+
+def arms(child: Child, known: Asides, plan: Beside) -> Asides:
+    """What is known with every arm that there was time for. A child that ends meanwhile is the next one's to find out."""
+    try:
+        return _pauses(child, known, plan)
+    except Ended as ended:
+        return _without(known, "pauses", str(ended))
+
+
+def _pauses(child: Child, known: Asides, plan: Beside) -> Asides:
+    """Requests with pauses between them: what the process computes while nothing is asked of it."""
+    if (late := _too_late(plan)) is not None:
+        return _without(known, "pauses", late)
+    reply = _answered(child, {"do": "pauses", **PAUSES}, plan)
+    if "pauses" not in reply:
+        return _without(known, "pauses", str(reply.get("failed")))
+    return replace(known, pauses=msgspec.convert(reply["pauses"], tuple[Pause, ...]))
+
+
+def _too_late(plan: Beside) -> str | None:
+    needed = LEAST_S + 4 * plan.typical_s
+    if plan.typical_s > LONGEST_REQUEST_S:
+        return "a request takes too long for a small arm"
+    if plan.deadline - time.monotonic() < needed:
+        return f"too little time was left: {needed:.0f} s more of --budget would do"
+    return None
+
+
+def _answered(child: Child, command: Mapping[str, object], plan: Beside) -> Reply:
+    reply = child.ask(command, plan.timeout_s)
+    if "ended" in reply:
+        raise Ended(str(reply["ended"]))
+    return reply
+
+
+def _without(known: Asides, what: str, why: str) -> Asides:
+    return replace(known, missing=(*known.missing, (what, why)))

@@ -1,0 +1,41 @@
+"""What was measured beside the requests that count: small arms of their own, and marks between stretches of requests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A request and the quiet after it, in CPU seconds of the whole process.
+
+    `own_cpu_s` is that of the request's thread. `steps` are consecutive pieces of the quiet: seconds, and CPU seconds used.
+    """
+
+    request_s: float
+    request_cpu_s: float
+    own_cpu_s: float
+    steps: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The process between two stretches of requests: requests served, its own clocks, and the memory that is its alone.
+
+    `loop_s` is the thread's CPU time of a fixed loop; -1 where something could not be read.
+    """
+
+    t_ns: int
+    served: int
+    cpu_ns: int
+    anonymous_bytes: int
+    loop_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Asides:
+    """All of it; `missing` says what was left out and why."""
+
+    pauses: tuple[Pause, ...] = ()
+    stretches: tuple[tuple[Mark, Mark], ...] = ()
+    missing: tuple[tuple[str, str], ...] = ()
