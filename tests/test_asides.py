@@ -10,10 +10,11 @@ import pytest
 
 from pinchpoint.child import asides
 from pinchpoint.contracts import Tables
-from pinchpoint.domain.aside import Asides, Pause
+from pinchpoint.domain.aside import Asides, Mark, Pause
 from pinchpoint.domain.change import Change
 from pinchpoint.pauses import background_cpus, left_behind
 from pinchpoint.predict import SPINNING, predict_cpu
+from pinchpoint.signals.growth import GROWTH_SIGNALS
 from pinchpoint.signals.idle import idle_share, spinning_pools
 from synthetic import Script, marked, run_of, session
 
@@ -106,3 +107,56 @@ def test_without_spinning_a_request_costs_what_it_costs_until_its_answer():
     assert found.gain.value == pytest.approx(4.0)
     assert found.before.value == pytest.approx(0.04)
     assert predict_cpu(with_pauses(0.03), change) is None
+
+
+def with_growth(bytes_of_stretch, *, served=100, start=50 << 20, memory=1 << 30):
+    """A run whose stretches of requests grow memory by these bytes; what is loaded between them is ours."""
+    stretches, now = [], start
+    for number, grown in enumerate(bytes_of_stretch):
+        t = number * 600_000_000
+        begin = Mark(t, number * served, 0, now, 1e-3)
+        stretches.append((begin, Mark(t + 500_000_000, (number + 1) * served, 0, now + grown, 1e-3)))
+        now += grown + (5 << 20)
+    run = run_of(Script([marked("preprocess", 2000, cpu=2000)], requests=40))
+    environment = replace(run.environment, memory_limit_bytes=memory)
+    return Tables(replace(run, aside=Asides(stretches=tuple(stretches)), environment=environment), {})
+
+
+def of(tables):
+    """The finding and its three signals."""
+    from pinchpoint import limits
+    from pinchpoint.derive import derive
+    from pinchpoint.diagnose import diagnose
+    from pinchpoint.domain.ledger import Ledger
+    from pinchpoint.domain.quantity import exact
+    from pinchpoint.plugins import builtin
+
+    signals = derive(tables, GROWTH_SIGNALS)
+    detector = next(d for d in builtin().detectors if d.code == "M105")
+    (found,) = diagnose(signals, Ledger("latency", "typical", exact(1.0), ()), (detector,), limits.shipped())
+    return found.status, *(signals[name].quantity for name in detector.needs)
+
+
+LEAK = 33 * 1024 * 100
+
+
+@pytest.mark.parametrize(("stretches", "status"), [
+    ([LEAK] * 16, "present"),
+    ([9 << 20] + [LEAK] * 15, "present"),                  # beside a warm-up
+    ([0] * 16, "absent"),
+    ([9 << 20, 4 << 20] + [0] * 14, "absent"),             # warm-up alone
+    ([LEAK] * 9 + [0] * 7, "absent"),                      # a cache that is full
+    ([0] * 5 + [1 << 20] + [0] * 10, "absent"),            # one allocator's step
+    ([1 << 20, -(1 << 20)] * 8, "absent"),                 # up and down, as between full collections
+    ([LEAK] * 4, "unknown"),                               # too short
+])  # fmt: skip
+def test_growth_is_a_leak_only_while_it_goes_on(stretches, status):
+    assert of(with_growth(stretches))[0] == status
+
+
+def test_a_leak_in_figures():
+    _, kept, persistence, hours = of(with_growth([LEAK] * 16))
+    assert kept.value == pytest.approx(33 * 1024)
+    assert persistence.value == pytest.approx(1.0)
+    left = (1 << 30) - (50 << 20) - 16 * LEAK - 15 * (5 << 20)
+    assert hours.value == pytest.approx(left / (33 * 1024 * 200) / 3600, rel=0.01)

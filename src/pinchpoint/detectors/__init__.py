@@ -15,6 +15,7 @@ from pinchpoint.detectors.gil_contention import gil_contention
 from pinchpoint.detectors.graph_not_optimised import graph_not_optimised
 from pinchpoint.detectors.idle_spinning import idle_spinning
 from pinchpoint.detectors.lock_wait import lock_wait
+from pinchpoint.detectors.memory_growth import memory_growth
 from pinchpoint.detectors.not_stationary import not_stationary
 from pinchpoint.detectors.out_of_memory import out_of_memory
 from pinchpoint.detectors.postprocessing_heavy import postprocessing_heavy
@@ -49,6 +50,7 @@ BUILTIN: tuple[Detector, ...] = (
     activations_streamed,
     out_of_memory,
     allocation_churn,
+    memory_growth,
     random_access,
     not_stationary,
     too_few_samples,

@@ -217,6 +217,7 @@ class Environment:
     virtualized: bool
     ceilings: tuple[Ceiling, ...] = ()
     unobservable: tuple[tuple[str, str], ...] = ()
+    memory_bytes: int | None = None  # of the whole machine
 
     @property
     def effective_cpus(self) -> float:

@@ -2,6 +2,7 @@
 
 from pinchpoint.signals.blocked import BLOCKED_SIGNALS
 from pinchpoint.signals.capacity import CAPACITY_SIGNALS
+from pinchpoint.signals.growth import GROWTH_SIGNALS
 from pinchpoint.signals.idle import IDLE_SIGNALS
 from pinchpoint.signals.measurement import MEASUREMENT_SIGNALS
 from pinchpoint.signals.model import MODEL_SIGNALS
@@ -19,5 +20,6 @@ BUILTIN = (
     *CAPACITY_SIGNALS,
     *TAIL_SIGNALS,
     *IDLE_SIGNALS,
+    *GROWTH_SIGNALS,
     *MEASUREMENT_SIGNALS,
 )
