@@ -7,12 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import msgspec
+import numpy as np
 
 from pinchpoint.domain.aside import Asides, Mark, Pause
+from pinchpoint.domain.run import Requests
 from pinchpoint.process import Child, Ended, Reply
 
 LEAST_S = 0.6  # below this no arm is begun
 PAUSES = {"count": 5, "gap_s": 0.04, "step_s": 0.02, "last_s": 0.25, "seconds": 0.3}
+AGAIN, AGAIN_S = 24, 0.4  # requests that are asked again, and how long for
+FEWEST_ONCE = 5  # payloads of a shape of their own, below which nobody asks again
 LONGEST_REQUEST_S = 0.25  # of a request in an arm that lasts half a second
 
 
@@ -31,12 +35,38 @@ def marked(reply: Reply, known: Asides) -> Asides:
     return replace(known, stretches=(*known.stretches, pair)) if pair else known
 
 
-def arms(child: Child, known: Asides, plan: Beside) -> Asides:
+def arms(child: Child, known: Asides, plan: Beside, requests: Requests) -> Asides:
     """What is known with every arm that there was time for. A child that ends meanwhile is the next one's to find out."""
     try:
+        known = _again(child, known, plan, requests)
         return _pauses(child, known, plan)
     except Ended as ended:
         return _without(known, "pauses", str(ended))
+
+
+def _again(child: Child, known: Asides, plan: Beside, requests: Requests) -> Asides:
+    """Requests of shapes that were new when they were first asked and did not come again: how long they take once known."""
+    alone = _once(known, requests)
+    if len(alone) < FEWEST_ONCE:
+        return known
+    late = _too_late(plan)
+    if late is not None:
+        return _without(known, "again", late)
+    spread = [alone[at * len(alone) // AGAIN] for at in range(AGAIN)] if len(alone) > AGAIN else alone
+    reply = _answered(child, {"do": "again", "numbers": spread, "seconds": AGAIN_S}, plan)
+    return replace(known, again=msgspec.convert(reply.get("again", ()), tuple[tuple[int, float], ...]))
+
+
+def _once(known: Asides, requests: Requests) -> list[int]:
+    """Payloads whose shape was new when they were first asked, and that were asked once."""
+    shapes = np.array(known.payload_shapes, dtype=np.int64)
+    asked = requests.index[~requests.second]
+    if len(set(known.payload_shapes)) < FEWEST_ONCE or not len(asked):
+        return []
+    payloads, times = np.unique(asked % len(shapes), return_counts=True)
+    _, first = np.unique(shapes[asked % len(shapes)], return_index=True)
+    new = asked[first] % len(shapes)
+    return [int(n) for n in np.sort(new) if shapes[n] >= 0 and times[np.searchsorted(payloads, n)] == 1]
 
 
 def _pauses(child: Child, known: Asides, plan: Beside) -> Asides:

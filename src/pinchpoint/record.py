@@ -40,7 +40,7 @@ from pinchpoint.errors import BadInput, Interrupted, TargetFailed
 from pinchpoint.graphs import read_nodes
 from pinchpoint.ladder import Climb, climb
 from pinchpoint.process import Child, Ended, Reply
-from pinchpoint.sampling import Sampler
+from pinchpoint.sampling import Sampler, joined
 from pinchpoint.stats import mean_interval
 from pinchpoint.timeline import typical_of
 
@@ -150,6 +150,7 @@ def _load(recording: _Recording) -> None:
             todo="Run it once with python itself",
         )
     recording.loaded = reply
+    recording.aside = Asides(payload_shapes=tuple(reply["payload_shapes"]))
     recording.phases = [Phase(str(name), float(seconds)) for name, seconds in reply["phases"]]
 
 
@@ -211,7 +212,7 @@ def _climb(recording: _Recording) -> None:
     _stop_sampler(recording)
     typical_s, deadline = float(np.median(served)), recording.deadline - DERIVED_S
     beside = asides.Beside(typical_s, deadline, recording.workload.timeout_s)
-    recording.aside = asides.arms(recording.child, recording.aside, beside)
+    recording.aside = asides.arms(recording.child, recording.aside, beside, requests)
     plan = Climb(
         typical_s=typical_s,
         deadline=min(deadline, time.monotonic() + LADDER_S),
@@ -403,17 +404,7 @@ def _stop_sampler(recording: _Recording) -> None:
     if recording.sampler.blind:
         recording.blind.append(("thread states", recording.sampler.blind))
     recording.sampler = None
-    recording.samples = seen if recording.samples is None else _joined(recording.samples, seen)
-
-
-def _joined(first: Samples, second: Samples) -> Samples:
-    pairs = (
-        (first.t_ns, second.t_ns),
-        (first.thread, second.thread),
-        (first.site, second.site),
-        (first.running, second.running),
-    )
-    return Samples(*(np.concatenate(pair) for pair in pairs))
+    recording.samples = seen if recording.samples is None else joined(recording.samples, seen)
 
 
 def _stop_watching(recording: _Recording) -> None:

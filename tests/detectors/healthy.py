@@ -60,6 +60,8 @@ HEALTHY: dict[str, Given] = {
     "capacity.scaling": 1.9,
     "tail.ratio": 1.1,
     "tail.collection_share": 0.0,
+    "tail.new_shape_share": 0.0,
+    "request.new_shape_share": 0.0,
     "memory.growth_bytes": (0.0, 10.0),
     "memory.growth_persistence": 0.0,
     "memory.hours_to_limit": 1e6,

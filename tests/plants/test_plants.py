@@ -41,11 +41,13 @@ FAMILIES = [
     "I105",
     "I106",
     "W104",
+    "W108",
     "W110",
     "V102",
     "V105",
 ]
 BESIDE = {"C110", "C117", "M105"}  # findings that are no verdict on a request's time
+SLOW_ONLY = {"W108"}  # what may make slow requests slow, and leave typical ones as they are
 PROBE = Path(__file__).parents[2] / "bench" / "plants" / "probe.py"
 
 
@@ -71,7 +73,7 @@ def test_expectations_do_not_contradict_themselves(plant: Plant) -> None:
     if plant.family[0] == "V" or plant.family in BESIDE:
         assert (plant.family in expect.present) == (plant.role == "fault")
     elif plant.role == "fault":
-        assert expect.causes == {plant.family}
+        assert expect.causes == {plant.family} or plant.family in expect.present & SLOW_ONLY
     if plant.role != "fault":
         assert plant.family in expect.absent
     assert plant.why

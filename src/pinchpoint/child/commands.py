@@ -93,6 +93,7 @@ class _Child:
             "dump": self._dump,
             "visit": self._visit,
             "pauses": self._pauses,
+            "again": self._again,
             "check": self._check,
             "measure": self._measure,
             "measure_numpy": self._measure_numpy,
@@ -142,6 +143,7 @@ class _Child:
         return {
             "phases": self._loaded.phases,
             "payloads": len(self._loaded.payloads),
+            "payload_shapes": asides.shape_numbers(self._loaded.payloads),
             "asynchronous": is_async(self._loaded.call),
             "thread": _native_ident(),
             "uses_numpy": "numpy" in sys.modules,
@@ -174,14 +176,19 @@ class _Child:
     def _pauses(self, command: Dict[str, Any]) -> Dict[str, Any]:
         """Requests with pauses between them, none of them recorded one by one."""
         assert self._loaded is not None
-        call, payloads, loop = self._loaded.call, self._loaded.payloads, self._loop
+        payloads = self._loaded.payloads
+        return {"pauses": asides.pauses(lambda number: self._ask(payloads[number % len(payloads)]), command)}
 
-        def ask(number: int) -> None:
-            answer = call(payloads[number % len(payloads)])
-            if is_async(call) and loop is not None:
-                loop.run_until_complete(answer)
+    def _again(self, command: Dict[str, Any]) -> Dict[str, Any]:
+        assert self._loaded is not None
+        return {"again": asides.again(self._ask, self._loaded.payloads, command)}
 
-        return {"pauses": asides.pauses(ask, command)}
+    def _ask(self, payload: Any) -> None:
+        """One request that is not recorded."""
+        assert self._loaded is not None
+        answer = self._loaded.call(payload)
+        if is_async(self._loaded.call) and self._loop is not None:
+            self._loop.run_until_complete(answer)
 
     def _visit(self, command: Dict[str, Any]) -> Dict[str, Any]:
         """A visit with several requests in flight, none of them recorded one by one."""

@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 from types import ModuleType
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Set
 
 from pinchpoint import stages
 from pinchpoint.child.recorder import WRAPPED
@@ -20,6 +20,7 @@ _clock, _thread_cpu = time.perf_counter, time.thread_time
 COLLECTION = "onnxruntime.capi.onnxruntime_inference_collection"
 WARM_RUNS = 2
 FEEDS_KEPT, FEEDS_BYTES = 32, 64 << 20
+SHAPES_KEPT = 4096
 OPTIMIZATION_NAMES = ("disabled", "basic", "extended", "layout", "all")
 COPIED_OPTIONS = (
     "enable_cpu_mem_arena",
@@ -54,12 +55,20 @@ class CapturedSession:
         self.feeds: List[Dict[str, Any]] = []  # of its first runs, so that a twin meets as many inputs as it does
         self.outputs: Any = None
         self.room = FEEDS_BYTES
+        self.shapes: Set[Any] = set()
 
     def keep(self, outputs: Any, feeds: Dict[str, Any]) -> None:
         """Keep the inputs of a run, until there are enough or they take much memory."""
         self.outputs = outputs
         self.feeds.append(dict(feeds))
         self.room -= max(sum(int(getattr(value, "nbytes", 0)) for value in feeds.values()), FEEDS_BYTES // FEEDS_KEPT)
+
+    def note_shapes(self, feeds: Dict[str, Any]) -> None:
+        """Count shapes of inputs that this session has not had before."""
+        shapes = tuple([getattr(value, "shape", None) for value in feeds.values()])
+        if shapes not in self.shapes and len(self.shapes) < SHAPES_KEPT:
+            self.shapes.add(shapes)
+            fresh[0] += 1
 
     def facts(self) -> Dict[str, Any]:
         """The session's configuration, as the parent notes it."""
@@ -80,6 +89,7 @@ class CapturedSession:
         }
 
 
+fresh = [0]  # how often a session of the target got inputs of a new shape
 captured: List[CapturedSession] = []  # in the order in which the target opened them
 _own = threading.local()  # `opening` while pinchpoint opens a session of its own in this thread
 
@@ -101,8 +111,10 @@ def capture(collection: ModuleType) -> None:
     @functools.wraps(running)
     def ran(self: Any, output_names: Any, input_feed: Any, *rest: Any, **named: Any) -> Any:
         known = getattr(self, "_pinchpoint", None)
-        if known is not None and known.room > 0:
-            known.keep(output_names, input_feed)
+        if known is not None:
+            known.note_shapes(input_feed)
+            if known.room > 0:
+                known.keep(output_names, input_feed)
         listener = stages._listener  # this is the listener's own side
         if listener is None or known is None:
             return running(self, output_names, input_feed, *rest, **named)

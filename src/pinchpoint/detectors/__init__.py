@@ -16,6 +16,7 @@ from pinchpoint.detectors.graph_not_optimised import graph_not_optimised
 from pinchpoint.detectors.idle_spinning import idle_spinning
 from pinchpoint.detectors.lock_wait import lock_wait
 from pinchpoint.detectors.memory_growth import memory_growth
+from pinchpoint.detectors.new_shapes import new_shapes
 from pinchpoint.detectors.not_stationary import not_stationary
 from pinchpoint.detectors.out_of_memory import out_of_memory
 from pinchpoint.detectors.postprocessing_heavy import postprocessing_heavy
@@ -57,6 +58,7 @@ BUILTIN: tuple[Detector, ...] = (
     failed_requests,
     gil_contention,
     lock_wait,
+    new_shapes,
     garbage_collection,
     timer_wait,
 )

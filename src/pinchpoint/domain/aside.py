@@ -38,4 +38,6 @@ class Asides:
 
     pauses: tuple[Pause, ...] = ()
     stretches: tuple[tuple[Mark, Mark], ...] = ()
+    payload_shapes: tuple[int, ...] = ()  # a number for the shapes in each payload, -1 without arrays; they take turns
+    again: tuple[tuple[int, float], ...] = ()  # payload, and seconds of a request like it with other values
     missing: tuple[tuple[str, str], ...] = ()

@@ -22,7 +22,7 @@ RUNNING, FUTEX, TIMER, NETWORK, IPC, DISK, SYNC, FAULT, OTHER = range(9)
 SITES = ("running", "futex", "timer", "network", "ipc", "disk", "sync", "fault", "other")
 
 # What the `flags` of a request say.
-FAILED, OBSERVED, SECOND, CONTROL = 1, 2, 4, 8
+FAILED, OBSERVED, SECOND, CONTROL, NEW_SHAPE = 1, 2, 4, 8, 16
 
 # How a span came about (the `kind` column of `Spans`).
 MARKED, WRAPPED, HANDED = range(3)
@@ -33,7 +33,8 @@ class Requests:
     """All requests, one row each.
 
     `flags`: 1 failed, 2 observed (costly clocks were read), 4 of the second input length, 8 recorded with everything
-    switched off but the two stamps (the control arm of the tool's own cost).
+    switched off but the two stamps (the control arm of the tool's own cost), 16 gave a runtime inputs of a shape that it had
+    not had before.
     """
 
     index: Ints
