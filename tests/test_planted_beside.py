@@ -9,7 +9,7 @@ from bench.plants.contract import Plant
 from test_end_to_end import diagnose
 
 pytestmark = pytest.mark.slow
-FAMILIES = ("C110", "M105", "W108")
+FAMILIES = ("C110", "C111", "M105", "W108")
 CHOSEN = [plant for plant in PLANTS if plant.family in FAMILIES]
 
 
@@ -18,7 +18,7 @@ def test_a_finding_is_there_where_it_was_planted_and_nowhere_else(plant: Plant, 
     if (reason := plant.needs()) is not None:
         pytest.skip(reason)
     with plant.prepare(tmp_path) as ready:
-        found = diagnose(tmp_path, ready.target, *ready.options, budget=12)
+        found = diagnose(tmp_path, ready.target, *ready.options, budget=14)
     statuses = {finding["code"]: finding["status"] for finding in found["findings"]}
     assert {code for code in plant.expect.present if statuses[code] != "present"} == set()
     assert {code for code in plant.expect.absent if statuses[code] == "present"} == set()
@@ -32,7 +32,7 @@ def test_spinning_off_saves_what_was_foretold(tmp_path) -> None:
     spent = {}
     for role in ("fault", "healthy"):
         with twins[role].prepare(tmp_path / role) as ready:
-            found = diagnose(tmp_path / role, ready.target, *ready.options, budget=12)
+            found = diagnose(tmp_path / role, ready.target, *ready.options, budget=14)
         spent[role] = [p for p in found["predictions"] if p["change"]["remedy"] == "stop-spinning"]
         if role == "healthy":
             after = next(e for f in found["findings"] if f["code"] == "C110" for e in f["evidence"])

@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 import msgspec
 import numpy as np
 
-from pinchpoint.domain.aside import Asides, Mark, Pause
+from pinchpoint.domain.aside import Asides, Flushed, Mark, Pause
 from pinchpoint.domain.run import Requests
 from pinchpoint.process import Child, Ended, Reply
 
 LEAST_S = 0.6  # below this no arm is begun
 PAUSES = {"count": 5, "gap_s": 0.04, "step_s": 0.02, "last_s": 0.25, "seconds": 0.3}
 AGAIN, AGAIN_S = 24, 0.4  # requests that are asked again, and how long for
+DENORMALS, FLUSH_S = "denormals", 0.4
 FEWEST_ONCE = 5  # payloads of a shape of their own, below which nobody asks again
 LONGEST_REQUEST_S = 0.25  # of a request in an arm that lasts half a second
 
@@ -27,6 +28,7 @@ class Beside:
     typical_s: float
     deadline: float
     timeout_s: float
+    sessions: tuple[int, ...] = ()  # those that ran
 
 
 def marked(reply: Reply, known: Asides) -> Asides:
@@ -39,6 +41,8 @@ def arms(child: Child, known: Asides, plan: Beside, requests: Requests) -> Aside
     """What is known with every arm that there was time for. A child that ends meanwhile is the next one's to find out."""
     try:
         known = _again(child, known, plan, requests)
+        for number in plan.sessions:
+            known = _flushed(child, known, plan, number)
         return _pauses(child, known, plan)
     except Ended as ended:
         return _without(known, "pauses", str(ended))
@@ -67,6 +71,18 @@ def _once(known: Asides, requests: Requests) -> list[int]:
     _, first = np.unique(shapes[asked % len(shapes)], return_index=True)
     new = asked[first] % len(shapes)
     return [int(n) for n in np.sort(new) if shapes[n] >= 0 and times[np.searchsorted(payloads, n)] == 1]
+
+
+def _flushed(child: Child, known: Asides, plan: Beside, number: int) -> Asides:
+    """Runs of a session with denormals taken for zero, in turns with runs as they are."""
+    if (late := _too_late(plan)) is not None:
+        return _without(known, DENORMALS, late)
+    seconds = FLUSH_S / len(plan.sessions)
+    reply = _answered(child, {"do": "flush", "session": number, "seconds": seconds}, plan)
+    if "pairs" not in reply:
+        return _without(known, DENORMALS, str(reply.get("missing") or reply.get("failed")))
+    pairs = msgspec.convert(reply["pairs"], tuple[tuple[float, float], ...])
+    return replace(known, flushed=(*known.flushed, Flushed(number, pairs)))
 
 
 def _pauses(child: Child, known: Asides, plan: Beside) -> Asides:

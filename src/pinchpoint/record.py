@@ -211,7 +211,8 @@ def _climb(recording: _Recording) -> None:
     served = requests.latency_s[requests.ok]
     _stop_sampler(recording)
     typical_s, deadline = float(np.median(served)), recording.deadline - DERIVED_S
-    beside = asides.Beside(typical_s, deadline, recording.workload.timeout_s)
+    ran = tuple(number for number, each in enumerate(recording.ran) if each)[:SESSIONS_PROFILED]
+    beside = asides.Beside(typical_s, deadline, recording.workload.timeout_s, ran)
     recording.aside = asides.arms(recording.child, recording.aside, beside, requests)
     plan = Climb(
         typical_s=typical_s,

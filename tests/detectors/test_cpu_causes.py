@@ -8,6 +8,7 @@ from healthy import found
 from pinchpoint.detectors.codec_heavy import codec_heavy
 from pinchpoint.detectors.compute_bound import compute_bound
 from pinchpoint.detectors.cpu_taken_by_others import cpu_taken_by_others
+from pinchpoint.detectors.denormal_floats import denormal_floats
 from pinchpoint.detectors.dispatch_overhead import dispatch_overhead
 from pinchpoint.detectors.graph_not_optimised import graph_not_optimised
 from pinchpoint.detectors.idle_spinning import idle_spinning
@@ -138,6 +139,18 @@ def test_cpu_taken_by_others(starved, starved_cores, foreign, status):
 ])  # fmt: skip
 def test_idle_spinning(after, pools, status):
     assert found(idle_spinning, idle_cpu_share=after, idle_spinning_pools=pools).status == status
+
+
+@pytest.mark.parametrize(("model", "share", "status"), [
+    (0.95, 0.60, "present"),            # the fault: most of the time goes when they are taken for zero
+    (0.95, (0.0, 0.01), "absent"),      # healthy, or a processor that does not mind
+    (0.95, (0.01, 0.02), "absent"),     # look-alike C114, C101: slow on every value
+    (0.95, (0.05, 0.02), "unknown"),    # straddles the limit
+    (0.95, None, "unknown"),            # not to be flushed here
+    (0.00, None, "absent"),             # no model
+])  # fmt: skip
+def test_denormal_floats(model, share, status):
+    assert found(denormal_floats, model_share=model, model_denormal_share=share).status == status
 
 
 @pytest.mark.parametrize(("off", "removable", "status"), [

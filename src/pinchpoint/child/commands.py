@@ -19,7 +19,7 @@ import traceback
 from json import JSONDecoder, JSONEncoder
 from typing import Any, Callable, Dict, List, Optional
 
-from pinchpoint.child import asides, sessions
+from pinchpoint.child import asides, denormals, sessions
 from pinchpoint.child.crowd import Crowd
 from pinchpoint.child.loading import CannotLoad, Loaded, describe, innermost_line, load_onnx, load_python
 from pinchpoint.child.pacing import Pacer, is_async
@@ -94,6 +94,7 @@ class _Child:
             "visit": self._visit,
             "pauses": self._pauses,
             "again": self._again,
+            "flush": self._flush,
             "check": self._check,
             "measure": self._measure,
             "measure_numpy": self._measure_numpy,
@@ -182,6 +183,9 @@ class _Child:
     def _again(self, command: Dict[str, Any]) -> Dict[str, Any]:
         assert self._loaded is not None
         return {"again": asides.again(self._ask, self._loaded.payloads, command)}
+
+    def _flush(self, command: Dict[str, Any]) -> Dict[str, Any]:
+        return denormals.in_turns(sessions.captured[command["session"]], command["seconds"])
 
     def _ask(self, payload: Any) -> None:
         """One request that is not recorded."""

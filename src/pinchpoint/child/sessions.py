@@ -56,6 +56,7 @@ class CapturedSession:
         self.outputs: Any = None
         self.room = FEEDS_BYTES
         self.shapes: Set[Any] = set()
+        self.opening_s = 0.0
 
     def keep(self, outputs: Any, feeds: Dict[str, Any]) -> None:
         """Keep the inputs of a run, until there are enough or they take much memory."""
@@ -91,6 +92,7 @@ class CapturedSession:
 
 fresh = [0]  # how often a session of the target got inputs of a new shape
 captured: List[CapturedSession] = []  # in the order in which the target opened them
+_plain: Dict[str, Any] = {}  # the runtime's own functions
 _own = threading.local()  # `opening` while pinchpoint opens a session of its own in this thread
 
 
@@ -98,14 +100,17 @@ def capture(collection: ModuleType) -> None:
     """Note every InferenceSession that is opened from now on, and the inputs of its first runs."""
     opening = collection.InferenceSession.__init__
     running = collection.Session.run
+    _plain.setdefault("run", running)
 
     @functools.wraps(opening)
     def opened(
         self: Any, path_or_bytes: Any, sess_options: Any = None, providers: Any = None, *rest: Any, **named: Any
     ) -> None:
+        start = _clock()
         opening(self, path_or_bytes, sess_options, providers, *rest, **named)
         if not getattr(_own, "opening", False):
             self._pinchpoint = CapturedSession(self, path_or_bytes, sess_options, providers)
+            self._pinchpoint.opening_s = _clock() - start
             captured.append(self._pinchpoint)
 
     @functools.wraps(running)
@@ -187,6 +192,18 @@ def fully_optimised_kinds(known: CapturedSession, prefix: str) -> Optional[str]:
     twin.run(known.outputs, known.feeds[0])
     path: str = twin.end_profiling()
     return path
+
+
+def opened_with(known: CapturedSession, entry: str, value: str) -> Any:
+    """A session on the same model with the same options but for one entry."""
+    options = _options_of(known)
+    options.add_session_config_entry(entry, value)
+    return _open(known, options)
+
+
+def run(session: Any, known: CapturedSession, number: int) -> None:
+    """Run a session on inputs that are kept, unseen by the recording."""
+    _plain["run"](session, known.outputs, known.feeds[number % len(known.feeds)])
 
 
 def dump(known: CapturedSession, path: str) -> None:

@@ -6,6 +6,7 @@ from pinchpoint.detectors.allocation_churn import allocation_churn
 from pinchpoint.detectors.codec_heavy import codec_heavy
 from pinchpoint.detectors.compute_bound import compute_bound
 from pinchpoint.detectors.cpu_taken_by_others import cpu_taken_by_others
+from pinchpoint.detectors.denormal_floats import denormal_floats
 from pinchpoint.detectors.disk_reads import disk_reads
 from pinchpoint.detectors.dispatch_overhead import dispatch_overhead
 from pinchpoint.detectors.downstream_call import downstream_call
@@ -42,6 +43,7 @@ BUILTIN: tuple[Detector, ...] = (
     quota_throttling,
     cpu_taken_by_others,
     idle_spinning,
+    denormal_floats,
     graph_not_optimised,
     slow_operator,
     disk_reads,

@@ -33,11 +33,20 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
+class Flushed:
+    """Pairs of runs of a session on the same inputs: seconds as it is, and with denormal floats taken for zero."""
+
+    session: int
+    pairs: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Asides:
     """All of it; `missing` says what was left out and why."""
 
     pauses: tuple[Pause, ...] = ()
     stretches: tuple[tuple[Mark, Mark], ...] = ()
+    flushed: tuple[Flushed, ...] = ()
     payload_shapes: tuple[int, ...] = ()  # a number for the shapes in each payload, -1 without arrays; they take turns
     again: tuple[tuple[int, float], ...] = ()  # payload, and seconds of a request like it with other values
     missing: tuple[tuple[str, str], ...] = ()

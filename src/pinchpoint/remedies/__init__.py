@@ -4,6 +4,7 @@ from pinchpoint.remedies.batch_requests import batch_requests
 from pinchpoint.remedies.cache_rows import cache_rows
 from pinchpoint.remedies.fewer_threads import FEWER_THREADS, FIT_THREADS
 from pinchpoint.remedies.fixed_shapes import fixed_shapes
+from pinchpoint.remedies.flush_denormals import flush_denormals
 from pinchpoint.remedies.freeze_collector import freeze_collector
 from pinchpoint.remedies.fuse_operators import fuse_operators
 from pinchpoint.remedies.int8_weights import int8_weights
@@ -23,6 +24,7 @@ BUILTIN = (
     split_lock,
     stop_spinning,
     fixed_shapes,
+    flush_denormals,
     FEWER_THREADS,
     FIT_THREADS,
     batch_requests,

@@ -2,6 +2,7 @@
 
 from pinchpoint.signals.blocked import BLOCKED_SIGNALS
 from pinchpoint.signals.capacity import CAPACITY_SIGNALS
+from pinchpoint.signals.denormals import DENORMAL_SIGNALS
 from pinchpoint.signals.growth import GROWTH_SIGNALS
 from pinchpoint.signals.idle import IDLE_SIGNALS
 from pinchpoint.signals.measurement import MEASUREMENT_SIGNALS
@@ -20,6 +21,7 @@ BUILTIN = (
     *CAPACITY_SIGNALS,
     *TAIL_SIGNALS,
     *IDLE_SIGNALS,
+    *DENORMAL_SIGNALS,
     *GROWTH_SIGNALS,
     *MEASUREMENT_SIGNALS,
 )
