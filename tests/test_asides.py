@@ -147,6 +147,7 @@ LEAK = 33 * 1024 * 100
     ([9 << 20, 4 << 20] + [0] * 14, "absent"),             # warm-up alone
     ([LEAK] * 9 + [0] * 7, "absent"),                      # a cache that is full
     ([0] * 5 + [1 << 20] + [0] * 10, "absent"),            # one allocator's step
+    ([0] * 10 + [228 << 10] + [0] * 5, "absent"),          # a smaller one, late
     ([1 << 20, -(1 << 20)] * 8, "absent"),                 # up and down, as between full collections
     ([LEAK] * 4, "unknown"),                               # too short
 ])  # fmt: skip

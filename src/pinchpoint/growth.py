@@ -43,7 +43,11 @@ def growth(run: Run) -> Growth | str:
 
 
 def _each(grown: Floats, served: Floats) -> Quantity:
-    """Bytes a request, no better known than the kernel counts pages."""
+    """Bytes a request, no better known than the kernel counts pages; without the stretch that grew most, since allocators
+    grow in steps.
+    """
+    kept = np.delete(np.arange(len(grown)), int(np.argmax(grown)))
+    grown, served = grown[kept], served[kept]
     found = stats.ratio_interval(grown, served)
     least = 2 * PAGES_OFF / float(served.sum())
     return Quantity(found.value, min(found.low, found.value - least), max(found.high, found.value + least), found.n)

@@ -14,7 +14,9 @@ from pinchpoint.remedies.operators import bounded
 @remedy("flush-denormals", words="denormal floats taken for zero")
 def flush_denormals(tables: Tables, finding: Finding) -> Iterator[Change]:
     """The model by what runs with such values taken for zero saved here, in turns with runs as they are."""
-    share, model = saved_share(tables.run), tables.typical.seconds(stage="model") / tables.typical.latency.value
+    share, ledger = saved_share(tables.run), tables.typical
+    cells = [row.seconds.value for row in ledger.rows if row.stage == "model" and row.state != "unexplained"]
+    model = sum(cells) / ledger.latency.value
     if isinstance(share, str) or model <= 0:
         return
     left, most, least = (min(max(1 - end / model, 0.0), 1.0) for end in (share.value, share.low, share.high))
