@@ -5,6 +5,7 @@ from pinchpoint.detectors.activations_streamed import activations_streamed
 from pinchpoint.detectors.allocation_churn import allocation_churn
 from pinchpoint.detectors.codec_heavy import codec_heavy
 from pinchpoint.detectors.compute_bound import compute_bound
+from pinchpoint.detectors.contradiction import contradiction
 from pinchpoint.detectors.cpu_taken_by_others import cpu_taken_by_others
 from pinchpoint.detectors.denormal_floats import denormal_floats
 from pinchpoint.detectors.disk_reads import disk_reads
@@ -56,6 +57,7 @@ BUILTIN: tuple[Detector, ...] = (
     memory_growth,
     random_access,
     not_stationary,
+    contradiction,
     too_few_samples,
     failed_requests,
     gil_contention,

@@ -36,6 +36,7 @@ CAUSE_HEADLINE: dict[str, str] = {
     "W109": "GARBAGE COLLECTION stops some requests.",
     "W110": "A TIMER is waited for: a sleep, a poll or a retry.",
     "V102": "NOT STEADY: latency drifted while it was measured.",
+    "V103": "INSTRUMENTS CONTRADICT each other: no figure can be trusted.",
     "V104": "TOO FEW REQUESTS were measured for an answer.",
     "V105": "REQUESTS FAILED, so the others may not be typical.",
 }
@@ -96,6 +97,7 @@ CAUSE_NOUN: dict[str, str] = {
     "W109": "garbage collection",
     "W110": "a timer",
     "V102": "drift",
+    "V103": "a contradiction",
     "V104": "too few requests",
     "V105": "failed requests",
 }
@@ -131,6 +133,7 @@ CAUSE_WHY: dict[str, str] = {
     "W109": "The interpreter visits all its objects now and then, and every thread waits for it.",
     "W110": "The request sleeps for a fixed time that no work needs.",
     "V102": "Requests early and late in the run differ, so one figure for both would mislead.",
+    "V103": "Two instruments that measure the same thing tell different things, so one of them is wrong.",
     "V104": "The intervals are too wide to tell the causes apart.",
     "V105": "A request that fails takes another path, and often a shorter one.",
 }
@@ -165,6 +168,7 @@ CAUSE_ADVICE: dict[str, str] = {
     "W109": "call gc.freeze() once everything is loaded, or collect between requests",
     "W110": "wait for an event instead of a time, or tune the interval",
     "V102": "let the machine be quiet and run again with a larger --budget",
+    "V103": "run again, or on another machine; if it stays, report it with the run folder",
     "V104": "run again with a larger --budget",
     "V105": "make the requests succeed first (--input sets what is sent)",
 }
@@ -295,5 +299,10 @@ SIGNAL_WORDS: dict[str, str] = {
     "model.denormal_share": "time on denormal floats",
     "idle.cpu_share": "CPU time after the answer",
     "measurement.drift_share": "drift",
+    "measurement.disturbed_share": "waiting for others' work",
+    "measurement.clock_disagreement": "the process's own clock against /proc",
+    "measurement.group_disagreement": "the process's CPU time against its control group's",
+    "measurement.count_disagreement": "requests counted against requests recorded",
+    "measurement.thread_disagreement": "a thread's CPU time against its process's",
     "measurement.error_share": "failed requests",
 }

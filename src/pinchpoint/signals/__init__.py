@@ -5,6 +5,7 @@ from pinchpoint.signals.capacity import CAPACITY_SIGNALS
 from pinchpoint.signals.denormals import DENORMAL_SIGNALS
 from pinchpoint.signals.growth import GROWTH_SIGNALS
 from pinchpoint.signals.idle import IDLE_SIGNALS
+from pinchpoint.signals.instruments import INSTRUMENT_SIGNALS
 from pinchpoint.signals.measurement import MEASUREMENT_SIGNALS
 from pinchpoint.signals.model import MODEL_SIGNALS
 from pinchpoint.signals.processor import PROCESSOR_SIGNALS
@@ -21,6 +22,7 @@ BUILTIN = (
     *CAPACITY_SIGNALS,
     *TAIL_SIGNALS,
     *IDLE_SIGNALS,
+    *INSTRUMENT_SIGNALS,
     *DENORMAL_SIGNALS,
     *GROWTH_SIGNALS,
     *MEASUREMENT_SIGNALS,
