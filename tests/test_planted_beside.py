@@ -9,7 +9,7 @@ from bench.plants.contract import Plant
 from test_end_to_end import diagnose
 
 pytestmark = pytest.mark.slow
-FAMILIES = ("C110", "C111", "M105", "W108")
+FAMILIES = ("C110", "C111", "C116", "M105", "W108")
 CHOSEN = [plant for plant in PLANTS if plant.family in FAMILIES]
 
 

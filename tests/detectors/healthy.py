@@ -30,6 +30,8 @@ HEALTHY: dict[str, Given] = {
     "model.excess_ratio": 1.2,
     "model.removable_share": 0.0,
     "model.optimization_off": 0.0,
+    "model.quantised_share": 0.0,
+    "model.float_gain": 1.0,
     "model.denormal_share": (0.0, 0.01),
     "request.starved_share": 0.005,
     "request.throttled_share": 0.0,

@@ -15,6 +15,7 @@ from pinchpoint.detectors.idle_spinning import idle_spinning
 from pinchpoint.detectors.postprocessing_heavy import postprocessing_heavy
 from pinchpoint.detectors.preprocessing_heavy import preprocessing_heavy
 from pinchpoint.detectors.quota_throttling import quota_throttling
+from pinchpoint.detectors.slow_int8 import slow_int8
 from pinchpoint.detectors.slow_operator import slow_operator
 from pinchpoint.detectors.thread_oversubscription import thread_oversubscription
 from pinchpoint.detectors.too_few_threads import too_few_threads
@@ -151,6 +152,21 @@ def test_idle_spinning(after, pools, status):
 ])  # fmt: skip
 def test_denormal_floats(model, share, status):
     assert found(denormal_floats, model_share=model, model_denormal_share=share).status == status
+
+
+@pytest.mark.parametrize(("changes", "status"), [
+    ({}, "present"),                                      # the fault: conversions left standing
+    ({"model_float_gain": 0.4}, "absent"),                # healthy: int8 where it pays
+    ({"model_quantised_share": 0.0}, "absent"),           # nothing is quantised
+    ({"model_quantised_share": 0.05}, "absent"),          # a small part of it is
+    ({"model_float_gain": (0.8, 0.1)}, "absent"),         # look-alike C114: far above its own floor, and still ahead
+    ({"threads_starved_cores": 5.5}, "absent"),           # look-alike C106: stretched by waiting for a CPU
+    ({"model_float_gain": (1.1, 0.4)}, "unknown"),        # straddles the limit
+    ({"model_float_gain": None}, "unknown"),              # its costs are not known
+    ({"model_share": 0.0, "model_quantised_share": None}, "absent"),  # no model
+])  # fmt: skip
+def test_slow_int8(changes, status):
+    assert found(slow_int8, **{"model_quantised_share": 0.6, "model_float_gain": 2.2} | changes).status == status
 
 
 @pytest.mark.parametrize(("off", "removable", "status"), [

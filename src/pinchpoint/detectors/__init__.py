@@ -25,6 +25,7 @@ from pinchpoint.detectors.postprocessing_heavy import postprocessing_heavy
 from pinchpoint.detectors.preprocessing_heavy import preprocessing_heavy
 from pinchpoint.detectors.quota_throttling import quota_throttling
 from pinchpoint.detectors.random_access import random_access
+from pinchpoint.detectors.slow_int8 import slow_int8
 from pinchpoint.detectors.slow_operator import slow_operator
 from pinchpoint.detectors.synchronous_writes import synchronous_writes
 from pinchpoint.detectors.thread_oversubscription import thread_oversubscription
@@ -47,6 +48,7 @@ BUILTIN: tuple[Detector, ...] = (
     denormal_floats,
     graph_not_optimised,
     slow_operator,
+    slow_int8,
     disk_reads,
     downstream_call,
     synchronous_writes,

@@ -4,6 +4,7 @@ from pinchpoint.remedies.batch_requests import batch_requests
 from pinchpoint.remedies.cache_rows import cache_rows
 from pinchpoint.remedies.fewer_threads import FEWER_THREADS, FIT_THREADS
 from pinchpoint.remedies.fixed_shapes import fixed_shapes
+from pinchpoint.remedies.float_twin import float_twin
 from pinchpoint.remedies.flush_denormals import flush_denormals
 from pinchpoint.remedies.freeze_collector import freeze_collector
 from pinchpoint.remedies.fuse_operators import fuse_operators
@@ -25,6 +26,7 @@ BUILTIN = (
     stop_spinning,
     fixed_shapes,
     flush_denormals,
+    float_twin,
     FEWER_THREADS,
     FIT_THREADS,
     batch_requests,

@@ -9,6 +9,7 @@ from pinchpoint.signals.instruments import INSTRUMENT_SIGNALS
 from pinchpoint.signals.measurement import MEASUREMENT_SIGNALS
 from pinchpoint.signals.model import MODEL_SIGNALS
 from pinchpoint.signals.processor import PROCESSOR_SIGNALS
+from pinchpoint.signals.quantised import QUANTISED_SIGNALS
 from pinchpoint.signals.stages import STAGE_SIGNALS
 from pinchpoint.signals.storage import STORAGE_SIGNALS
 from pinchpoint.signals.tail import TAIL_SIGNALS
@@ -22,6 +23,7 @@ BUILTIN = (
     *CAPACITY_SIGNALS,
     *TAIL_SIGNALS,
     *IDLE_SIGNALS,
+    *QUANTISED_SIGNALS,
     *INSTRUMENT_SIGNALS,
     *DENORMAL_SIGNALS,
     *GROWTH_SIGNALS,
