@@ -49,6 +49,7 @@ HEALTHY: dict[str, Given] = {
     "cpu.idle_share": 0.02,
     "cpu.foreign_share": 0.01,
     "cpu.steal_share": 0.0,
+    "cpu.slowdown_share": (0.0, 0.03),
     "cgroup.throttled_periods_share": 0.0,
     "scaling.thread_gain": 1.0,
     "memory.major_faults": 0.0,

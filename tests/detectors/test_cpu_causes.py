@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from healthy import found
 
+from pinchpoint.detectors.clock_lowered import clock_lowered
 from pinchpoint.detectors.codec_heavy import codec_heavy
 from pinchpoint.detectors.compute_bound import compute_bound
 from pinchpoint.detectors.cpu_taken_by_others import cpu_taken_by_others
@@ -167,6 +168,17 @@ def test_denormal_floats(model, share, status):
 ])  # fmt: skip
 def test_slow_int8(changes, status):
     assert found(slow_int8, **{"model_quantised_share": 0.6, "model_float_gain": 2.2} | changes).status == status
+
+
+@pytest.mark.parametrize(("slower", "status"), [
+    (0.30, "present"),             # the fault
+    ((0.0, 0.04), "absent"),       # healthy, or a neighbour (C109), for whom the loop waits and is not slower
+    ((-0.3, 0.05), "absent"),      # faster: a clock that was raised
+    ((0.10, 0.05), "unknown"),     # straddles the limit
+    (None, "unknown"),             # too short a run
+])  # fmt: skip
+def test_clock_lowered(slower, status):
+    assert found(clock_lowered, cpu_slowdown_share=slower).status == status
 
 
 @pytest.mark.parametrize(("off", "removable", "status"), [

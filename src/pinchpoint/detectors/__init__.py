@@ -3,6 +3,7 @@
 from pinchpoint.contracts import Detector
 from pinchpoint.detectors.activations_streamed import activations_streamed
 from pinchpoint.detectors.allocation_churn import allocation_churn
+from pinchpoint.detectors.clock_lowered import clock_lowered
 from pinchpoint.detectors.codec_heavy import codec_heavy
 from pinchpoint.detectors.compute_bound import compute_bound
 from pinchpoint.detectors.contradiction import contradiction
@@ -49,6 +50,7 @@ BUILTIN: tuple[Detector, ...] = (
     graph_not_optimised,
     slow_operator,
     slow_int8,
+    clock_lowered,
     disk_reads,
     downstream_call,
     synchronous_writes,

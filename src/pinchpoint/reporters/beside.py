@@ -7,6 +7,7 @@ from pinchpoint.reporters.figures import limit
 
 FIGURES = {  # code -> (signal, words around its value)
     "C110": (("idle.cpu_share", "{} of the CPU time comes after the answer"),),
+    "C117": (("cpu.slowdown_share", "{} slower at the end"),),
     "M105": (("memory.growth_bytes", "{}"), ("memory.hours_to_limit", "full in {} at this rate")),
 }
 

@@ -2,6 +2,7 @@
 
 from pinchpoint.signals.blocked import BLOCKED_SIGNALS
 from pinchpoint.signals.capacity import CAPACITY_SIGNALS
+from pinchpoint.signals.clock import CLOCK_SIGNALS
 from pinchpoint.signals.denormals import DENORMAL_SIGNALS
 from pinchpoint.signals.growth import GROWTH_SIGNALS
 from pinchpoint.signals.idle import IDLE_SIGNALS
@@ -23,6 +24,7 @@ BUILTIN = (
     *CAPACITY_SIGNALS,
     *TAIL_SIGNALS,
     *IDLE_SIGNALS,
+    *CLOCK_SIGNALS,
     *QUANTISED_SIGNALS,
     *INSTRUMENT_SIGNALS,
     *DENORMAL_SIGNALS,
