@@ -194,10 +194,10 @@ def fully_optimised_kinds(known: CapturedSession, prefix: str) -> Optional[str]:
     return path
 
 
-def opened_with(known: CapturedSession, entry: str, value: str) -> Any:
-    """A session on the same model with the same options but for one entry."""
+def on_one_thread(known: CapturedSession) -> Any:
+    """A session on the same model with the same options but for its pool: it has none."""
     options = _options_of(known)
-    options.add_session_config_entry(entry, value)
+    options.intra_op_num_threads = 1
     return _open(known, options)
 
 
