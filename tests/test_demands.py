@@ -185,7 +185,7 @@ def test_twice_the_workers():
 def test_rates_that_may_be_nothing_forecast_nothing():
     """GIVEN two visits that disagree so much that the interval reaches zero THEN nothing is divided by it."""
     pair = (closed(0.004)(1) * 0.2, closed(0.004)(1))
-    few = [v for v in visits(closed(0.004), cpu=0.004, gil=0.004, loads=(1,), times=2)]
+    few = visits(closed(0.004), cpu=0.004, gil=0.004, loads=(1,), times=2)
     wild = tuple(
         replace(v, done=round(rate * 0.5)) if v.load else v for v, rate in zip(few, (0, 0, *pair), strict=True)
     )

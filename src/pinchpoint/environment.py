@@ -22,7 +22,16 @@ def read(quota_cpus: float | None, memory_limit_bytes: int | None) -> Environmen
         kernel=f"{platform.system()} {platform.release()}",
         virtualized=" hypervisor" in info,
         unobservable=tuple(_unobservable(info)),
+        memory_bytes=_memory_bytes(),
     )
+
+
+def _memory_bytes() -> int | None:
+    """The machine's memory; None where it does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return None
 
 
 def _unobservable(info: str) -> list[tuple[str, str]]:

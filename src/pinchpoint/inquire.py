@@ -15,7 +15,8 @@ from pinchpoint.diagnose import diagnose
 from pinchpoint.domain.finding import Finding
 from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.run import Run
-from pinchpoint.domain.verdict import Diagnosis, Measured
+from pinchpoint.domain.verdict import Diagnosis, Measured, Verdict
+from pinchpoint.domain.words import SIGNAL_WORDS
 from pinchpoint.ledger import latency_ledger
 from pinchpoint.limits import Limits
 from pinchpoint.pictures import pictures
@@ -31,8 +32,10 @@ PERCENTILES = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
 FEWEST_AT_A_LENGTH = 4
 INVALIDATING = {
     "V102": "not steady: latency drifted while it was measured",
+    "V103": "instruments contradict each other",
     "V105": "too many requests failed",
 }
+DISTURBED, NEIGHBOUR, LAWS = "measurement.disturbed_share", "C109", "V103"
 
 
 def inquire(run: Run, plugins: Plugins, limits: Limits) -> Diagnosis:
@@ -48,7 +51,7 @@ def inquire(run: Run, plugins: Plugins, limits: Limits) -> Diagnosis:
         verdicts["capacity"] = capacity
     if (ready := startup_verdict(tables, findings, foreseen, limits)) is not None:
         verdicts["startup"] = ready
-    reasons = _reasons(run, findings)
+    reasons = _reasons(run, findings, answer)
     return Diagnosis(
         run=run.id,
         valid=not reasons,
@@ -78,9 +81,16 @@ def _unobservable(run: Run) -> tuple[str, ...]:
     return tuple(f"{what}: {why}" for what, why in unseen)
 
 
-def _reasons(run: Run, findings: Sequence[Finding]) -> tuple[str, ...]:
-    """Why the run does not count; empty where it does."""
-    reasons = [INVALIDATING[f.code] for f in findings if f.status == "present" and f.code in INVALIDATING]
+def _reasons(run: Run, findings: Sequence[Finding], answer: Verdict) -> tuple[str, ...]:
+    """Why the run does not count; empty where it does. A neighbour who takes the CPU is an answer, and disturbs every other."""
+    reasons = []
+    for finding in findings:
+        against = {e.signal.name for e in finding.evidence} if finding.status == "present" else set()
+        if DISTURBED in against and answer.cause != NEIGHBOUR:
+            reasons.append("the machine is too noisy: requests wait for CPUs that other programs have")
+        if against - {DISTURBED} and finding.code in INVALIDATING:
+            words = f": {', '.join(sorted(SIGNAL_WORDS[name] for name in against))}" if finding.code == LAWS else ""
+            reasons.append(INVALIDATING[finding.code] + words)
     if run.ended != "complete":
         reasons.insert(0, f"ended early: {run.ended}")
     return tuple(reasons)

@@ -10,19 +10,23 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from pinchpoint import stats
+import numpy as np
+
+from pinchpoint import pauses, stats
 from pinchpoint.contracts import Remedy, Tables
 from pinchpoint.domain.change import Change, DemandEdit, Edit, Prediction
 from pinchpoint.domain.demand import Demand
 from pinchpoint.domain.finding import Finding
 from pinchpoint.domain.ledger import Ledger, Row
 from pinchpoint.domain.quantity import Quantity, exact
-from pinchpoint.slow_requests import FULL, collection_seconds
+from pinchpoint.slow_requests import FULL, collection_seconds, shape_seconds
 from pinchpoint.timeline import steady
 
 LEFT_AT_LEAST = 0.001  # of the latency: a prediction never claims that a request becomes free
 ROOFLINE, STARTUP = "roofline", "startup"
 ONE = exact(1.0)
+NEW_SHAPES, TYPICAL = "new shapes", "typical latency"
+SPINNING = "spinning"  # what goes from the CPU time of a request with a pause after it
 
 
 def predictions(tables: Tables, findings: Sequence[Finding], remedies: Sequence[Remedy]) -> tuple[Prediction, ...]:
@@ -40,6 +44,10 @@ def _foreseen(tables: Tables, change: Change) -> Prediction | None:
         return predict_throughput(tables, change)
     if change.statistic == STARTUP:
         return predict_startup(tables, change)
+    if change.without == SPINNING:
+        return predict_cpu(tables, change)
+    if change.without == NEW_SHAPES and change.statistic == TYPICAL:
+        return predict_known_shapes(tables, change)
     return predict_tail(tables, change) if change.without else predict(tables.typical, change)
 
 
@@ -92,14 +100,15 @@ def predict_throughput(tables: Tables, change: Change) -> Prediction | None:
 
 
 def predict_tail(tables: Tables, change: Change) -> Prediction | None:
-    """The percentile of the tail as it is, and of the same requests without full collections, which visit what stays; None
-    without a tail.
+    """The percentile of the tail as it is, and of the same requests without what the change takes from them: full
+    collections, which visit what stays, or what the first request of a shape takes longer. None without a tail.
     """
     if tables.tail is None:
         return None
     main = steady(tables.run).main
     latency = tables.run.requests.latency_s
-    after = stats.quantile_interval((latency - collection_seconds(tables.run, FULL))[main], tables.tail.q)
+    gone = shape_seconds(tables.run) if change.without == NEW_SHAPES else collection_seconds(tables.run, FULL)
+    after = stats.quantile_interval((latency - np.nan_to_num(gone))[main], tables.tail.q)
     before = tables.tail.bound
     if after is None:
         return None
@@ -133,6 +142,34 @@ def predict_startup(tables: Tables, change: Change) -> Prediction | None:
     value = max(value, least)
     after = Quantity(value, max(value - half, least), value + half, before.n)
     gain = Quantity(before.value / value, before.value / after.high, before.value / after.low, after.n)
+    return Prediction(change, before, after, gain)
+
+
+def predict_known_shapes(tables: Tables, change: Change) -> Prediction | None:
+    """Typical latency as it is, and without what the first request of a shape takes longer."""
+    chosen = steady(tables.run).typical
+    latency = tables.run.requests.latency_s[chosen]
+    if len(latency) < 2:
+        return None
+    share = stats.ratio_interval(np.nan_to_num(shape_seconds(tables.run)[chosen]), latency)
+    left = [max(1 - end, LEFT_AT_LEAST) for end in (share.value, share.high, share.low)]
+    before = tables.typical.latency
+    after = Quantity(before.value * left[0], before.value * left[1], before.value * left[2], share.n)
+    return Prediction(change, before, after, Quantity(1 / left[0], 1 / left[2], 1 / left[1], share.n))
+
+
+def predict_cpu(tables: Tables, change: Change) -> Prediction | None:
+    """CPU seconds of a request with a pause after it, and of the same request until its answer was there; None where pauses
+    were not measured. What waking a sleeping thread costs is not known and not in it.
+    """
+    measured = tables.run.aside.pauses
+    if len(measured) < pauses.FEWEST:
+        return None
+    until_answer = [pause.request_cpu_s for pause in measured]
+    more = pauses.left_behind(tables.run)
+    after = stats.mean_interval(until_answer)
+    before = stats.mean_interval([cpu + each for cpu, each in zip(until_answer, more, strict=True)])
+    gain = Quantity(before.value / after.value, before.low / after.high, before.high / max(after.low, 1e-9), after.n)
     return Prediction(change, before, after, gain)
 
 

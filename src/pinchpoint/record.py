@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pinchpoint import calibration, roofline, runtime_profile
+from pinchpoint import asides, calibration, roofline, runtime_profile
 from pinchpoint.ceilings import measure_disk, page_faults
 from pinchpoint.company import THREADS_S, Circumstances, Company, in_company
 from pinchpoint.contracts import Plan, Probe
+from pinchpoint.domain.aside import Asides
 from pinchpoint.domain.operator import Node
 from pinchpoint.domain.quantity import exact
 from pinchpoint.domain.run import (
@@ -39,7 +40,7 @@ from pinchpoint.domain.workload import Workload
 from pinchpoint.errors import BadInput, Interrupted, TargetFailed
 from pinchpoint.graphs import read_nodes
 from pinchpoint.process import Child, Ended, Reply
-from pinchpoint.sampling import Sampler
+from pinchpoint.sampling import Sampler, joined
 from pinchpoint.starts import STARTS_S, kept_for_starts, lines_of, phases_of, with_starts
 from pinchpoint.stats import mean_interval
 from pinchpoint.timeline import typical_of
@@ -107,6 +108,7 @@ class _Recording:
     ended: str = "complete"
     slices: int = 0
     company: Company = field(default_factory=Company)
+    aside: Asides = field(default_factory=Asides)
 
 
 def record(plan: Plan, workload: Workload, conditions: Conditions) -> Run:
@@ -155,6 +157,7 @@ def _load(recording: _Recording) -> None:
             todo="Run it once with python itself",
         )
     recording.loaded = reply
+    recording.aside = Asides(payload_shapes=tuple(reply["payload_shapes"]))
 
 
 def _first_request(recording: _Recording) -> None:
@@ -209,10 +212,14 @@ def _drive(recording: _Recording) -> None:
 
 
 def _climb(recording: _Recording) -> None:
-    """Several requests in flight, last of all: what goes wrong there leaves the answer for one request alone."""
+    """Small arms, and several requests in flight last: what goes wrong there leaves the answer for one request alone."""
     _stop_sampler(recording)
     requests = Requests(*recording.child.rows("requests", 4).T)
     until = recording.deadline - DERIVED_S
+    typical_s = float(np.median(requests.latency_s[requests.ok]))
+    ran = tuple(number for number, each in enumerate(recording.ran) if each)[:SESSIONS_PROFILED]
+    beside = asides.Beside(typical_s, until, recording.workload.timeout_s, ran)
+    recording.aside = asides.arms(recording.child, recording.aside, beside, requests)
     window = min(until - time.monotonic(), THREADS_S + STARTS_S)
     recording.company = in_company(
         recording.child,
@@ -221,7 +228,7 @@ def _climb(recording: _Recording) -> None:
             workload=recording.workload,
             environment=recording.conditions.environment,
             loaded=recording.loaded,
-            typical_s=float(np.median(requests.latency_s[requests.ok])),
+            typical_s=typical_s,
             fails_alone=float(np.mean(~requests.ok)),
             deadline=until - kept_for_starts(recording.phases, window),
             longer_s=LADDER_SHARE * _beyond_usual(recording),
@@ -265,6 +272,7 @@ def _pace(recording: _Recording, *, seconds: float, count: int, observe: float, 
     command = {"do": "pace", "seconds": seconds, "count": count, "observe": observe, "flag": flag}
     reply = recording.child.ask(command, recording.workload.timeout_s, lambda: _tick(recording), progress=True)
     recording.said = reply
+    recording.aside = asides.marked(reply, recording.aside)
     if "ended" in reply or "failed" in reply:
         raise Ended(str(reply.get("ended") or reply.get("failed")))
 
@@ -368,6 +376,7 @@ def _learn_sessions(recording: _Recording) -> None:
             int(item["inter_op_threads"]),
             str(item["optimization"]),
             tuple(item["providers"]),
+            item.get("spinning"),
         )
         for item in listed
     )
@@ -411,17 +420,7 @@ def _stop_sampler(recording: _Recording) -> None:
     if recording.sampler.blind:
         recording.blind.append(("thread states", recording.sampler.blind))
     recording.sampler = None
-    recording.samples = seen if recording.samples is None else _joined(recording.samples, seen)
-
-
-def _joined(first: Samples, second: Samples) -> Samples:
-    pairs = (
-        (first.t_ns, second.t_ns),
-        (first.thread, second.thread),
-        (first.site, second.site),
-        (first.running, second.running),
-    )
-    return Samples(*(np.concatenate(pair) for pair in pairs))
+    recording.samples = seen if recording.samples is None else joined(recording.samples, seen)
 
 
 def _stop_watching(recording: _Recording) -> None:
@@ -471,6 +470,7 @@ def _finished(recording: _Recording) -> Run:
         ladder_crew=recording.company.crew,
         threads_failed=recording.company.threads_failed,
         ladder_ended=recording.company.ended,
+        aside=recording.aside,
     )
 
 

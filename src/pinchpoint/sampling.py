@@ -300,3 +300,14 @@ def _be_punctual() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1000, 0, 0, 0)
     with contextlib.suppress(OSError, AttributeError):
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+
+
+def joined(first: Samples, second: Samples) -> Samples:
+    """The samples of two recordings of one target, in order."""
+    pairs = (
+        (first.t_ns, second.t_ns),
+        (first.thread, second.thread),
+        (first.site, second.site),
+        (first.running, second.running),
+    )
+    return Samples(*(np.concatenate(pair) for pair in pairs))

@@ -15,10 +15,11 @@ from pinchpoint.domain.quantity import Quantity, exact
 from pinchpoint.domain.run import COLLECTION, Run
 from pinchpoint.domain.tail import Tail
 from pinchpoint.ledger import account
-from pinchpoint.timeline import Mask, Steady, steady
+from pinchpoint.timeline import Mask, Steady, first_of_shape, steady
 
 PERCENTILES = ((0.99, "p99"), (0.95, "p95"), (0.9, "p90"))  # the first that the sample resolves
 FULL = 2  # the generation of collections that visit every object
+FEWEST_KNOWN = 5  # first requests of a shape that have another to be compared with
 FEWEST_OBSERVED = 3  # slow requests whose clocks were read
 Floats = npt.NDArray[np.float64]
 Key = tuple[str, str, str, str]
@@ -41,7 +42,10 @@ def tail(run: Run) -> Tail | None:
         return None
     collected = collection_seconds(run)
     excess, share = _share(latency, collected, slow, chosen.typical)
-    return Tail(name, q, bound, excess, _differences(run, chosen, slow), share)
+    of_shapes = shape_seconds(run)
+    known = not np.any(np.isnan(of_shapes[slow | chosen.typical]))
+    shape_share = _share(latency, of_shapes, slow, chosen.typical)[1] if known else None
+    return Tail(name, q, bound, excess, _differences(run, chosen, slow), share, shape_share)
 
 
 def collection_seconds(run: Run, least_generation: int = 0) -> Floats:
@@ -60,6 +64,33 @@ def collection_seconds(run: Run, least_generation: int = 0) -> Floats:
         return found
 
     seconds: Floats = (until(run.requests.end_ns) - until(run.requests.start_ns)) / 1e9
+    return seconds
+
+
+def shape_seconds(run: Run) -> Floats:
+    """Seconds that the first request of a shape takes beyond another of the same payload, or else of the same shape; 0 for
+    all other requests. A first one that has no other is taken to lose the share of its time that the rest lose, and NaN
+    where those are too few.
+    """
+    requests, latency = run.requests, run.requests.latency_s
+    counted = requests.ok & ~requests.second
+    fresh = first_of_shape(run) & counted
+    seconds: Floats = np.zeros(len(latency))
+    shapes = np.array(run.aside.payload_shapes, dtype=np.int64)
+    if not len(shapes):
+        return seconds
+    numbers = requests.index % len(shapes)
+    again = np.array(run.aside.again, dtype=float).reshape(-1, 2)
+    for row in np.flatnonzero(fresh):
+        same = counted & ~fresh & (numbers == numbers[row])
+        others = latency[same] if np.any(same) else again[again[:, 0] == numbers[row], 1]
+        if not len(others) and shapes[numbers[row]] >= 0:
+            others = latency[counted & ~fresh & (shapes[numbers] == shapes[numbers[row]])]
+        seconds[row] = max(latency[row] - float(np.median(others)), 0.0) if len(others) else np.nan
+    alone = np.isnan(seconds)
+    known = fresh & ~alone
+    if np.any(alone) and np.count_nonzero(known) >= FEWEST_KNOWN:
+        seconds[alone] = latency[alone] * (seconds[known].sum() / latency[known].sum())
     return seconds
 
 

@@ -13,7 +13,7 @@ from pinchpoint.domain.tail import Tail
 from pinchpoint.domain.verdict import Gain, Verdict
 from pinchpoint.domain.words import STAGE_WORDS, TAIL_HEADLINE, TAIL_STATE_WORDS
 from pinchpoint.limits import Limits
-from pinchpoint.verdict import STATE_BOUND
+from pinchpoint.verdict import STATE_BOUND, TYPICAL
 
 # The cause that a cell of a state and site has where slow requests have more of it; computing longer is no cause by itself.
 CAUSES = {
@@ -26,6 +26,7 @@ CAUSES = {
     ("wait", "futex"): "W104",
     ("wait", "timer"): "W110",
 }
+SHAPES = "W108"
 COLLECTIONS, QUOTA, OTHERS, FULL = "W109", "C108", "C109", "M103"
 
 
@@ -48,6 +49,10 @@ def tail_verdict(
         sentence = f"{slower}: {TAIL_HEADLINE[COLLECTIONS]}"
         gain = _gain(predictions, COLLECTIONS)
         return Verdict("wait", None, COLLECTIONS, "defect", "supported", share, None, (), origin, sentence, gain)
+    if SHAPES in present and found.shape_share and found.shape_share.value > limits.tail_share.value:
+        sentence = f"{slower}: {TAIL_HEADLINE[SHAPES]}"
+        share, gain = min(found.shape_share.value, 1.0), _gain(predictions, SHAPES)
+        return Verdict("wait", None, SHAPES, "defect", "supported", share, None, (), origin, sentence, gain)
     return _by_cell(found, present, slower, origin, limits, certain=found.bound.low >= least)
 
 
@@ -89,7 +94,7 @@ def _cause(state: str, site: str, present: set[str]) -> str | None:
 
 
 def _gain(predictions: Sequence[Prediction], cause: str) -> Gain | None:
-    mine = [p for p in predictions if p.change.finding == cause and p.change.without]
+    mine = [p for p in predictions if p.change.finding == cause and p.change.without and p.change.statistic != TYPICAL]
     best = max(mine, key=lambda p: p.gain.value, default=None)
     if best is None:
         return None

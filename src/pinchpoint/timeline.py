@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pinchpoint import stats
-from pinchpoint.domain.run import MARKED, Ints, Run
+from pinchpoint.domain.run import MARKED, NEW_SHAPE, Ints, Run
 from pinchpoint.stage_names import UNPLACED, Owner, owner_of, placed
 
 Mask = npt.NDArray[np.bool_]
@@ -62,19 +62,37 @@ class Handed:
 
 
 def steady(run: Run) -> Steady:
-    """Cut the warm-up where the series becomes stationary, and take the middle half."""
+    """Cut the warm-up where the series becomes stationary, and take the middle half. Requests of a new shape may be slow at
+    any time: they are no warm-up, except those before the first shape that came again.
+    """
     requests = run.requests
     eligible = requests.ok & ~requests.second
     if np.count_nonzero(eligible) > 1:
         eligible[np.argmax(eligible)] = False  # the very first answer is start-up
     positions = np.flatnonzero(eligible)
-    latency = requests.latency_s[positions]
-    cut = stats.warmup_end(latency)
+    known = positions[~first_of_shape(run)[positions]]
+    if len(known) * 2 < len(positions):
+        known = positions  # nearly all are new: there is nothing that they differ from
+    begin = known[stats.warmup_end(requests.latency_s[known])] if len(known) else 0
+    cut = int(np.count_nonzero(positions < begin))
     main = np.zeros(len(requests.index), dtype=bool)
     main[positions[cut:]] = True
     typical = main.copy()
     typical[main] = typical_of(requests.latency_s[main])
     return Steady(main, typical, cut)
+
+
+def first_of_shape(run: Run) -> Mask:
+    """Which requests are the first of their shape: of the payload's arrays, or of what they gave to a runtime."""
+    requests = run.requests
+    found: Mask = np.not_equal(requests.flags & NEW_SHAPE, 0)
+    shapes = np.array(run.aside.payload_shapes, dtype=np.int64)
+    asked = np.flatnonzero(~requests.second)
+    if len(shapes) and len(asked):
+        numbers = shapes[requests.index[asked] % len(shapes)]
+        _, first = np.unique(numbers, return_index=True)
+        found[asked[first[numbers[first] >= 0]]] = True
+    return found
 
 
 def typical_of(seconds: npt.NDArray[np.float64]) -> Mask:

@@ -33,7 +33,14 @@ MEASUREMENT, TYPICAL = "measurement", "typical latency"
 ELSEWHERE = ("capacity.", "tail.", "startup.")  # signals of other questions, which say nothing of a typical request
 MOST = 0.5  # of a cell must lie at the site that a cause names; of the time in a stage that is named without a cause
 # Where two hold for the same cells, the first leads (docs/causes, the rulings): a quota decides over threads.
-RULINGS = (("C108", "C106"),)
+# Planning for a shape that takes most of a request is why its stage is heavy.
+# An operator that is slow on denormals, or in int8, is on a slow path because of them.
+RULINGS = (
+    ("C108", "C106"),
+    ("C111", "C114"),
+    ("C116", "C114"),
+    *(("W108", stage) for stage in ("C101", "C102", "C103", "C104", "C105")),
+)
 
 
 @dataclass(frozen=True, slots=True)

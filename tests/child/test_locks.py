@@ -162,7 +162,7 @@ def test_a_semaphore_is_held_as_often_as_it_lets_in(watched, kind):
     (found,) = watched()
     assert (found["kind"], found["capacity"], found["count"]) == ("semaphore", 2, 4)
     assert found["held_s"] >= 0.08
-    assert found["waited_s"] >= 0.03
+    assert found["waited_s"] > 0.01
     assert not semaphore.acquire(blocking=False) or semaphore.release() is None
 
 

@@ -30,7 +30,7 @@ def test_work_is_counted_by_the_place_that_made_the_pool(watched):
     assert found["name"].startswith("test_pools.py:")
     assert (found["kind"], found["capacity"], found["count"]) == ("pool", 2, 4)
     assert found["held_s"] >= 0.08
-    assert found["waited_s"] >= 0.03
+    assert found["waited_s"] > 0.01
 
 
 def test_the_default_pool_of_asyncio_is_known(watched):

@@ -5,15 +5,19 @@ from __future__ import annotations
 import pytest
 from healthy import found
 
+from pinchpoint.detectors.clock_lowered import clock_lowered
 from pinchpoint.detectors.codec_heavy import codec_heavy
 from pinchpoint.detectors.compute_bound import compute_bound
 from pinchpoint.detectors.cpu_taken_by_others import cpu_taken_by_others
+from pinchpoint.detectors.denormal_floats import denormal_floats
 from pinchpoint.detectors.dispatch_overhead import dispatch_overhead
 from pinchpoint.detectors.graph_not_optimised import graph_not_optimised
+from pinchpoint.detectors.idle_spinning import idle_spinning
 from pinchpoint.detectors.no_batching import no_batching
 from pinchpoint.detectors.postprocessing_heavy import postprocessing_heavy
 from pinchpoint.detectors.preprocessing_heavy import preprocessing_heavy
 from pinchpoint.detectors.quota_throttling import quota_throttling
+from pinchpoint.detectors.slow_int8 import slow_int8
 from pinchpoint.detectors.slow_operator import slow_operator
 from pinchpoint.detectors.thread_oversubscription import thread_oversubscription
 from pinchpoint.detectors.too_few_threads import too_few_threads
@@ -124,6 +128,58 @@ def test_cpu_taken_by_others(starved, starved_cores, foreign, status):
         "measurement_foreign_share": foreign,
     }
     assert found(cpu_taken_by_others, **changes).status == status
+
+
+@pytest.mark.parametrize(("after", "pools", "status"), [
+    (0.75, 1.0, "present"),            # the fault: 40 ms of spinning after 13 ms of work
+    (0.01, 1.0, "absent"),             # healthy: spinning is allowed, and was turned off or ends at once
+    (0.00, 1.0, "absent"),             # look-alike C101: all threads busy, until the answer is there
+    (0.75, 0.0, "absent"),             # look-alike: work that a request leaves to a thread of its own
+    ((0.20, 0.05), 1.0, "unknown"),    # straddles the limit
+    (None, 1.0, "unknown"),            # no time for pauses
+    (0.75, None, "unknown"),           # no runtime session: whose threads they are is not known
+    (0.01, None, "absent"),            # and nothing is left behind: nothing is missing
+])  # fmt: skip
+def test_idle_spinning(after, pools, status):
+    assert found(idle_spinning, idle_cpu_share=after, idle_spinning_pools=pools).status == status
+
+
+@pytest.mark.parametrize(("model", "share", "status"), [
+    (0.95, 0.60, "present"),            # the fault: most of the time goes when they are taken for zero
+    (0.95, (0.0, 0.01), "absent"),      # healthy, or a processor that does not mind
+    (0.95, (0.01, 0.02), "absent"),     # look-alike C114, C101: slow on every value
+    (0.95, (0.05, 0.02), "unknown"),    # straddles the limit
+    (0.95, None, "unknown"),            # not to be flushed here
+    (0.00, None, "absent"),             # no model
+])  # fmt: skip
+def test_denormal_floats(model, share, status):
+    assert found(denormal_floats, model_share=model, model_denormal_share=share).status == status
+
+
+@pytest.mark.parametrize(("changes", "status"), [
+    ({}, "present"),                                      # the fault: conversions left standing
+    ({"model_float_gain": 0.4}, "absent"),                # healthy: int8 where it pays
+    ({"model_quantised_share": 0.0}, "absent"),           # nothing is quantised
+    ({"model_quantised_share": 0.05}, "absent"),          # a small part of it is
+    ({"model_float_gain": (0.8, 0.1)}, "absent"),         # look-alike C114: far above its own floor, and still ahead
+    ({"threads_starved_cores": 5.5}, "absent"),           # look-alike C106: stretched by waiting for a CPU
+    ({"model_float_gain": (1.1, 0.4)}, "unknown"),        # straddles the limit
+    ({"model_float_gain": None}, "unknown"),              # its costs are not known
+    ({"model_share": 0.0, "model_quantised_share": None}, "absent"),  # no model
+])  # fmt: skip
+def test_slow_int8(changes, status):
+    assert found(slow_int8, **{"model_quantised_share": 0.6, "model_float_gain": 2.2} | changes).status == status
+
+
+@pytest.mark.parametrize(("slower", "status"), [
+    (0.30, "present"),             # the fault
+    ((0.0, 0.04), "absent"),       # healthy, or a neighbour (C109), for whom the loop waits and is not slower
+    ((-0.3, 0.05), "absent"),      # faster: a clock that was raised
+    ((0.10, 0.05), "unknown"),     # straddles the limit
+    (None, "unknown"),             # too short a run
+])  # fmt: skip
+def test_clock_lowered(slower, status):
+    assert found(clock_lowered, cpu_slowdown_share=slower).status == status
 
 
 @pytest.mark.parametrize(("off", "removable", "status"), [

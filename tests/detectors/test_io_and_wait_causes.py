@@ -11,6 +11,7 @@ from pinchpoint.detectors.event_loop_blocked import event_loop_blocked
 from pinchpoint.detectors.garbage_collection import garbage_collection
 from pinchpoint.detectors.gil_contention import gil_contention
 from pinchpoint.detectors.lock_wait import lock_wait
+from pinchpoint.detectors.new_shapes import new_shapes
 from pinchpoint.detectors.slow_load import slow_load
 from pinchpoint.detectors.synchronous_writes import synchronous_writes
 from pinchpoint.detectors.timer_wait import timer_wait
@@ -126,3 +127,18 @@ def test_garbage_collection(ratio, share, status):
 def test_a_start_that_reads(seconds, reading, share, status):
     changes = {"startup_seconds": seconds, "startup_reading_s": reading, "startup_reading_share": share}
     assert found(slow_load, **changes).status == status
+
+
+@pytest.mark.parametrize(("typical", "slow", "status"), [
+    (0.85, 0.85, "present"),           # the fault: nearly every request is the first of its shape
+    (0.00, 0.90, "present"),           # the fault: slow requests are
+    (0.00, 0.00, "absent"),            # healthy: few shapes, all of them known
+    (0.00, 0.02, "absent"),            # look-alike: large inputs, slow each time that they come
+    (0.30, 0.30, "present"),           # some of all requests: of slow ones it is said
+    (0.30, 0.10, "absent"),            # a part of them that something else outweighs
+    (0.00, (0.20, 0.05), "unknown"),   # straddles the limit
+    (None, 0.00, "unknown"),           # shapes that came once
+    (0.00, None, "absent"),            # too few requests for a tail: typical ones decide
+])  # fmt: skip
+def test_new_shapes(typical, slow, status):
+    assert found(new_shapes, request_new_shape_share=typical, tail_new_shape_share=slow).status == status

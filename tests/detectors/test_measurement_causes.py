@@ -5,19 +5,45 @@ from __future__ import annotations
 import pytest
 from healthy import found
 
+from pinchpoint.detectors.contradiction import contradiction
 from pinchpoint.detectors.failed_requests import failed_requests
 from pinchpoint.detectors.not_stationary import not_stationary
 from pinchpoint.detectors.too_few_samples import too_few_samples
 
 
-@pytest.mark.parametrize(("drift", "status"), [
-    (0.34, "present"),            # the fault
-    (0.01, "absent"),             # healthy
-    ((0.08, 0.08), "unknown"),    # look-alike V104: noise, which may or may not drift
-    (None, "unknown"),            # too few requests
+@pytest.mark.parametrize(("drift", "disturbed", "status"), [
+    (0.34, 0.005, "present"),          # the fault
+    (0.01, 0.30, "present"),           # the fault: steady, and a third of it is waiting for others' work
+    (0.01, 0.005, "absent"),           # healthy
+    (0.01, 0.08, "absent"),            # a neighbour who takes a little
+    ((0.08, 0.08), 0.005, "unknown"),  # look-alike V104: noise, which may or may not drift
+    (0.01, (0.2, 0.05), "unknown"),    # straddles the limit
+    (None, 0.005, "unknown"),          # too few requests
+    (0.01, None, "absent"),            # the kernel does not tell who waited: drift decides
 ])  # fmt: skip
-def test_not_stationary(drift, status):
-    assert found(not_stationary, measurement_drift_share=drift).status == status
+def test_not_stationary(drift, disturbed, status):
+    changes = {"measurement_drift_share": drift, "measurement_disturbed_share": disturbed}
+    assert found(not_stationary, **changes).status == status
+
+
+@pytest.mark.parametrize(("clock", "group", "count", "thread", "status"), [
+    (0.50, 0.0, 0.0, 0.0, "present"),              # the fault: /proc tells half of the CPU time
+    (0.0, 0.50, 0.0, 0.0, "present"),              # the fault: more than its group
+    (0.0, 0.0, 0.30, 0.0, "present"),              # the fault: requests were lost
+    (0.0, 0.0, 0.0, 0.40, "present"),              # the fault: a thread above its process
+    ((0.01, 0.02), (0.0, 0.01), 0.0, 0.0, "absent"),  # healthy, some ticks apart
+    ((0.10, 0.05), 0.0, 0.0, 0.0, "unknown"),      # straddles the limit
+    ((0.01, 0.02), None, 0.0, 0.0, "absent"),      # no control group: the others decide
+    (None, None, None, None, "unknown"),
+])  # fmt: skip
+def test_contradiction(clock, group, count, thread, status):
+    changes = {
+        "measurement_clock_disagreement": clock,
+        "measurement_group_disagreement": group,
+        "measurement_count_disagreement": count,
+        "measurement_thread_disagreement": thread,
+    }
+    assert found(contradiction, **changes).status == status
 
 
 @pytest.mark.parametrize(("samples", "noise", "status"), [

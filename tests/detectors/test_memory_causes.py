@@ -7,6 +7,7 @@ from healthy import found
 
 from pinchpoint.detectors.activations_streamed import activations_streamed
 from pinchpoint.detectors.allocation_churn import allocation_churn
+from pinchpoint.detectors.memory_growth import memory_growth
 from pinchpoint.detectors.out_of_memory import out_of_memory
 from pinchpoint.detectors.random_access import random_access
 from pinchpoint.detectors.weights_streamed import weights_streamed
@@ -82,3 +83,19 @@ def test_random_access(model, lookups, weights, status):
         found(random_access, model_share=model, model_lookup_share=lookups, model_weights_share=weights).status
         == status
     )
+
+
+@pytest.mark.parametrize(("kept", "persistence", "hours", "status"), [
+    (20e3, 1.0, 0.5, "present"),            # the fault: every answer is kept
+    ((0.0, 40.0), 0.0, 1e6, "absent"),      # healthy: nothing stays
+    ((300.0, 500.0), 0.02, 400.0, "absent"),  # look-alike: warm-up, which ends
+    (20e3, 0.05, 0.5, "absent"),            # look-alike: a bounded cache that was full half-way
+    (20.0, 1.0, 5e3, "absent"),             # a leak that fills the memory in half a year
+    ((20.0, 30.0), 1.0, 10.0, "unknown"),  # straddles the limit
+    (20e3, (0.33, 0.1), 0.5, "unknown"),    # growth that slows down, and has not ended
+    (None, None, None, "unknown"),          # too short a run
+    (20e3, 1.0, None, "unknown"),           # nobody knows how much memory there is
+])  # fmt: skip
+def test_memory_growth(kept, persistence, hours, status):
+    changes = {"memory_growth_bytes": kept, "memory_growth_persistence": persistence, "memory_hours_to_limit": hours}
+    assert found(memory_growth, **changes).status == status

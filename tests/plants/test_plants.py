@@ -28,21 +28,28 @@ FAMILIES = [
     "C107",
     "C108",
     "C109",
+    "C110",
+    "C111",
     "C112",
     "C114",
+    "C116",
     "M101",
     "M102",
     "M103",
     "M104",
+    "M105",
     "M107",
     "I101",
     "I105",
     "I106",
     "W104",
+    "W108",
     "W110",
     "V102",
     "V105",
 ]
+BESIDE = {"C110", "C117", "M105"}  # findings that are no verdict on a request's time
+SLOW_ONLY = {"W108"}  # what may make slow requests slow, and leave typical ones as they are
 PROBE = Path(__file__).parents[2] / "bench" / "plants" / "probe.py"
 
 
@@ -65,10 +72,10 @@ def test_expectations_do_not_contradict_themselves(plant: Plant) -> None:
     expect = plant.expect
     assert not expect.causes & expect.absent
     assert expect.bounds == {BOUNDS[cause[0]] for cause in expect.causes}
-    if plant.family[0] == "V":
+    if plant.family[0] == "V" or plant.family in BESIDE:
         assert (plant.family in expect.present) == (plant.role == "fault")
     elif plant.role == "fault":
-        assert expect.causes == {plant.family}
+        assert expect.causes == {plant.family} or plant.family in expect.present & SLOW_ONLY
     if plant.role != "fault":
         assert plant.family in expect.absent
     assert plant.why

@@ -19,7 +19,7 @@ import traceback
 from json import JSONDecoder, JSONEncoder
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from pinchpoint.child import gil, sessions
+from pinchpoint.child import asides, denormals, gil, sessions
 from pinchpoint.child.crowd import Crowd
 from pinchpoint.child.loading import CannotLoad, Loaded, describe, innermost_line, load_onnx, load_python
 from pinchpoint.child.pacing import Pacer, is_async
@@ -98,6 +98,9 @@ class _Child:
             "dump": self._dump,
             "reopen": self._reopen,
             "visit": self._visit,
+            "pauses": self._pauses,
+            "again": self._again,
+            "flush": self._flush,
             "check": self._check,
             "measure": self._measure,
             "measure_numpy": self._measure_numpy,
@@ -148,6 +151,7 @@ class _Child:
         return {
             "entered": self._entered,
             "payloads": len(self._loaded.payloads),
+            "payload_shapes": asides.shape_numbers(self._loaded.payloads),
             "asynchronous": is_async(self._loaded.call),
             "thread": _native_ident(),
             "uses_numpy": "numpy" in sys.modules,
@@ -163,6 +167,7 @@ class _Child:
         payloads = self._loaded.second if flag & SECOND else self._loaded.payloads
         call, pacer = self._loaded.call, self._pacer
         answers: List[Any] = []
+        before = asides.mark(pacer.served)
         if command["count"] == 1 and not is_async(call):
             call = _kept(call, answers)
         arguments = (call, payloads, command["seconds"], command["count"], command["observe"], flag)
@@ -173,7 +178,7 @@ class _Child:
                 pacer.drive(*arguments)
         if answers:
             _check_complete(answers[0], self._uri)
-        return {**self._progress(), **self._started()}
+        return {**self._progress(), **self._started(), "stretch": (before, asides.mark(pacer.served))}
 
     def _started(self) -> Dict[str, Any]:
         """What was seen of the start, with the first answer."""
@@ -189,6 +194,26 @@ class _Child:
             self._loop = asyncio.new_event_loop()
             asyncio.set_event_loop(self._loop)
         return self._loop
+
+    def _pauses(self, command: Dict[str, Any]) -> Dict[str, Any]:
+        """Requests with pauses between them, none of them recorded one by one."""
+        assert self._loaded is not None
+        payloads = self._loaded.payloads
+        return {"pauses": asides.pauses(lambda number: self._ask(payloads[number % len(payloads)]), command)}
+
+    def _again(self, command: Dict[str, Any]) -> Dict[str, Any]:
+        assert self._loaded is not None
+        return {"again": asides.again(self._ask, self._loaded.payloads, command)}
+
+    def _flush(self, command: Dict[str, Any]) -> Dict[str, Any]:
+        return denormals.in_turns(sessions.captured[command["session"]], command["seconds"])
+
+    def _ask(self, payload: Any) -> None:
+        """One request that is not recorded."""
+        assert self._loaded is not None
+        answer, loop = self._loaded.call(payload), self._event_loop()
+        if loop is not None:
+            loop.run_until_complete(answer)
 
     def _visit(self, command: Dict[str, Any]) -> Dict[str, Any]:
         """A visit with several requests in flight, none of them recorded one by one."""

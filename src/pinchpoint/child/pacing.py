@@ -7,7 +7,8 @@ import random
 import time
 from typing import Any, Callable, Dict, List, Optional
 
-from pinchpoint.child.recorder import FAILED, OBSERVED, OBSERVED_BEFORE_THINNING, Recorder
+from pinchpoint.child.recorder import FAILED, NEW_SHAPE, OBSERVED, OBSERVED_BEFORE_THINNING, Recorder
+from pinchpoint.child.sessions import fresh
 from pinchpoint.stages import listen
 
 _clock = time.perf_counter_ns
@@ -49,13 +50,15 @@ class Pacer:
     def _one(self, call: Callable[[Any], Any], payload: Any, observe: float, flag: int) -> None:
         recorder, index = self._recorder, self.served
         self.served += 1
+        shapes = fresh[0]
         if self._random.random() >= self._share(observe):
             start = _clock()
             try:
                 call(payload)
             except Exception as error:
                 flag |= self._failure(error)
-            recorder.request(index, start, _clock(), flag)
+            end = _clock()
+            recorder.request(index, start, end, flag if fresh[0] == shapes else flag | NEW_SHAPE)
             return
         recorder.open_request(index)
         before = recorder.counters()
@@ -70,11 +73,13 @@ class Pacer:
         end_cpu = _thread_cpu()
         listen(None)
         recorder.close_request(cpu, end_cpu, before, recorder.counters())
-        recorder.request(index, start, end, flag | OBSERVED)
+        flag |= OBSERVED
+        recorder.request(index, start, end, flag if fresh[0] == shapes else flag | NEW_SHAPE)
 
     async def _one_async(self, call: Callable[[Any], Any], payload: Any, observe: float, flag: int) -> None:
         recorder, index = self._recorder, self.served
         self.served += 1
+        shapes = fresh[0]
         observed = self._random.random() < self._share(observe)
         if observed:
             recorder.open_request(index)
@@ -92,7 +97,7 @@ class Pacer:
             listen(None)
             recorder.close_request(cpu, end_cpu, before, recorder.counters())
             flag |= OBSERVED
-        recorder.request(index, start, end, flag)
+        recorder.request(index, start, end, flag if fresh[0] == shapes else flag | NEW_SHAPE)
 
     def _share(self, observe: float) -> float:
         """The share to observe: halves with every `OBSERVED_BEFORE_THINNING` observed, so that a long run stays small."""

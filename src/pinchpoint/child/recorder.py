@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from pinchpoint.child.streams import Abandoned, Stream
 
-FAILED, OBSERVED, SECOND = 1, 2, 4
+FAILED, OBSERVED, SECOND, NEW_SHAPE = 1, 2, 4, 16
 MARKED, WRAPPED, HANDED = 0, 1, 2
 COLLECTION = 0
 LEAST_COLLECTION_NS = 20_000

@@ -12,7 +12,7 @@ import threading
 import time
 import weakref
 from types import ModuleType
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Set
 
 from pinchpoint import stages
 from pinchpoint.child.phases import SESSION, phase
@@ -22,6 +22,7 @@ _clock, _thread_cpu = time.perf_counter, time.thread_time
 COLLECTION = "onnxruntime.capi.onnxruntime_inference_collection"
 WARM_RUNS = 2
 FEEDS_KEPT, FEEDS_BYTES = 32, 64 << 20
+SHAPES_KEPT = 4096
 OPTIMIZATION_NAMES = ("disabled", "basic", "extended", "layout", "all")
 COPIED_OPTIONS = (
     "enable_cpu_mem_arena",
@@ -56,12 +57,21 @@ class CapturedSession:
         self.feeds: List[Dict[str, Any]] = []  # of its first runs, so that a twin meets as many inputs as it does
         self.outputs: Any = None
         self.room = FEEDS_BYTES
+        self.shapes: Set[Any] = set()
+        self.opening_s = 0.0
 
     def keep(self, outputs: Any, feeds: Dict[str, Any]) -> None:
         """Keep the inputs of a run, until there are enough or they take much memory."""
         self.outputs = outputs
         self.feeds.append(dict(feeds))
         self.room -= max(sum(int(getattr(value, "nbytes", 0)) for value in feeds.values()), FEEDS_BYTES // FEEDS_KEPT)
+
+    def note_shapes(self, feeds: Dict[str, Any]) -> None:
+        """Count shapes of inputs that this session has not had before."""
+        shapes = tuple([getattr(value, "shape", None) for value in feeds.values()])
+        if shapes not in self.shapes and len(self.shapes) < SHAPES_KEPT:
+            self.shapes.add(shapes)
+            fresh[0] += 1
 
     def facts(self) -> Dict[str, Any]:
         """The session's configuration, as the parent notes it."""
@@ -78,10 +88,13 @@ class CapturedSession:
             "inter_op_threads": options.inter_op_num_threads,
             "optimization": _optimization_name(options.graph_optimization_level),
             "providers": list(alive.get_providers()) if alive is not None else [],
+            "spinning": _entry(options, "session.intra_op.allow_spinning") != "0",
         }
 
 
+fresh = [0]  # how often a session of the target got inputs of a new shape
 captured: List[CapturedSession] = []  # in the order in which the target opened them
+_plain: Dict[str, Any] = {}  # the runtime's own functions
 _own = threading.local()  # `opening` while pinchpoint opens a session of its own in this thread
 
 
@@ -89,22 +102,27 @@ def capture(collection: ModuleType) -> None:
     """Note every InferenceSession that is opened from now on, and the inputs of its first runs."""
     opening = collection.InferenceSession.__init__
     running = collection.Session.run
+    _plain.setdefault("run", running)
 
     @functools.wraps(opening)
     def opened(
         self: Any, path_or_bytes: Any, sess_options: Any = None, providers: Any = None, *rest: Any, **named: Any
     ) -> None:
+        start = _clock()
         with phase(SESSION, "" if isinstance(path_or_bytes, bytes) else os.fspath(path_or_bytes)):
             opening(self, path_or_bytes, sess_options, providers, *rest, **named)
         if not getattr(_own, "opening", False):
             self._pinchpoint = CapturedSession(self, path_or_bytes, sess_options, providers)
+            self._pinchpoint.opening_s = _clock() - start
             captured.append(self._pinchpoint)
 
     @functools.wraps(running)
     def ran(self: Any, output_names: Any, input_feed: Any, *rest: Any, **named: Any) -> Any:
         known = getattr(self, "_pinchpoint", None)
-        if known is not None and known.room > 0:
-            known.keep(output_names, input_feed)
+        if known is not None:
+            known.note_shapes(input_feed)
+            if known.room > 0:
+                known.keep(output_names, input_feed)
         listener = stages._listener  # this is the listener's own side
         if listener is None or known is None:
             return running(self, output_names, input_feed, *rest, **named)
@@ -194,6 +212,18 @@ def reopened(known: CapturedSession) -> Optional[Dict[str, float]]:
         _open(known, options)
         found[name] = _clock() - start
     return found
+
+
+def on_one_thread(known: CapturedSession) -> Any:
+    """A session on the same model with the same options but for its pool: it has none."""
+    options = _options_of(known)
+    options.intra_op_num_threads = 1
+    return _open(known, options)
+
+
+def run(session: Any, known: CapturedSession, number: int) -> None:
+    """Run a session on inputs that are kept, unseen by the recording."""
+    _plain["run"](session, known.outputs, known.feeds[number % len(known.feeds)])
 
 
 def dump(known: CapturedSession, path: str) -> None:

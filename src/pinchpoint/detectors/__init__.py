@@ -3,9 +3,12 @@
 from pinchpoint.contracts import Detector
 from pinchpoint.detectors.activations_streamed import activations_streamed
 from pinchpoint.detectors.allocation_churn import allocation_churn
+from pinchpoint.detectors.clock_lowered import clock_lowered
 from pinchpoint.detectors.codec_heavy import codec_heavy
 from pinchpoint.detectors.compute_bound import compute_bound
+from pinchpoint.detectors.contradiction import contradiction
 from pinchpoint.detectors.cpu_taken_by_others import cpu_taken_by_others
+from pinchpoint.detectors.denormal_floats import denormal_floats
 from pinchpoint.detectors.disk_reads import disk_reads
 from pinchpoint.detectors.dispatch_overhead import dispatch_overhead
 from pinchpoint.detectors.downstream_call import downstream_call
@@ -14,7 +17,10 @@ from pinchpoint.detectors.failed_requests import failed_requests
 from pinchpoint.detectors.garbage_collection import garbage_collection
 from pinchpoint.detectors.gil_contention import gil_contention
 from pinchpoint.detectors.graph_not_optimised import graph_not_optimised
+from pinchpoint.detectors.idle_spinning import idle_spinning
 from pinchpoint.detectors.lock_wait import lock_wait
+from pinchpoint.detectors.memory_growth import memory_growth
+from pinchpoint.detectors.new_shapes import new_shapes
 from pinchpoint.detectors.no_batching import no_batching
 from pinchpoint.detectors.not_stationary import not_stationary
 from pinchpoint.detectors.out_of_memory import out_of_memory
@@ -22,6 +28,7 @@ from pinchpoint.detectors.postprocessing_heavy import postprocessing_heavy
 from pinchpoint.detectors.preprocessing_heavy import preprocessing_heavy
 from pinchpoint.detectors.quota_throttling import quota_throttling
 from pinchpoint.detectors.random_access import random_access
+from pinchpoint.detectors.slow_int8 import slow_int8
 from pinchpoint.detectors.slow_load import slow_load
 from pinchpoint.detectors.slow_operator import slow_operator
 from pinchpoint.detectors.synchronous_writes import synchronous_writes
@@ -42,9 +49,13 @@ BUILTIN: tuple[Detector, ...] = (
     too_few_threads,
     quota_throttling,
     cpu_taken_by_others,
+    idle_spinning,
+    denormal_floats,
     graph_not_optimised,
     no_batching,
     slow_operator,
+    slow_int8,
+    clock_lowered,
     disk_reads,
     slow_load,
     downstream_call,
@@ -53,14 +64,17 @@ BUILTIN: tuple[Detector, ...] = (
     activations_streamed,
     out_of_memory,
     allocation_churn,
+    memory_growth,
     random_access,
     not_stationary,
+    contradiction,
     too_few_samples,
     failed_requests,
     gil_contention,
     too_few_workers,
     lock_wait,
     event_loop_blocked,
+    new_shapes,
     garbage_collection,
     timer_wait,
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from pinchpoint.domain.aside import Asides
 from pinchpoint.domain.operator import Cost
 from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.target import TargetFacts
@@ -21,7 +22,7 @@ RUNNING, FUTEX, TIMER, NETWORK, IPC, DISK, SYNC, FAULT, OTHER = range(9)
 SITES = ("running", "futex", "timer", "network", "ipc", "disk", "sync", "fault", "other")
 
 # What the `flags` of a request say.
-FAILED, OBSERVED, SECOND, CONTROL = 1, 2, 4, 8
+FAILED, OBSERVED, SECOND, CONTROL, NEW_SHAPE = 1, 2, 4, 8, 16
 
 # How a span came about (the `kind` column of `Spans`).
 MARKED, WRAPPED, HANDED = range(3)
@@ -32,7 +33,8 @@ class Requests:
     """All requests, one row each.
 
     `flags`: 1 failed, 2 observed (costly clocks were read), 4 of the second input length, 8 recorded with everything
-    switched off but the two stamps (the control arm of the tool's own cost).
+    switched off but the two stamps (the control arm of the tool's own cost), 16 gave a runtime inputs of a shape that it had
+    not had before.
     """
 
     index: Ints
@@ -216,6 +218,7 @@ class Environment:
     virtualized: bool
     ceilings: tuple[Ceiling, ...] = ()
     unobservable: tuple[tuple[str, str], ...] = ()
+    memory_bytes: int | None = None  # of the whole machine
 
     @property
     def effective_cpus(self) -> float:
@@ -357,3 +360,4 @@ class Run:
     cold_ended: str = ""  # why none of them was cold; "" where some were
     openings: tuple[Opening, ...] = ()
     busy_lines: tuple[BusyLine, ...] = ()
+    aside: Asides = field(default_factory=Asides)

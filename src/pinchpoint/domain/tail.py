@@ -13,7 +13,8 @@ class Tail:
     """Requests above the `percentile` (`q` as a number, `bound` in seconds) and what they spend beyond typical ones.
 
     `excess` is their mean latency less that of typical requests; `ledger` its cells, with their signs, or None where too few
-    of them had their clocks read; `collection_share` is the share of the excess that garbage collections take.
+    of them had their clocks read; `collection_share` is the share of the excess that garbage collections take, `shape_share`
+    that of shapes that are seen for the first time, None where they did not come again.
     """
 
     percentile: str
@@ -22,3 +23,4 @@ class Tail:
     excess: Quantity
     ledger: Ledger | None
     collection_share: Quantity
+    shape_share: Quantity | None = None

@@ -33,6 +33,7 @@ class Session:
     inter_op_threads: int
     optimization: str
     providers: tuple[str, ...]
+    spinning: bool | None = None  # whether its idle threads may spin; None where nobody knows
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,9 @@ from pinchpoint.remedies.batch_requests import batch_requests
 from pinchpoint.remedies.batch_under_load import batch_under_load
 from pinchpoint.remedies.cache_rows import cache_rows
 from pinchpoint.remedies.fewer_threads import FEWER_THREADS, FIT_THREADS
+from pinchpoint.remedies.fixed_shapes import fixed_shapes
+from pinchpoint.remedies.float_twin import float_twin
+from pinchpoint.remedies.flush_denormals import flush_denormals
 from pinchpoint.remedies.freeze_collector import freeze_collector
 from pinchpoint.remedies.fuse_operators import fuse_operators
 from pinchpoint.remedies.int8_weights import int8_weights
@@ -17,6 +20,7 @@ from pinchpoint.remedies.removals import REMOVALS
 from pinchpoint.remedies.replace_operator import replace_operator
 from pinchpoint.remedies.split_lock import split_lock
 from pinchpoint.remedies.starts import STARTS
+from pinchpoint.remedies.stop_spinning import stop_spinning
 
 BUILTIN = (
     more_threads,
@@ -25,6 +29,10 @@ BUILTIN = (
     off_the_loop,
     freeze_collector,
     split_lock,
+    stop_spinning,
+    fixed_shapes,
+    flush_denormals,
+    float_twin,
     FEWER_THREADS,
     FIT_THREADS,
     batch_requests,

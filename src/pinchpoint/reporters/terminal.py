@@ -16,6 +16,7 @@ from pinchpoint.domain.verdict import Diagnosis, Measured, Verdict
 from pinchpoint.domain.words import BOUND_HEADLINE, CAUSE_HEADLINE, CAUSE_NOUN, CAUSE_WHY, PROOF_WORDS, SIGNAL_WORDS
 from pinchpoint.reporters.advice import in_words, to_do, will_not_help
 from pinchpoint.reporters.bars import Part, bars, parts
+from pinchpoint.reporters.beside import in_figures
 from pinchpoint.reporters.figures import FLAG, figure, limit, seconds, share, value_and_interval
 from pinchpoint.reporters.heading import heading
 from pinchpoint.reporters.layout import (
@@ -309,7 +310,9 @@ def _look_alikes(diagnosis: Diagnosis, verdict: Verdict | None) -> Iterator[Line
     alike = own.lookalikes if own else ()
     running = (f for f in diagnosis.findings if f.code != verdict.cause and not only_of_a_start(f))
     others = sorted(running, key=lambda f: f.code not in alike)
-    also = [f"{_noun(code)} ({code})" for code in map(clean, verdict.also)] if verdict.bound != "unknown" else []
+    by_code = {finding.code: finding for finding in diagnosis.findings}
+    named = map(clean, verdict.also) if verdict.bound != "unknown" else ()
+    also = [f"{_noun(code)}{in_figures(by_code.get(code))} ({code})" for code in named]
     absent = [_noun(f.code) + _figure_of(f, "absent") for f in others if f.status == "absent"]
     unknown = [_noun(f.code) + _doubt(f) for f in others if f.status == "unknown"]
     for items, lead, most in ((also, "Also found: ", 2), (absent, "Ruled out: ", 2), (unknown, "Not ruled out: ", 2)):

@@ -7,6 +7,7 @@ import numpy as np
 from pinchpoint import stats
 from pinchpoint.contracts import Tables, signal
 from pinchpoint.domain.quantity import Quantity, exact
+from pinchpoint.signals.blocked import starved, throttled
 from pinchpoint.signals.processor import foreign, steal
 from pinchpoint.timeline import steady
 
@@ -65,4 +66,21 @@ def disturbance(tables: Tables) -> Quantity | str:
     )
 
 
-MEASUREMENT_SIGNALS = (drift, noise, samples, errors, disturbance)
+@signal("measurement.disturbed_share", unit="share", mechanism="run-queue clock and counters")
+def disturbed(tables: Tables) -> Quantity | str:
+    """Share of typical latency that a request waited for a CPU which others had: at most what it waited without a quota, and
+    at most what others used, with what the hypervisor took.
+    """
+    waited, held, others = starved.measure(tables), throttled.measure(tables), disturbance.measure(tables)
+    if isinstance(waited, str):
+        return waited
+    if isinstance(others, str):
+        return others
+    less = 0.0 if isinstance(held, str) else held.value
+    ends = [max(end - less, 0.0) for end in (waited.value, waited.low, waited.high)]
+    most = (others.value, others.low, others.high)
+    value, low, high = (min(pair) for pair in zip(ends, most, strict=True))
+    return Quantity(value, min(low, value), max(high, value), waited.n)
+
+
+MEASUREMENT_SIGNALS = (drift, noise, samples, errors, disturbance, disturbed)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from pinchpoint import stats
 from pinchpoint.contracts import Tables, signal
 from pinchpoint.domain.quantity import Quantity
+from pinchpoint.slow_requests import shape_seconds
+from pinchpoint.timeline import Mask, steady
 
 TOO_FEW = "too few requests for a percentile"
 
@@ -23,4 +28,30 @@ def collections(tables: Tables) -> Quantity | str:
     return TOO_FEW if tables.tail is None else tables.tail.collection_share
 
 
-TAIL_SIGNALS = (ratio, collections)
+@signal("tail.new_shape_share", unit="share", mechanism="shapes of inputs")
+def new_shapes(tables: Tables) -> Quantity | str:
+    """Share of the time of slow requests that they take longer for being the first of their shape."""
+    if tables.tail is None:
+        return TOO_FEW
+    slow = steady(tables.run).main & (tables.run.requests.latency_s >= tables.tail.bound.value)
+    return _longer(tables, slow)
+
+
+@signal("request.new_shape_share", unit="share", mechanism="shapes of inputs")
+def typical_new_shapes(tables: Tables) -> Quantity | str:
+    """Share of typical latency that requests take longer for being the first of their shape."""
+    chosen = steady(tables.run).typical
+    if np.count_nonzero(chosen) < 2:
+        return "too few requests"
+    return _longer(tables, chosen)
+
+
+def _longer(tables: Tables, chosen: Mask) -> Quantity | str:
+    """The share in these requests."""
+    seconds = shape_seconds(tables.run)[chosen]
+    if np.any(np.isnan(seconds)):
+        return "shapes were seen once, and could not be asked again"
+    return stats.ratio_interval(seconds, tables.run.requests.latency_s[chosen]).clipped(0.0, 1.0)
+
+
+TAIL_SIGNALS = (ratio, collections, new_shapes, typical_new_shapes)

@@ -1,0 +1,52 @@
+"""What was measured beside the requests that count: small arms of their own, and marks between stretches of requests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A request and the quiet after it, in CPU seconds of the whole process.
+
+    `own_cpu_s` is that of the request's thread. `steps` are consecutive pieces of the quiet: seconds, and CPU seconds used.
+    """
+
+    request_s: float
+    request_cpu_s: float
+    own_cpu_s: float
+    steps: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The process between two stretches of requests: requests served, its own clocks, and the memory that is its alone.
+
+    `loop_s` is the thread's CPU time of a fixed loop; -1 where something could not be read.
+    """
+
+    t_ns: int
+    served: int
+    cpu_ns: int
+    anonymous_bytes: int
+    loop_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """Pairs of runs of a session on the same inputs: seconds as it is, and with denormal floats taken for zero."""
+
+    session: int
+    pairs: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Asides:
+    """All of it; `missing` says what was left out and why."""
+
+    pauses: tuple[Pause, ...] = ()
+    stretches: tuple[tuple[Mark, Mark], ...] = ()
+    flushed: tuple[Flushed, ...] = ()
+    payload_shapes: tuple[int, ...] = ()  # a number for the shapes in each payload, -1 without arrays; they take turns
+    again: tuple[tuple[int, float], ...] = ()  # payload, and seconds of a request like it with other values
+    missing: tuple[tuple[str, str], ...] = ()
