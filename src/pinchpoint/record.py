@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pinchpoint import calibration, roofline, runtime_profile
+from pinchpoint import arms, calibration, runtime_profile, torch_profile
+from pinchpoint.arms import TORCH
 from pinchpoint.ceilings import measure_disk, page_faults
 from pinchpoint.contracts import Plan, Probe
 from pinchpoint.domain.operator import Node
@@ -42,6 +42,7 @@ from pinchpoint.process import Child, Ended, Reply
 from pinchpoint.sampling import Sampler
 from pinchpoint.stats import mean_interval
 from pinchpoint.timeline import typical_of
+from pinchpoint.torch_costs import WHOLE
 
 SLICE_S = 0.5
 ENOUGH_S, MOST_S = 8.0, 13.0
@@ -168,14 +169,14 @@ def _calibrate(recording: _Recording) -> None:
     """Ceilings of the runtime that the target uses; their first measurement does not count against the budget."""
     _learn_sessions(recording)
     spec, environment = recording.plan.spec, recording.conditions.environment
-    most = max(1, math.floor(environment.effective_cpus))
-    used = {roofline.threads_of(s, environment.cpus, environment.effective_cpus) for s in recording.sessions}
     found: tuple[Ceiling, ...] = ()
-    if recording.sessions or recording.loaded["uses_numpy"]:
-        counts = sorted({1, most, *used}) if recording.sessions else ()
+    for runtime, counts in arms.runtimes(recording.sessions, environment, numpy=recording.loaded["uses_numpy"]):
         with contextlib.suppress(Ended):
-            found, spent = calibration.of_machine(spec.python, environment, counts, recording.conditions.progress)
+            new, spent = calibration.of_machine(
+                spec.python, environment, counts, recording.conditions.progress, runtime=runtime
+            )
             recording.deadline += spent
+            found += new
     roomy = environment.memory_limit_bytes is None or environment.memory_limit_bytes > MEMORY_TO_SPARE
     touch = {"pages": FAULT_PAGES, "repeats": FAULT_REPEATS, "huge_pages": HUGE_PAGES if roomy else FEW_HUGE_PAGES}
     touched = _ask(recording, {"do": "touch", **touch})
@@ -277,6 +278,7 @@ def _operator_arm(recording: _Recording, number: int, seconds: float, *, last: b
             "seconds": seconds,
             "most_runs": min(runs, MOST_OPERATOR_RUNS),
             "last": last,
+            "whole": WHOLE,
         },
     )
     arm = reply.get("profile")
@@ -284,9 +286,13 @@ def _operator_arm(recording: _Recording, number: int, seconds: float, *, last: b
         return
     path = Path(str(arm["path"]))
     walls, cpus = np.array(arm["seconds"]), np.array(arm["cpu_seconds"])
-    typical = typical_of(walls)
-    rows = runtime_profile.operators(path, number, int(arm["warm_runs"]), typical)
-    if _unaccounted_share(rows) > UNACCOUNTED_SHARE:
+    typical, modules = typical_of(walls), 0.0
+    if recording.sessions[number].runtime == TORCH:
+        profiled = torch_profile.read(path, number, typical)
+        rows, modules = profiled.operators, profiled.modules
+    else:
+        rows = runtime_profile.operators(path, number, int(arm["warm_runs"]), typical)
+    if _unaccounted_share(rows) > UNACCOUNTED_SHARE and recording.sessions[number].runtime != TORCH:
         rows = runtime_profile.operators(path, number, int(arm["warm_runs"]), typical, _nodes(recording, number))
     path.unlink(missing_ok=True)
     walls, cpus = walls[typical], cpus[typical]
@@ -299,6 +305,7 @@ def _operator_arm(recording: _Recording, number: int, seconds: float, *, last: b
             float(min(cpus.sum() / walls.sum(), 1.0)),
             sum(row.cost.weight_bytes + row.cost.activation_bytes for row in rows if row.cost is not None),
             _optimised(recording, number),
+            modules,
         ),
     )
 
@@ -344,18 +351,7 @@ def _learn_sessions(recording: _Recording) -> None:
     reply = _ask(recording, {"do": "sessions"})
     listed = reply.get("sessions", [])
     recording.ran = tuple(bool(item["ran"]) for item in listed)
-    recording.sessions = tuple(
-        Session(
-            str(item["runtime"]),
-            str(item["version"]),
-            item["model_path"],
-            int(item["intra_op_threads"]),
-            int(item["inter_op_threads"]),
-            str(item["optimization"]),
-            tuple(item["providers"]),
-        )
-        for item in listed
-    )
+    recording.sessions = tuple(arms.session_of(item) for item in listed)
 
 
 def _ask(recording: _Recording, command: Mapping[str, object]) -> Reply:
@@ -471,15 +467,16 @@ def _notes(recording: _Recording) -> tuple[str, ...]:
         notes.append(f"first error: {recording.said['first_error']}")
     if recording.said.get("dropped_spans"):
         notes.append(f"{recording.said['dropped_spans']} stages beyond the bound a request were not recorded")
-    return tuple(notes)
+    return (*notes, *(note for session in recording.sessions for note in session.notes))
 
 
 def _facts(recording: _Recording) -> TargetFacts:
-    return replace(
+    facts = replace(
         recording.plan.facts,
         interpreter=str(recording.loaded.get("interpreter", "")),
         sessions=recording.sessions,
     )
+    return arms.with_learned(facts, recording.loaded.get("facts") or {}, recording.operators)
 
 
 def _telemetry(rows: Sequence[tuple[int, Mapping[str, float]]]) -> Telemetry:

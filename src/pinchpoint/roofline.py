@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 
 from pinchpoint.domain.ledger import Ledger
 from pinchpoint.domain.operator import Cost
-from pinchpoint.domain.quantity import Quantity
-from pinchpoint.domain.run import OperatorArm, OperatorTime, Run
+from pinchpoint.domain.quantity import Quantity, total
+from pinchpoint.domain.run import Ceiling, OperatorArm, OperatorTime, Run
 from pinchpoint.domain.split import Ceilings, Floors, SessionSplit, Split
 from pinchpoint.domain.target import Session
 
@@ -44,15 +44,37 @@ def sessions(run: Run) -> tuple[SessionSplit, ...]:
 def _session(run: Run, arm: OperatorArm) -> SessionSplit:
     session = run.target.sessions[arm.session]
     environment = run.environment
-    ceilings = Ceilings(environment.ceilings, threads_of(session, environment.cpus, environment.effective_cpus))
+    rows = _of_runtime(environment.ceilings, session)
+    ceilings = Ceilings(rows, threads_of(session, environment.cpus, environment.effective_cpus))
     operators = [row for row in run.operators if row.session == arm.session]
-    event = ceilings.value("event_s")
-    dispatch = ceilings.value("dispatch_s")
-    calls = sum(row.calls for row in operators)
+    events = {row.kind: ceilings.value("event_s", row.kind) for row in operators}
     raw = sum(row.seconds.value for row in operators)
-    told_apart = event is None or calls * event.value < TOLD_APART_SHARE * raw
-    splits = tuple(split(row, without_events(row, event), arm, ceilings) for row in operators)
-    return SessionSplit(session, arm, splits, dispatch.scaled(calls) if dispatch else None, told_apart, ceilings)
+    noted = sum(row.calls * event.value for row in operators if (event := events[row.kind]) is not None)
+    told_apart = ceilings.value("event_s") is None or noted < TOLD_APART_SHARE * raw
+    splits = tuple(split(row, without_events(row, events[row.kind]), arm, ceilings) for row in operators)
+    return SessionSplit(session, arm, splits, _dispatch(operators, arm, ceilings), told_apart, ceilings)
+
+
+def _of_runtime(ceilings: Sequence[Ceiling], session: Session) -> tuple[Ceiling, ...]:
+    """The ceilings that a session is judged by: its own runtime's, where a target has sessions of several."""
+    mine = tuple(c for c in ceilings if c.runtime == session.runtime)
+    return mine or tuple(ceilings)
+
+
+def _dispatch(operators: Sequence[OperatorTime], arm: OperatorArm, ceilings: Ceilings) -> Quantity | None:
+    """What the runtime charges for starting the operators of a run, each kind at its own cost where that is known, and for
+    calling the modules around them.
+    """
+    counts: dict[Quantity, float] = {}
+    for row in operators:
+        each = ceilings.value("dispatch_s", row.kind)
+        if each is None:
+            return None
+        counts[each] = counts.get(each, 0.0) + row.calls
+    called = ceilings.value("module_s")
+    if called is not None:
+        counts[called] = arm.modules
+    return total([each.scaled(count) for each, count in counts.items()]) if counts else None
 
 
 def without_events(row: OperatorTime, event: Quantity | None) -> Quantity:
@@ -120,7 +142,7 @@ def scale(ledger: Ledger, session: SessionSplit) -> float:
 
 def excess(item: Split, session: SessionSplit) -> float:
     """Seconds of an operator above both floors and above what dispatching it costs."""
-    each = session.ceilings.value("dispatch_s")
+    each = session.ceilings.value("dispatch_s", item.operator.kind)
     return max(item.excess - (each.value * item.operator.calls if each else 0.0), 0.0)
 
 
@@ -154,7 +176,7 @@ def thread_factors(run: Run, session: SessionSplit) -> Iterator[tuple[Split, Qua
     most = max(1, math.floor(run.environment.effective_cpus))
     if session.ceilings.threads >= most or not session.told_apart:
         return
-    wider = Ceilings(run.environment.ceilings, most)
+    wider = Ceilings(_of_runtime(run.environment.ceilings, session.session), most)
     for item in session.splits:
         factor = _thread_factor(item, session, wider)
         if factor is not None:

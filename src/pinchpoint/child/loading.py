@@ -10,10 +10,11 @@ import json
 import os
 import sys
 import time
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from pinchpoint.child import locks, sessions
+from pinchpoint.child import locks, sessions, torch_loading
 from pinchpoint.child.pacing import is_async
+from pinchpoint.child.refusals import CannotLoad
 from pinchpoint.child.wrapping import wrap_entry_points
 
 MOST_PAYLOADS = 1000
@@ -24,20 +25,13 @@ STANDARD = frozenset(getattr(sys, "stdlib_module_names", ()))  # from Python 3.1
 _clock = time.perf_counter
 
 
-class CannotLoad(Exception):
-    """The target cannot be used as it was given: what, where, and what to do."""
-
-    def __init__(self, what: str, where: str, todo: str) -> None:
-        super().__init__(what)
-        self.what, self.where, self.todo = what, where, todo
-
-
 class Loaded:
     """A target that is ready: what to call, with which payloads, and how long its phases took."""
 
     def __init__(self, call: Callable[[Any], Any], payloads: List[Any], phases: List[Tuple[str, float]]) -> None:
         self.call, self.payloads, self.phases = call, payloads, phases
         self.second: List[Any] = []
+        self.facts: Dict[str, Any] = {}
 
 
 def load_python(spec: Dict[str, Any]) -> Loaded:
@@ -48,8 +42,92 @@ def load_python(spec: Dict[str, Any]) -> Loaded:
     module = _import_module(spec["module"], spec["folder"])
     imported = _clock()
     function = _attribute(module, spec["name"], spec["uri"])
+    built = _built(function, spec)
+    if built is not None:
+        return _module_target(module, *built, spec, [("import", imported - began), ("model", _clock() - imported)])
     payloads, ready = _payloads(module, function, spec)
     return Loaded(ready, payloads, [("import", imported - began), ("inputs", _clock() - imported)])
+
+
+def load_torch(spec: Dict[str, Any]) -> Loaded:
+    """Open an exported program or a TorchScript file with the user's torch; only where it is trusted."""
+    began = _clock()
+    torch_loading.torch_or_reason(spec["uri"])
+    torch_loading.check(spec["settings"])
+    imported = _clock()
+    module, inputs = torch_loading.read(spec["path"], spec["form"], spec["uri"])
+    phases = [("import", imported - began), ("model", _clock() - imported)]
+    return _module_target(None, module, inputs, spec, phases)
+
+
+def _built(function: Any, spec: Dict[str, Any]) -> Optional[Tuple[Any, Any]]:
+    """The torch module that the user named or that a factory makes, and its inputs; None for any other callable."""
+    settings, uri = spec.get("settings") or {}, spec["uri"]
+    if torch_loading.is_module(function):
+        torch_loading.check(settings)
+        return function, None
+    answer, what = None, "it takes a request"
+    if torch_loading.is_factory(function) and not is_async(function):
+        torch_loading.check(settings)
+        try:
+            answer = function()
+        except Exception as error:  # the user's code
+            raise CannotLoad(
+                "calling it without arguments raised %s%s" % (describe(error), innermost_line(error)),
+                uri,
+                "Run it once with python itself",
+            ) from None
+        what = "it returned a %s, not a torch.nn.Module" % type(answer).__name__
+        if torch_loading.made(answer) is None and torch_loading.says_module(_annotation(function)):
+            raise CannotLoad(what, uri, "Return the module, or (module, example inputs)")
+    built = torch_loading.made(answer)
+    if built is None and settings:
+        raise CannotLoad("--set changes a model, not your code: %s" % what, uri, "Set it in the code itself")
+    return built
+
+
+def _annotation(function: Any) -> Any:
+    try:
+        return inspect.signature(function).return_annotation
+    except (TypeError, ValueError):
+        return None
+
+
+def _module_target(
+    owner: Any, module: Any, inputs: Any, spec: Dict[str, Any], phases: List[Tuple[str, float]]
+) -> Loaded:
+    """A torch module as the target, on the requests from --input, from where it came from, or from `example_inputs`."""
+    if spec.get("input"):
+        requests, source = _given(owner, spec["input"], spec), spec["input"]
+        requests = [_as_request(module, each, spec["input"]) for each in requests]
+    elif inputs is not None:
+        requests, source = torch_loading.requests_of(inputs), "its own example inputs"
+    elif hasattr(owner, "example_inputs"):
+        requests, source = _called(owner.example_inputs, "example_inputs", spec["uri"]), "example_inputs"
+    else:
+        todo = (
+            "Return (module, example inputs) from it, add `def example_inputs(): return [request, ...]`, or use --input"
+        )
+        raise CannotLoad(
+            "%s takes inputs and none were given" % type(module).__name__,
+            spec["uri"],
+            todo if owner is not None else "Use --input FILE.npz, or --input module:function",
+        )
+    if not requests:
+        raise CannotLoad("the list of requests is empty", spec["uri"], "Give at least one request")
+    ready = torch_loading.ready(module, requests, spec.get("settings") or {}, source)
+    loaded = Loaded(ready.call, ready.feeds, phases)
+    loaded.facts = ready.facts
+    return loaded
+
+
+def _as_request(module: Any, content: Any, path: str) -> Any:
+    """What --input gave as a module takes it: arrays and lists of numbers as tensors, names as its arguments."""
+    if isinstance(content, bytes):
+        raise CannotLoad("a module takes arrays, not these bytes", path, "Give .npz, .npy or .json")
+    if path.endswith(".json"):
+        content = torch_loading.from_json(content)
+    return torch_loading.by_position(module, content) if isinstance(content, dict) else content
 
 
 def load_onnx(spec: Dict[str, Any]) -> Loaded:

@@ -185,6 +185,7 @@ class OperatorArm:
     optimised: tuple[tuple[str, float, float, float], ...] | None = (
         None  # kind, FLOPs, weight and activation bytes left
     )
+    modules: float = 0.0  # of torch: how many modules a run goes through, itself included
 
 
 @dataclass(frozen=True, slots=True)
