@@ -134,7 +134,8 @@ def measure_torch(
             for name, costs in (("dispatch_s", each["plain"]), ("event_s", each["shown"])):
                 ceiling = _ceiling(name, costs, "s", "torch", threads, best=statistics.median)
                 found.append(replace(ceiling, dtype=kind))
-        found.append(_ceiling("module_s", torch.times("call", threads), "s", "torch", threads, best=statistics.median))
+        for name, kernel in (("module_s", "call"), ("tensor_s", "reach")):
+            found.append(_ceiling(name, torch.times(kernel, threads), "s", "torch", threads, best=statistics.median))
         for dtype in ("float32", "bfloat16", "int8"):
             rates = _torch_rates(torch, threads, dtype)
             if rates:
@@ -158,24 +159,24 @@ def _torch_rates(torch: Kernels, threads: int, dtype: str) -> Sequence[float]:
 
 
 def _torch_bandwidth(torch: Kernels, threads: int) -> list[Ceiling]:
-    """Read and read-write bandwidth by footprint; the faster of two kernels that only read."""
+    """Read and read-write bandwidth by footprint. Weights are read by products of a matrix and a vector, which torch does on
+    one thread where its reductions use all: those are `stream_bytes_per_s`, and judge nothing.
+    """
     found = []
-    for size in READ_FOOTPRINTS:
-        both = (torch.times(kernel, threads, size // 4) for kernel in ("gemv", "maximum"))
-        rates = max(([size / t for t in each] for each in both), key=_upper)
-        found.append(_rate_ceiling("read_bytes_per_s", rates, "B/s", "torch", threads, dtype="float32", footprint=size))
-    for size in TRIAD_FOOTPRINTS:
-        rates = [size / t for t in torch.times("add", threads, size // 12)]
-        found.append(
-            _rate_ceiling("triad_bytes_per_s", rates, "B/s", "torch", threads, dtype="float32", footprint=size)
-        )
+    for name, kernel, footprints, element in (
+        ("read_bytes_per_s", "gemv", READ_FOOTPRINTS, 4),
+        ("stream_bytes_per_s", "maximum", READ_FOOTPRINTS[-1:], 4),
+        ("triad_bytes_per_s", "add", TRIAD_FOOTPRINTS, 12),
+    ):
+        for size in footprints:
+            rates = [size / t for t in torch.times(kernel, threads, size // element)]
+            found.append(_rate_ceiling(name, rates, "B/s", "torch", threads, dtype="float32", footprint=size))
     return found
 
 
 def recheck_torch(torch: Kernels, known: tuple[Ceiling, ...], threads: int) -> tuple[Ceiling, ...]:
     """As `recheck`, with torch's kernels."""
-    both = (torch.times(kernel, threads, RECHECKED // 4) for kernel in ("gemv", "maximum"))
-    reads = max(([RECHECKED / t for t in each] for each in both), key=_upper)
+    reads = [RECHECKED / t for t in torch.times("gemv", threads, RECHECKED // 4)]
     return _of_today(known, threads, _torch_rates(torch, threads, "float32"), reads)
 
 

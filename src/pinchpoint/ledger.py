@@ -36,7 +36,7 @@ SITE_STATES = {
     "fault": "disk",
     "running": "cpu",
 }
-DISPATCH, RUN = "dispatch", "run"
+DISPATCH, RUN, WORK = "dispatch", "run", "work"
 NOT_A_CELL_S = 1e-9
 RECLAIM_AT_MOST_S = (
     100e-6  # CPU time of a major fault in full memory: search, compress, write, read (22 us on zram here)
@@ -270,6 +270,8 @@ def _operator_rows(cells: _Cells, owner: Owner, split: SessionSplit, factor: flo
     if not split.told_apart:
         if split.dispatch is None:
             return None
+        if split.work is not None:
+            made.add(owner, "cpu", "profile", split.work.scaled(factor), operator=WORK)
         _add_overheads(made, owner, split, factor)
         return made.rows
     for item in split.splits:

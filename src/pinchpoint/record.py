@@ -286,10 +286,10 @@ def _operator_arm(recording: _Recording, number: int, seconds: float, *, last: b
         return
     path = Path(str(arm["path"]))
     walls, cpus = np.array(arm["seconds"]), np.array(arm["cpu_seconds"])
-    typical, modules = typical_of(walls), 0.0
+    typical, around = typical_of(walls), (0.0, 0.0)
     if recording.sessions[number].runtime == TORCH:
         profiled = torch_profile.read(path, number, typical)
-        rows, modules = profiled.operators, profiled.modules
+        rows, around = profiled.operators, (profiled.modules, profiled.tensors)
     else:
         rows = runtime_profile.operators(path, number, int(arm["warm_runs"]), typical)
     if _unaccounted_share(rows) > UNACCOUNTED_SHARE and recording.sessions[number].runtime != TORCH:
@@ -305,7 +305,7 @@ def _operator_arm(recording: _Recording, number: int, seconds: float, *, last: b
             float(min(cpus.sum() / walls.sum(), 1.0)),
             sum(row.cost.weight_bytes + row.cost.activation_bytes for row in rows if row.cost is not None),
             _optimised(recording, number),
-            modules,
+            *around,
         ),
     )
 

@@ -52,7 +52,9 @@ def _session(run: Run, arm: OperatorArm) -> SessionSplit:
     noted = sum(row.calls * event.value for row in operators if (event := events[row.kind]) is not None)
     told_apart = ceilings.value("event_s") is None or noted < TOLD_APART_SHARE * raw
     splits = tuple(split(row, without_events(row, events[row.kind]), arm, ceilings) for row in operators)
-    return SessionSplit(session, arm, splits, _dispatch(operators, arm, ceilings), told_apart, ceilings)
+    by_kind = any(c.name == "event_s" and c.dtype for c in rows)
+    work = total([item.seconds for item in splits]) if by_kind and splits and not told_apart else None
+    return SessionSplit(session, arm, splits, _dispatch(operators, arm, ceilings), told_apart, ceilings, work)
 
 
 def _of_runtime(ceilings: Sequence[Ceiling], session: Session) -> tuple[Ceiling, ...]:
@@ -63,7 +65,7 @@ def _of_runtime(ceilings: Sequence[Ceiling], session: Session) -> tuple[Ceiling,
 
 def _dispatch(operators: Sequence[OperatorTime], arm: OperatorArm, ceilings: Ceilings) -> Quantity | None:
     """What the runtime charges for starting the operators of a run, each kind at its own cost where that is known, and for
-    calling the modules around them.
+    calling the modules around them and reaching what they hold.
     """
     counts: dict[Quantity, float] = {}
     for row in operators:
@@ -71,9 +73,10 @@ def _dispatch(operators: Sequence[OperatorTime], arm: OperatorArm, ceilings: Cei
         if each is None:
             return None
         counts[each] = counts.get(each, 0.0) + row.calls
-    called = ceilings.value("module_s")
-    if called is not None:
-        counts[called] = arm.modules
+    for name, count in (("module_s", arm.modules), ("tensor_s", arm.tensors)):
+        once = ceilings.value(name)
+        if once is not None:
+            counts[once] = counts.get(once, 0.0) + count
     return total([each.scaled(count) for each, count in counts.items()]) if counts else None
 
 

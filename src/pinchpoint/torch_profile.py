@@ -38,6 +38,7 @@ class _Operator(msgspec.Struct, rename={"inputs": "in", "outputs": "out"}):
 
 class _Structure(msgspec.Struct):
     modules: int
+    tensors: int
     operators: list[_Operator]
 
 
@@ -49,10 +50,11 @@ class _Profile(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Profiled:
-    """Operators of a module's calls, and how many modules a call goes through."""
+    """Operators of a module's calls, how many modules a call goes through, and how many tensors these hold."""
 
     operators: tuple[OperatorTime, ...] = ()
     modules: float = 0.0
+    tensors: float = 0.0
 
 
 def read(path: Path, session: int, chosen: npt.NDArray[np.bool_]) -> Profiled:
@@ -71,7 +73,8 @@ def read(path: Path, session: int, chosen: npt.NDArray[np.bool_]) -> Profiled:
     if profile.form == COMPILED:
         return _whole(profile, session, runs)
     modules = sum(profile.structures[number].modules for number, _ in runs) / len(runs)
-    return Profiled(_rows(profile.structures, session, runs), modules)
+    tensors = sum(profile.structures[number].tensors for number, _ in runs) / len(runs)
+    return Profiled(_rows(profile.structures, session, runs), modules, tensors)
 
 
 def _fits(run: tuple[int, list[int]], profile: _Profile) -> bool:

@@ -272,6 +272,8 @@ class _Child:
                 return {"kinds": torch_kernels.times_of_starting(*limits, frozenset(command["whole"]))}
             if command["kernel"] == "call":
                 return {"seconds": torch_kernels.times_of_calling(*limits)}
+            if command["kernel"] == "reach":
+                return {"seconds": torch_kernels.times_of_reaching(*limits)}
             kernel = torch_kernels.kernel(command["kernel"], command["elements"], command["dtype"])
             kernel()
             return {"seconds": _times(kernel, command)}

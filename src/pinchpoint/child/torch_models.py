@@ -257,7 +257,9 @@ class OperatorArm:
         """The path of the profile, and wall and CPU seconds of each call."""
         content = {
             "form": self._known.form,
-            "structures": [{"modules": s.modules, "operators": s.operators} for s in self._structures],
+            "structures": [
+                {"modules": s.modules, "tensors": s.tensors, "operators": s.operators} for s in self._structures
+            ],
             "runs": self._runs,
         }
         with open(self._path, "w", encoding="utf-8") as file:

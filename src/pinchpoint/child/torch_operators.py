@@ -78,11 +78,13 @@ def _is_composite(func: Any) -> bool:
 
 
 class Structure:
-    """The operators of one call: their names, kinds and tensors, and how many modules were called around them."""
+    """The operators of one call: their names, kinds and tensors, how many modules were called around them, and how many
+    parameters and buffers these hold.
+    """
 
     def __init__(self, module: Any) -> None:
         self.operators: Shapes = []
-        self.modules = 0
+        self.modules = self.tensors = 0
         self._weights = _storages(module)
         self._paths = {id(each): name for name, each in module.named_modules()}
         self._stack: List[str] = []
@@ -123,6 +125,7 @@ class Structure:
 
         def entered(module: Any, _: Any) -> None:
             self.modules += 1
+            self.tensors += len(module._parameters) + len(module._buffers)
             self._stack.append(self._paths.get(id(module), ""))
 
         def left(_module: Any, _args: Any, _result: Any) -> None:

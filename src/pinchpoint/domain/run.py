@@ -186,6 +186,7 @@ class OperatorArm:
         None  # kind, FLOPs, weight and activation bytes left
     )
     modules: float = 0.0  # of torch: how many modules a run goes through, itself included
+    tensors: float = 0.0  # and how many parameters and buffers these hold
 
 
 @dataclass(frozen=True, slots=True)
