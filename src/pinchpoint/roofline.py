@@ -19,6 +19,7 @@ from pinchpoint.domain.target import Session
 
 PARALLEL_FROM_S = 20e-6  # ONNX Runtime keeps an operator's work on one thread below about this
 LOST_AT_WORST = 0.25
+ENDS = ("value", "low", "high")
 BASE_KINDS = {
     "FusedConv": "Conv",
     "NhwcConv": "Conv",
@@ -54,7 +55,9 @@ def _session(run: Run, arm: OperatorArm) -> SessionSplit:
     splits = tuple(split(row, without_events(row, events[row.kind]), arm, ceilings) for row in operators)
     by_kind = any(c.name == "event_s" and c.dtype for c in rows)
     work = total([item.seconds for item in splits]) if by_kind and splits and not told_apart else None
-    return SessionSplit(session, arm, splits, _dispatch(operators, arm, ceilings), told_apart, ceilings, work)
+    return SessionSplit(
+        session, arm, splits, _dispatch(operators, arm, ceilings, session.form), told_apart, ceilings, work
+    )
 
 
 def _of_runtime(ceilings: Sequence[Ceiling], session: Session) -> tuple[Ceiling, ...]:
@@ -63,7 +66,18 @@ def _of_runtime(ceilings: Sequence[Ceiling], session: Session) -> tuple[Ceiling,
     return mine or tuple(ceilings)
 
 
-def _dispatch(operators: Sequence[OperatorTime], arm: OperatorArm, ceilings: Ceilings) -> Quantity | None:
+def _started_as(form: str, each: Quantity, ceilings: Ceilings) -> Quantity:
+    """The cost of starting an operator from Python, as TorchScript or an exported program starts it: more or less by what
+    that changes for an addition.
+    """
+    eager, other = ceilings.value("dispatch_s"), ceilings.value("dispatch_s", form)
+    if eager is None or other is None or other == eager:
+        return each
+    value, low, high = (max(getattr(each, end) + getattr(other, end) - getattr(eager, end), 0.0) for end in ENDS)
+    return Quantity(value, min(low, value), max(high, value), each.n)
+
+
+def _dispatch(operators: Sequence[OperatorTime], arm: OperatorArm, ceilings: Ceilings, form: str) -> Quantity | None:
     """What the runtime charges for starting the operators of a run, each kind at its own cost where that is known, and for
     calling the modules around them and reaching what they hold.
     """
@@ -72,6 +86,7 @@ def _dispatch(operators: Sequence[OperatorTime], arm: OperatorArm, ceilings: Cei
         each = ceilings.value("dispatch_s", row.kind)
         if each is None:
             return None
+        each = _started_as(form, each, ceilings)
         counts[each] = counts.get(each, 0.0) + row.calls
     for name, count in (("module_s", arm.modules), ("tensor_s", arm.tensors)):
         once = ceilings.value(name)

@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from pinchpoint.child import locks, sessions, torch_loading
+from pinchpoint.child import locks, sessions, torch_loading, torch_models
 from pinchpoint.child.pacing import is_async
 from pinchpoint.child.refusals import CannotLoad
 from pinchpoint.child.wrapping import wrap_entry_points
@@ -109,7 +109,7 @@ def _module_target(
             "Return (module, example inputs) from it, add `def example_inputs(): return [request, ...]`, or use --input"
         )
         raise CannotLoad(
-            "%s takes inputs and none were given" % type(module).__name__,
+            "%s takes inputs and none were given" % torch_models.name_of(module),
             spec["uri"],
             todo if owner is not None else "Use --input FILE.npz, or --input module:function",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from typing import Any, Callable, Dict, FrozenSet, List
 
 from pinchpoint.child.torch_operators import kind_of, watching
@@ -92,7 +93,10 @@ def tiny_operators(torch: Any) -> Dict[str, Callable[[], Any]]:
 
 
 def times_of_starting(seconds: float, most: int, whole: FrozenSet[str]) -> Dict[str, Dict[str, List[float]]]:
-    """By kind of operator: seconds of a tiny one as it is (`plain`), and as it shows when operators are timed (`shown`)."""
+    """By kind of operator: seconds of a tiny one as it is (`plain`), and as it shows when operators are timed (`shown`).
+
+    `scripted` and `exported` are the first kind, an addition, as TorchScript and as exported programs start it.
+    """
     import torch
 
     found: Dict[str, Dict[str, List[float]]] = {}
@@ -109,7 +113,32 @@ def times_of_starting(seconds: float, most: int, whole: FrozenSet[str]) -> Dict[
                 mine = [s for f, s in zip(watch.kinds, watch.seconds) if kind in ("", kind_of(f))]
                 shown.append(sum(mine) / max(len(mine), 1))
         found[kind] = {"plain": plain, "shown": shown}
+    chain = _scripted_chain(torch)
+    chain()
+    scripted = [_once(chain) / CALLS for _ in _rounds(seconds, most)]
+    x, overload = torch.ones(1, SMALL), torch.ops.aten.add.Tensor
+    exported = [_each(lambda: overload(x, x)) for _ in _rounds(seconds, most)]
+    found["scripted"] = {"plain": scripted, "shown": found[""]["shown"]}
+    found["exported"] = {"plain": exported, "shown": found[""]["shown"]}
     return found
+
+
+def _scripted_chain(torch: Any) -> Callable[[], Any]:
+    """Additions, one on the other, in TorchScript: what starting an operator costs where no Python is between them."""
+
+    def added(x: Any) -> Any:
+        y = x
+        for _ in range(CALLS):
+            y = y + x
+        return y
+
+    x = torch.full((1, SMALL), 0.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(added, (x,), check_trace=False)
+    for _ in range(5):  # its own optimisation takes place in the first calls
+        traced(x)
+    return lambda: traced(x)
 
 
 def times_of_calling(seconds: float, most: int) -> List[float]:

@@ -32,7 +32,7 @@ class CapturedModule:
 
     def __init__(self, module: Any) -> None:
         self.module = weakref.ref(module)
-        self.name = type(module).__name__
+        self.name = name_of(module)
         self.form = form_of(module)
         self.span = "model:session %d" % len(sessions.captured)
         self.feeds: List[Feed] = []
@@ -102,6 +102,12 @@ def _bytes(value: Any) -> int:
     if isinstance(value, (tuple, list)):
         return sum(map(_bytes, value))
     return int(getattr(value, "nbytes", 0) or 0)
+
+
+def name_of(module: Any) -> str:
+    """The name of a module's class, as its author wrote it."""
+    inner = getattr(module, "_orig_mod", module)
+    return str(getattr(inner, "original_name", "") or type(inner).__name__)
 
 
 def form_of(module: Any) -> str:

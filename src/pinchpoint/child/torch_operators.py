@@ -84,7 +84,7 @@ class Structure:
 
     def __init__(self, module: Any) -> None:
         self.operators: Shapes = []
-        self.modules = self.tensors = 0
+        self.modules, self.tensors = 0, _fetched(module)
         self._weights = _storages(module)
         self._paths = {id(each): name for name, each in module.named_modules()}
         self._stack: List[str] = []
@@ -125,7 +125,8 @@ class Structure:
 
         def entered(module: Any, _: Any) -> None:
             self.modules += 1
-            self.tensors += len(module._parameters) + len(module._buffers)
+            if not hasattr(module, "graph"):
+                self.tensors += len(module._parameters) + len(module._buffers)
             self._stack.append(self._paths.get(id(module), ""))
 
         def left(_module: Any, _args: Any, _result: Any) -> None:
@@ -138,6 +139,15 @@ class Structure:
         finally:
             before.remove()
             after.remove()
+
+
+def _fetched(module: Any) -> int:
+    """How many attributes of modules an exported program goes through to fetch its tensors; 0 for other modules."""
+    nodes = getattr(getattr(module, "graph", None), "nodes", None)
+    try:
+        return sum(len(str(node.target).split(".")) for node in nodes or () if node.op == "get_attr")
+    except Exception:  # a graph of another kind
+        return 0
 
 
 def _tensors(value: Any, depth: int = NESTED) -> Iterator[Any]:
