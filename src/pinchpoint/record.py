@@ -268,7 +268,8 @@ def _operator_arms(recording: _Recording, seconds: float, *, last: bool) -> None
 
 def _operator_arm(recording: _Recording, number: int, seconds: float, *, last: bool) -> None:
     prefix = recording.child.records / f"profile-{number}"
-    runs = max(3, OPERATOR_EVENTS // max(recording.plan.facts.operators or 200, 1))
+    counted = recording.plan.facts.operators or (1 if recording.sessions[number].runtime == TORCH else 200)
+    runs = max(3, OPERATOR_EVENTS // max(counted, 1))
     reply = _ask(
         recording,
         {

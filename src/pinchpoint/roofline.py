@@ -159,7 +159,11 @@ def scale(ledger: Ledger, session: SessionSplit) -> float:
 
 
 def excess(item: Split, session: SessionSplit) -> float:
-    """Seconds of an operator above both floors and above what dispatching it costs."""
+    """Seconds of an operator above both floors and above what dispatching it costs; of a compiled graph, which is timed as
+    a whole and dispatches nothing itself, it is not known whose they are.
+    """
+    if item.operator.calls <= 0:
+        return 0.0
     each = session.ceilings.value("dispatch_s", item.operator.kind)
     return max(item.excess - (each.value * item.operator.calls if each else 0.0), 0.0)
 

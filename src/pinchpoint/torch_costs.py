@@ -173,8 +173,9 @@ MOVES = (
     "where masked_fill repeat repeat_interleave flip roll tril triu select slice narrow split chunk reflection_pad2d "
     "reflection_pad1d replication_pad2d pixel_shuffle pixel_unshuffle channel_shuffle im2col col2im scatter index_put "
     "slice_scatter select_scatter fill zero zeros ones full empty empty_like zeros_like ones_like full_like new_zeros "
-    "new_ones new_full new_empty arange eye scalar_tensor lift_fresh lift_fresh_copy detach alias dropout native_dropout bitwise_and "
-    "bitwise_or bitwise_not bitwise_xor logical_and logical_or logical_not logical_xor one_hot nonzero item _local_scalar_dense "
+    "new_ones new_full new_empty arange eye scalar_tensor lift_fresh lift_fresh_copy detach alias dropout native_dropout "
+    "bitwise_and bitwise_or bitwise_not bitwise_xor logical_and logical_or logical_not logical_xor one_hot nonzero "
+    "item _local_scalar_dense "
     "_reshape_copy reshape flatten view permute transpose expand squeeze unsqueeze unfold movedim t numpy_T type_as float half "
     "bfloat16 double dequantize empty_strided new_empty_strided _unsafe_view tensor_split unbind unflatten expand_as view_as "
     "reshape_as swapaxes detach_copy type _reshape_alias as_strided empty.memory_format any all isnan isinf "
@@ -183,7 +184,10 @@ MOVES = (
 
 FLOPS: Mapping[str, Formula] = {
     **_named(_nothing, MOVES),
-    **_named(_product(0), "mm bmm matmul linear mv _int_mm mkldnn_linear mkldnn._linear_pointwise mkl._mkl_linear dot vdot inner"),
+    **_named(
+        _product(0),
+        "mm bmm matmul linear mv dot vdot inner _int_mm mkldnn_linear mkldnn._linear_pointwise mkl._mkl_linear",
+    ),
     **_named(_product(1), "addmm baddbmm addbmm addmv _addmm_activation"),
     **_named(
         _convolution,
@@ -204,7 +208,8 @@ FLOPS: Mapping[str, Formula] = {
         "square remainder fmod floor_divide true_divide _foreach_add add_relu copysign",
     ),
     **_named(
-        _per_output(2), "clamp clamp_min clamp_max leaky_relu prelu _prelu_kernel hardtanh relu6 threshold addcmul addcdiv lerp batch_norm "
+        _per_output(2),
+        "clamp clamp_min clamp_max leaky_relu prelu _prelu_kernel hardtanh relu6 threshold addcmul addcdiv lerp batch_norm "
         "native_batch_norm _native_batch_norm_legit_no_training _native_batch_norm_legit cudnn_batch_norm frac",
     ),
     **_named(_per_output(4), "hardsigmoid"),
@@ -232,8 +237,9 @@ FLOPS: Mapping[str, Formula] = {
     **_named(_per_output(QUANTIZE), "quantize_per_tensor quantize_per_channel quantize_per_tensor_dynamic"),
     **_named(
         _per_input(1),
-        "sum mean amax amin max min prod cumsum cumprod argmax argmin topk sort argsort avg_pool1d avg_pool2d avg_pool3d max_pool1d "
-        "max_pool2d max_pool3d max_pool2d_with_indices max_pool3d_with_indices adaptive_avg_pool1d adaptive_avg_pool2d "
+        "sum mean amax amin max min prod cumsum cumprod argmax argmin topk sort argsort avg_pool1d avg_pool2d avg_pool3d "
+        "max_pool1d max_pool2d max_pool3d max_pool2d_with_indices max_pool3d_with_indices adaptive_avg_pool1d "
+        "adaptive_avg_pool2d "
         "_adaptive_avg_pool2d adaptive_avg_pool3d _adaptive_avg_pool3d adaptive_max_pool2d nansum mkldnn_max_pool2d",
     ),
     **_named(_per_input(2), "norm linalg_vector_norm linalg_norm var std"),

@@ -208,6 +208,7 @@ class _Child:
         }
 
     def _sessions(self, _: Dict[str, Any]) -> Dict[str, Any]:
+        torch_models.stop_noticing()
         return {"sessions": [dict(known.facts(), ran=bool(known.feeds)) for known in sessions.captured]}
 
     def _profile(self, command: Dict[str, Any]) -> Dict[str, Any]:

@@ -21,8 +21,10 @@ from pinchpoint.child.recorder import WRAPPED
 from pinchpoint.child.torch_operators import Structure, watching
 
 MODULES = "torch.nn.modules.module"
-GRAPH = "compiled graph"
+UNKNOWN_SPAN = "model:torch module"
 MOST_MODULES = 16
+NOTED = 20_000  # operators a visit
+PLAIN = (str, bytes, int, float, bool, type(None))
 _clock, _thread_cpu = time.perf_counter, time.thread_time
 Feed = Tuple[Tuple[Any, ...], Dict[str, Any]]
 
@@ -42,7 +44,8 @@ class CapturedModule:
 
     def keep(self, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> None:
         """Keep the inputs of a call, until there are enough or they take much memory."""
-        self.feeds.append((args, dict(kwargs)))
+        if not any(args is known for known, _ in self.feeds) or not args:
+            self.feeds.append((args, dict(kwargs)))
         size = _bytes((args, tuple(kwargs.values())))
         self.room -= max(size, sessions.FEEDS_BYTES // sessions.FEEDS_KEPT)
 
@@ -132,22 +135,31 @@ def capture(modules: Any) -> None:
     @functools.wraps(calling)
     def called(self: Any, *args: Any, **kwargs: Any) -> Any:
         listener = stages._listener  # this is the listener's own side
-        if listener is None or getattr(_inside, "calling", False):
+        if (listener is None and not _noticing) or getattr(_inside, "calling", False):
             return calling(self, *args, **kwargs)
         _inside.calling = True
-        known = known_as(self)
-        if known is not None and known.room > 0:
-            known.keep(args, kwargs)
-            known.note_mode()
-        listener.begin(known.span if known is not None else "model:torch.Module.__call__", WRAPPED)  # type: ignore[call-arg]
         try:
-            return calling(self, *args, **kwargs)
+            known = known_as(self)
+            if known is not None and known.room > 0:
+                known.keep(args, kwargs)
+                known.note_mode()
+            if listener is None:
+                return calling(self, *args, **kwargs)
+            listener.begin(known.span if known is not None else UNKNOWN_SPAN, WRAPPED)  # type: ignore[call-arg]
+            try:
+                return calling(self, *args, **kwargs)
+            finally:
+                listener.end()
         finally:
-            listener.end()
             _inside.calling = False
 
     called._pinchpoint = True  # type: ignore[attr-defined]
     modules.Module.__call__ = called
+
+
+def stop_noticing() -> None:
+    """From now on note modules only in requests whose stages are recorded: all calls but those stay as they are."""
+    _noticing.clear()
 
 
 def release() -> None:
@@ -159,6 +171,7 @@ def release() -> None:
 
 
 _original: Dict[str, Any] = {}
+_noticing = [True]  # until the sessions of the first request are asked for
 _known: "weakref.WeakKeyDictionary[Any, CapturedModule]" = weakref.WeakKeyDictionary()
 
 
@@ -192,32 +205,48 @@ def recorded(known: CapturedModule, call: Callable[[Any], Any]) -> Callable[[Any
     return called
 
 
+def likeness(feed: Feed) -> str:
+    """What a call's operators are taken to depend on: the shapes and types of tensors, and other values as they are."""
+    return repr([_told(value) for value in (*feed[0], *feed[1].items())])
+
+
+def _told(value: Any) -> Any:
+    if isinstance(value, (tuple, list)):
+        return [_told(each) for each in value]
+    if hasattr(value, "shape"):
+        return (tuple(value.shape), str(getattr(value, "dtype", "")))
+    return value if isinstance(value, PLAIN) else type(value).__name__
+
+
 class OperatorArm:
     """Calls of a module with its operators timed, in several visits between those of the target itself."""
 
     def __init__(self, known: CapturedModule, prefix: str, whole: FrozenSet[str]) -> None:
         self._known, self._path, self._whole = known, prefix + ".json", whole
         self._watch = watching(whole)
+        self._noted = 0
         self._walls: List[float] = []
         self._cpus: List[float] = []
         self._structures: List[Structure] = []
         self._orders: List[List[Any]] = []
-        self._of_feed: Dict[int, int] = {}
+        self._of_feed: Dict[str, int] = {}  # by what inputs look like
         self._runs: List[Tuple[int, List[int]]] = []
 
     def visit(self, seconds: float, most_runs: int) -> None:
-        """Call it for `seconds`, or until it has been called `most_runs` times in all; at least once a visit."""
+        """Call it for `seconds`, at least once a visit; in all at most `most_runs` times, or until there is much to note."""
         module = self._known.module()
         if module is None:
             return
         deadline, first = _clock() + seconds, True
+        before = self._noted
         with self._known.as_called():
-            while first or (len(self._walls) < most_runs and _clock() < deadline):
+            while first or (len(self._walls) < most_runs and self._noted - before < NOTED and _clock() < deadline):
                 first = False
                 number = len(self._walls) % len(self._known.feeds)
-                if number not in self._of_feed:
-                    self._of_feed[number] = self._learn(module, number)
-                self._timed(module, number)
+                alike = likeness(self._known.feeds[number])
+                if alike not in self._of_feed:
+                    self._of_feed[alike] = self._learn(module, number)
+                self._timed(module, number, self._of_feed[alike])
 
     def _learn(self, module: Any, number: int) -> int:
         """The structure of a call on inputs `number`, from a call that is not timed."""
@@ -230,6 +259,7 @@ class OperatorArm:
             call = plain._call_impl  # as it would run without having been compiled
         with structure.around_modules(), watch:
             call(*args, **kwargs)
+        module(*args, **kwargs)  # so that the next call, which is timed, finds all near
         order = watch.kinds
         if order in self._orders:
             mine = self._orders.index(order)
@@ -239,9 +269,9 @@ class OperatorArm:
         self._orders.append(order)
         return len(self._structures) - 1
 
-    def _timed(self, module: Any, number: int) -> None:
+    def _timed(self, module: Any, number: int, mine: int) -> None:
         args, kwargs = self._known.feeds[number]
-        watch, mine = self._watch, self._of_feed[number]
+        watch = self._watch
         compiled = self._known.form == "compiled"
         watch.again()
         with contextlib.nullcontext() if compiled else watch:
@@ -255,6 +285,7 @@ class OperatorArm:
             took = watch.seconds
         else:  # it went another way than before, which its inputs do not tell
             mine, took = -1, []
+        self._noted += len(took) + 1
         self._walls.append(wall)
         self._cpus.append(cpu)
         self._runs.append((mine, [int(each * 1e9) for each in took]))
