@@ -18,7 +18,12 @@ class Block(nn.Module):
 
 def images():
     """Convolutions: plain, strided, grouped, pointwise, dilated and transposed; pooling and a classifier."""
-    layers = [nn.Conv2d(3, 16, 7, stride=2, padding=3), nn.MaxPool2d(2), Block(), nn.ConvTranspose2d(32, 8, 2, stride=2)]
+    layers = [
+        nn.Conv2d(3, 16, 7, stride=2, padding=3),
+        nn.MaxPool2d(2),
+        Block(),
+        nn.ConvTranspose2d(32, 8, 2, stride=2),
+    ]
     layers += [nn.Conv2d(8, 8, 3, dilation=2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10)]
     return nn.Sequential(*layers).eval(), torch.randn(2, 3, 64, 64)
 
