@@ -180,7 +180,7 @@ def test_modules_in_a_pipeline_are_split_into_operators(folder):
     assert found["target"]["kind"] == "python"
     assert [s["runtime"] for s in found["target"]["sessions"]] == ["torch", "torch"]
     rows = [r for r in found["ledger"] if r["question"] == "latency" and r["requests"] == "typical"]
-    assert {r["label"] for r in rows if r["stage"] == "model"} == {"session 0", "session 1"}
+    assert {r["label"] for r in rows if r["stage"] == "model"} >= {"session 0", "session 1"}
     assert any(r["operator"] == "layers.0 linear" and r["state"] == "memory" for r in rows)
     assert any(r["stage"] == "deserialize" for r in rows)
 

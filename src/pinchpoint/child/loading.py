@@ -42,7 +42,7 @@ def load_python(spec: Dict[str, Any]) -> Loaded:
     module = _import_module(spec["module"], spec["folder"])
     imported = _clock()
     function = _attribute(module, spec["name"], spec["uri"])
-    built = _built(function, spec)
+    built = _built(module, function, spec)
     if built is not None:
         return _module_target(module, *built, spec, [("import", imported - began), ("model", _clock() - imported)])
     payloads, ready = _payloads(module, function, spec)
@@ -60,14 +60,15 @@ def load_torch(spec: Dict[str, Any]) -> Loaded:
     return _module_target(None, module, inputs, spec, phases)
 
 
-def _built(function: Any, spec: Dict[str, Any]) -> Optional[Tuple[Any, Any]]:
+def _built(owner: Any, function: Any, spec: Dict[str, Any]) -> Optional[Tuple[Any, Any]]:
     """The torch module that the user named or that a factory makes, and its inputs; None for any other callable."""
     settings, uri = spec.get("settings") or {}, spec["uri"]
     if torch_loading.is_module(function):
         torch_loading.check(settings)
         return function, None
     answer, what = None, "it takes a request"
-    if torch_loading.is_factory(function) and not is_async(function):
+    has_requests = bool(spec.get("input")) or hasattr(owner, "example_inputs")
+    if torch_loading.is_factory(function, has_requests=has_requests) and not is_async(function):
         torch_loading.check(settings)
         try:
             answer = function()

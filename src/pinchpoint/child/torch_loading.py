@@ -28,10 +28,10 @@ def is_module(value: Any) -> bool:
     return torch is not None and isinstance(value, torch.nn.Module)
 
 
-def is_factory(function: Any) -> bool:
+def is_factory(function: Any, *, has_requests: bool) -> bool:
     """Whether a callable may be one that makes a module: torch is in use, and it can be called with nothing.
 
-    One that has arguments, if only optional ones, must say what it returns, or be a class of modules.
+    Where there are requests for it, one that could take them must say what it returns, or be a class of modules.
     """
     torch = sys.modules.get("torch")
     if torch is None or inspect.iscoroutinefunction(function):
@@ -46,7 +46,7 @@ def is_factory(function: Any) -> bool:
         p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in signature.parameters.values()
     ):
         return False
-    return not signature.parameters or says_module(signature.return_annotation)
+    return not signature.parameters or not has_requests or says_module(signature.return_annotation)
 
 
 def says_module(annotation: Any) -> bool:
