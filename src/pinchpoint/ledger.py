@@ -247,6 +247,8 @@ def _with_operators(
         labels = {owner.label for owner in mine}
         on_cpu = [r for r in kept if r.stage == MODEL and r.label in labels and r.state == "cpu" and r.operator is None]
         wall = sum(float(clocks[owner].wall.mean()) if owner in clocks else handed[owner] for owner in mine)
+        if any(item.operator.faults for item in split.splits):  # these are a cell of their own, and taken off operators
+            wall -= sum(r.seconds.value for r in kept if r.stage == MODEL and r.label in labels and r.site == "fault")
         running = sum(r.seconds.value for r in on_cpu)
         share = min(running / wall, 1.0) if wall > 0 else 1.0
         made = _operator_rows(cells, mine[0], split, _runs_per_request(run, split.arm.session, rows) * share)

@@ -19,6 +19,7 @@ from pinchpoint.domain.target import Session
 
 PARALLEL_FROM_S = 20e-6  # ONNX Runtime keeps an operator's work on one thread below about this
 LOST_AT_WORST = 0.25
+LEFT_OF_FAULTS = 0.1  # of an operator's time: its faults were counted in one call and are timed in others
 ENDS = ("value", "low", "high")
 BASE_KINDS = {
     "FusedConv": "Conv",
@@ -52,7 +53,11 @@ def _session(run: Run, arm: OperatorArm) -> SessionSplit:
     raw = sum(row.seconds.value for row in operators)
     noted = sum(row.calls * event.value for row in operators if (event := events[row.kind]) is not None)
     told_apart = ceilings.value("event_s") is None or noted < TOLD_APART_SHARE * raw
-    splits = tuple(split(row, without_events(row, events[row.kind]), arm, ceilings) for row in operators)
+    fault = Ceilings(environment.ceilings, 1).value("fault_s")
+    splits = tuple(
+        split(row, without_faults(row, without_events(row, events[row.kind]), fault), arm, ceilings)
+        for row in operators
+    )
     by_kind = any(c.name == "event_s" and c.dtype for c in rows)
     work = total([item.seconds for item in splits]) if by_kind and splits and not told_apart else None
     return SessionSplit(
@@ -103,6 +108,18 @@ def without_events(row: OperatorTime, event: Quantity | None) -> Quantity:
     value = max(row.seconds.value - cost.value, 0.0)
     low = min(max(row.seconds.low - cost.high, 0.0), value)
     return Quantity(value, low, max(row.seconds.high - cost.low, value), row.seconds.n)
+
+
+def without_faults(row: OperatorTime, seconds: Quantity, fault: Quantity | None) -> Quantity:
+    """An operator's seconds without its page faults, which the ledger has as memory of its own; never below zero."""
+    if fault is None or not row.faults:
+        return seconds
+    least = seconds.value * LEFT_OF_FAULTS
+    value = max(seconds.value - fault.value * row.faults, least)
+    return Quantity(
+        value, min(max(seconds.low - fault.high * row.faults, 0.0), value),
+        max(seconds.high - fault.low * row.faults, value), seconds.n,
+    )  # fmt: skip
 
 
 def split(row: OperatorTime, seconds: Quantity, arm: OperatorArm, ceilings: Ceilings) -> Split:

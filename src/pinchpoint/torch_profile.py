@@ -34,6 +34,7 @@ class _Operator(msgspec.Struct, rename={"inputs": "in", "outputs": "out"}):
     outputs: list[tuple[str, list[int], float, bool]]
     alias: bool
     scalars: list[tuple[int, int]]
+    faults: int = 0
 
 
 class _Structure(msgspec.Struct):
@@ -100,7 +101,10 @@ def _rows(
         calls = len(mine) / len(runs)
         known = [cost for cost in mine if cost is not None]
         cost = _mean(known, len(runs)) if len(known) == len(mine) else None
-        found.append(OperatorTime(session, name, operator.kind, PROVIDER, _quantity(seconds[name]), calls, cost))
+        faults = max(operator.faults, 0) * calls
+        found.append(
+            OperatorTime(session, name, operator.kind, PROVIDER, _quantity(seconds[name]), calls, cost, faults=faults)
+        )
     return tuple(found)
 
 

@@ -12,6 +12,7 @@ torch is the user's own; nothing here runs where it is absent.
 from __future__ import annotations
 
 import contextlib
+import resource
 import time
 from typing import Any, Callable, Dict, FrozenSet, Iterator, List, Optional, Set, Tuple
 
@@ -33,7 +34,7 @@ def watching(whole: FrozenSet[str]) -> Any:
             super().__init__()
             self.kinds: List[Any] = []
             self.seconds: List[float] = []
-            self.tell: Optional[Callable[[Any, Any, Any, Any], None]] = None
+            self.tell: Optional[Callable[[Any, Any, Any, Any, int], None]] = None
             self._apart: Dict[Any, bool] = {}
 
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -45,6 +46,7 @@ def watching(whole: FrozenSet[str]) -> Any:
                     parts = func.decompose(*args, **(kwargs or {}))
                 if parts is not NotImplemented:
                     return parts
+            faults = _faults() if self.tell is not None else 0
             if kwargs:
                 start = _clock()
                 result = func(*args, **kwargs)
@@ -56,13 +58,17 @@ def watching(whole: FrozenSet[str]) -> Any:
             self.kinds.append(func)
             self.seconds.append(took)
             if self.tell is not None:
-                self.tell(func, args, kwargs or {}, result)
+                self.tell(func, args, kwargs or {}, result, _faults() - faults)
             return result
 
         def again(self) -> None:
             self.kinds, self.seconds = [], []
 
     return _Watch()
+
+
+def _faults() -> int:
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
 
 
 def kind_of(func: Any) -> str:
@@ -90,8 +96,8 @@ class Structure:
         self._stack: List[str] = []
         self._seen: Dict[str, int] = {}
 
-    def tell(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
-        """Note an operator that has just run."""
+    def tell(self, func: Any, args: Any, kwargs: Any, result: Any, faults: int) -> None:
+        """Note an operator that has just run, and how many page faults this thread had in it."""
         read = list(_tensors((args, tuple(kwargs.values()))))
         written = list(_tensors(result))
         held = {_storage(each) for each in read}
@@ -107,6 +113,7 @@ class Structure:
                 "in": [self._told(each) for each in read] + _packed(args),
                 "out": [self._told(each) for each in written],
                 "alias": bool(written) and not changes and all(_storage(each) in held for each in written),
+                "faults": faults,
                 "scalars": [[at, int(v)] for at, v in enumerate(args) if isinstance(v, (bool, int))],
             }
         )

@@ -171,6 +171,7 @@ class OperatorTime:
     calls: float
     cost: Cost | None
     parallel: bool = True
+    faults: float = 0.0  # page faults of the request's thread a request, where they were counted
 
 
 @dataclass(frozen=True, slots=True)
