@@ -125,17 +125,18 @@ def measure_torch(
     """All ceilings of torch at the given thread counts; takes about 8 s a thread count.
 
     What starting an operator costs depends on its kind, which is the `dtype` of `dispatch_s` and `event_s`; the empty one
-    stands for kinds that are not listed. `event_s` is all that a tiny operator shows: what timing adds, and its start.
+    stands for kinds that are not listed. `event_s` is all that a tiny operator shows: what timing adds, and its start. Both
+    are measured on one thread, since a tiny operator that is shared out shows how soon other threads get a CPU.
     """
     found: list[Ceiling] = []
+    starting = torch.starting(1)
     for threads in thread_counts:
         progress(f"calibrating torch at {threads} thread{'s' if threads > 1 else ''}")
-        for kind, each in torch.starting(threads).items():
+        for kind, each in starting.items():
             for name, costs in (("dispatch_s", each["plain"]), ("event_s", each["shown"])):
-                ceiling = _ceiling(name, costs, "s", "torch", threads, best=statistics.median)
-                found.append(replace(ceiling, dtype=kind))
+                found.append(replace(_ceiling(name, costs, "s", "torch", threads, best=_undisturbed), dtype=kind))
         for name, kernel in (("module_s", "call"), ("tensor_s", "reach")):
-            found.append(_ceiling(name, torch.times(kernel, threads), "s", "torch", threads, best=statistics.median))
+            found.append(_ceiling(name, torch.times(kernel, 1), "s", "torch", threads, best=_undisturbed))
         for dtype in ("float32", "bfloat16", "int8"):
             rates = _torch_rates(torch, threads, dtype)
             if rates:
@@ -148,6 +149,11 @@ def measure_torch(
             costs = [t / looked_up for t in torch.times("rows", threads, rows * ROW_FLOATS)]
             found.append(_ceiling(name, costs, "s", "torch", threads, best=statistics.median))
     return tuple(found)
+
+
+def _undisturbed(costs: Sequence[float]) -> float:
+    """The lower quartile: neighbours only make a cost larger."""
+    return sorted(costs)[len(costs) // 4]
 
 
 def _torch_rates(torch: Kernels, threads: int, dtype: str) -> Sequence[float]:

@@ -53,7 +53,7 @@ def _session(run: Run, arm: OperatorArm) -> SessionSplit:
     raw = sum(row.seconds.value for row in operators)
     noted = sum(row.calls * event.value for row in operators if (event := events[row.kind]) is not None)
     told_apart = ceilings.value("event_s") is None or noted < TOLD_APART_SHARE * raw
-    fault = Ceilings(environment.ceilings, 1).value("fault_s")
+    fault = _fault(run)
     splits = tuple(
         split(row, without_faults(row, without_events(row, events[row.kind]), fault), arm, ceilings)
         for row in operators
@@ -108,6 +108,15 @@ def without_events(row: OperatorTime, event: Quantity | None) -> Quantity:
     value = max(row.seconds.value - cost.value, 0.0)
     low = min(max(row.seconds.low - cost.high, 0.0), value)
     return Quantity(value, low, max(row.seconds.high - cost.low, value), row.seconds.n)
+
+
+def _fault(run: Run) -> Quantity | None:
+    """The calibrated cost of a page fault, at most the system time that there was for each."""
+    fault = Ceilings(run.environment.ceilings, 1).value("fault_s")
+    count, system = float(run.probes.minor_faults.sum()), float(run.probes.system_ns.sum()) / 1e9
+    if fault is None or count <= 0:
+        return None
+    return fault.scaled(min(system / count / fault.value, 1.0)) if fault.value > 0 else fault
 
 
 def without_faults(row: OperatorTime, seconds: Quantity, fault: Quantity | None) -> Quantity:

@@ -27,6 +27,9 @@ GRAPH = "compiled graph"
 PROVIDER = "CPU"
 
 
+_Run = tuple[int, list[int], int]  # structure, nanoseconds of its operators, page faults of the thread
+
+
 class _Operator(msgspec.Struct, rename={"inputs": "in", "outputs": "out"}):
     name: str
     kind: str
@@ -46,7 +49,7 @@ class _Structure(msgspec.Struct):
 class _Profile(msgspec.Struct):
     form: str
     structures: list[_Structure]
-    runs: list[tuple[int, list[int]]]
+    runs: list[_Run]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,47 +76,48 @@ def read(path: Path, session: int, chosen: npt.NDArray[np.bool_]) -> Profiled:
         return Profiled()
     if profile.form == COMPILED:
         return _whole(profile, session, runs)
-    modules = sum(profile.structures[number].modules for number, _ in runs) / len(runs)
-    tensors = sum(profile.structures[number].tensors for number, _ in runs) / len(runs)
+    modules = sum(profile.structures[number].modules for number, _, _ in runs) / len(runs)
+    tensors = sum(profile.structures[number].tensors for number, _, _ in runs) / len(runs)
     return Profiled(_rows(profile.structures, session, runs), modules, tensors)
 
 
-def _fits(run: tuple[int, list[int]], profile: _Profile) -> bool:
-    number, took = run
+def _fits(run: _Run, profile: _Profile) -> bool:
+    number, took, _ = run
     if not 0 <= number < len(profile.structures):
         return False
     return len(took) == (1 if profile.form == COMPILED else len(profile.structures[number].operators))
 
 
-def _rows(
-    structures: Sequence[_Structure], session: int, runs: Sequence[tuple[int, list[int]]]
-) -> tuple[OperatorTime, ...]:
+def _rows(structures: Sequence[_Structure], session: int, runs: Sequence[_Run]) -> tuple[OperatorTime, ...]:
     costs = [{o.name: _cost(o) for o in structure.operators} for structure in structures]
     first: dict[str, _Operator] = {}
     seconds: dict[str, list[float]] = {}
-    for at, (number, took) in enumerate(runs):
+    for at, (number, took, _) in enumerate(runs):
         for operator, nanoseconds in zip(structures[number].operators, took, strict=True):
             first.setdefault(operator.name, operator)
             seconds.setdefault(operator.name, [0.0] * len(runs))[at] += nanoseconds / 1e9
+    # Counted by operator in one call and in all of each timed one: the one says where they are, the other how many.
+    once = sum(max(o.faults, 0) for number, _, _ in runs for o in structures[number].operators)
+    often = sum(max(run[2], 0) for run in runs) / once if once else 0.0
     found = []
     for name, operator in first.items():
-        mine = [costs[number][name] for number, _ in runs if name in costs[number]]
+        mine = [costs[number][name] for number, _, _ in runs if name in costs[number]]
         calls = len(mine) / len(runs)
         known = [cost for cost in mine if cost is not None]
         cost = _mean(known, len(runs)) if len(known) == len(mine) else None
-        faults = max(operator.faults, 0) * calls
+        faults = max(operator.faults, 0) * calls * often
         found.append(
             OperatorTime(session, name, operator.kind, PROVIDER, _quantity(seconds[name]), calls, cost, faults=faults)
         )
     return tuple(found)
 
 
-def _whole(profile: _Profile, session: int, runs: Sequence[tuple[int, list[int]]]) -> Profiled:
+def _whole(profile: _Profile, session: int, runs: Sequence[_Run]) -> Profiled:
     """A compiled module as one operator: its arithmetic and weights are those of the operators that were compiled, its
     activations at least what it is given and gives. It starts no operators one by one, so its calls are none.
     """
     costs = []
-    for number, _ in runs:
+    for number, _, _ in runs:
         operators = profile.structures[number].operators
         each = [cost for operator in operators if (cost := _cost(operator)) is not None]
         if not each:
@@ -129,7 +133,7 @@ def _whole(profile: _Profile, session: int, runs: Sequence[tuple[int, list[int]]
             )
         )  # fmt: skip
     cost = _mean(costs, len(runs)) if len(costs) == len(runs) else None
-    quantity = _quantity([took[0] / 1e9 for _, took in runs])
+    quantity = _quantity([took[0] / 1e9 for _, took, _ in runs])
     return Profiled((OperatorTime(session, GRAPH, GRAPH, PROVIDER, quantity, 0.0, cost),))
 
 

@@ -18,7 +18,7 @@ from typing import Any, Callable, Dict, FrozenSet, Iterator, List, Optional, Tup
 from pinchpoint import stages
 from pinchpoint.child import sessions
 from pinchpoint.child.recorder import WRAPPED
-from pinchpoint.child.torch_operators import Structure, watching
+from pinchpoint.child.torch_operators import Structure, page_faults, watching
 
 MODULES = "torch.nn.modules.module"
 UNKNOWN_SPAN = "model:torch module"
@@ -230,7 +230,7 @@ class OperatorArm:
         self._structures: List[Structure] = []
         self._orders: List[List[Any]] = []
         self._of_feed: Dict[str, int] = {}  # by what inputs look like
-        self._runs: List[Tuple[int, List[int]]] = []
+        self._runs: List[Tuple[int, List[int], int]] = []
 
     def visit(self, seconds: float, most_runs: int) -> None:
         """Call it for `seconds`, at least once a visit; in all at most `most_runs` times, or until there is much to note."""
@@ -275,10 +275,10 @@ class OperatorArm:
         compiled = self._known.form == "compiled"
         watch.again()
         with contextlib.nullcontext() if compiled else watch:
-            cpu, start = _thread_cpu(), _clock()
+            faults, cpu, start = page_faults(), _thread_cpu(), _clock()
             module(*args, **kwargs)
             wall = _clock() - start
-            cpu = _thread_cpu() - cpu
+            cpu, faults = _thread_cpu() - cpu, page_faults() - faults
         if compiled:
             took = [wall]
         elif watch.kinds == self._orders[mine]:
@@ -288,7 +288,7 @@ class OperatorArm:
         self._noted += len(took) + 1
         self._walls.append(wall)
         self._cpus.append(cpu)
-        self._runs.append((mine, [int(each * 1e9) for each in took]))
+        self._runs.append((mine, [int(each * 1e9) for each in took], faults))
 
     def close(self) -> Dict[str, Any]:
         """The path of the profile, and wall and CPU seconds of each call."""

@@ -46,7 +46,7 @@ def watching(whole: FrozenSet[str]) -> Any:
                     parts = func.decompose(*args, **(kwargs or {}))
                 if parts is not NotImplemented:
                     return parts
-            faults = _faults() if self.tell is not None else 0
+            faults = page_faults() if self.tell is not None else 0
             if kwargs:
                 start = _clock()
                 result = func(*args, **kwargs)
@@ -58,7 +58,7 @@ def watching(whole: FrozenSet[str]) -> Any:
             self.kinds.append(func)
             self.seconds.append(took)
             if self.tell is not None:
-                self.tell(func, args, kwargs or {}, result, _faults() - faults)
+                self.tell(func, args, kwargs or {}, result, page_faults() - faults)
             return result
 
         def again(self) -> None:
@@ -67,7 +67,8 @@ def watching(whole: FrozenSet[str]) -> Any:
     return _Watch()
 
 
-def _faults() -> int:
+def page_faults() -> int:
+    """Page faults of this thread so far."""
     return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
 
 
