@@ -132,7 +132,8 @@ def of_machine(
     runtime: str = OnnxRuntime.name,
 ) -> tuple[tuple[Ceiling, ...], float]:
     """Ceilings of a runtime under `python`, from the cache where it has them and rechecked now, and the seconds that
-    measuring the missing ones took. Where that runtime is missing, or no thread count is asked for, numpy's; empty without.
+    measuring the missing ones took. Where onnxruntime is missing, torch's, and without it or where no thread
+    count is asked for, numpy's; empty without.
     """
     most = max(1, math.floor(environment.effective_cpus))
     if runtime == Torch.name:
@@ -144,6 +145,8 @@ def of_machine(
             known = ceilings.cached(key, thread_counts, stopwatch, fresh=fresh)
             wanted = tuple(c for c in known if c.threads in thread_counts)
             return ceilings.recheck(onnx, wanted, max(thread_counts)), stopwatch.spent_s
+        if thread_counts and (found := _of_torch(python, environment, thread_counts, progress, fresh=fresh))[0]:
+            return found
         if onnx.numpy is not None:
             stopwatch = _Stopwatch(lambda _: _measure_numpy(onnx, most, progress))
             key = _key(environment, "numpy", onnx.numpy)
