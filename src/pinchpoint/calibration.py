@@ -18,6 +18,7 @@ from pinchpoint.torch_costs import WHOLE
 TIMEOUT_S = 60.0
 PROFILED_RUNS = 30
 WARM_RUNS = 2
+BY_KIND = ("dispatch_s", "event_s")  # of torch, one for each kind of operator: too many to show
 STARTING_S = 0.03  # for each kind of operator, as it is and as it shows
 
 
@@ -145,8 +146,10 @@ def of_machine(
             known = ceilings.cached(key, thread_counts, stopwatch, fresh=fresh)
             wanted = tuple(c for c in known if c.threads in thread_counts)
             return ceilings.recheck(onnx, wanted, max(thread_counts)), stopwatch.spent_s
-        if thread_counts and (found := _of_torch(python, environment, thread_counts, progress, fresh=fresh))[0]:
-            return found
+        if thread_counts:
+            found, spent = _of_torch(python, environment, thread_counts, progress, fresh=fresh)
+            if found:
+                return tuple(c for c in found if c.name not in BY_KIND or not c.dtype), spent
         if onnx.numpy is not None:
             stopwatch = _Stopwatch(lambda _: _measure_numpy(onnx, most, progress))
             key = _key(environment, "numpy", onnx.numpy)
