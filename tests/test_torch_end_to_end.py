@@ -124,9 +124,11 @@ def test_a_module_from_a_factory(folder, target, options, expected):
 def test_one_thread_beside_idle_cpus(folder):
     found = diagnosed(folder, "models.py:one_thread")
     assert found["target"]["sessions"][0]["intra_op_threads"] == 1
-    by_code = {f["code"]: f["status"] for f in found["findings"]}
-    assert by_code["C101"] == "present"
-    assert by_code["C107"] in ("present", "unknown")
+    by_code = {f["code"]: f for f in found["findings"]}
+    idle = next(e["signal"]["quantity"] for e in by_code["C107"]["evidence"] if e["signal"]["name"] == "cpu.idle_share")
+    if idle["low"] < 0.2:
+        pytest.skip("neighbours use the other CPU")
+    assert by_code["C107"]["status"] == "present"
     threads = os.cpu_count() or 2
     again = diagnosed(folder, "models.py:one_thread", "--set", f"intra_op_threads={threads}")
     assert {f["code"]: f["status"] for f in again["findings"]}["C107"] == "absent"

@@ -79,19 +79,12 @@ def _built(owner: Any, function: Any, spec: Dict[str, Any]) -> Optional[Tuple[An
                 "Run it once with python itself",
             ) from None
         what = "it returned a %s, not a torch.nn.Module" % type(answer).__name__
-        if torch_loading.made(answer) is None and torch_loading.says_module(_annotation(function)):
+        if torch_loading.made(answer) is None and torch_loading.says_module(function):
             raise CannotLoad(what, uri, "Return the module, or (module, example inputs)")
     built = torch_loading.made(answer)
     if built is None and settings:
         raise CannotLoad("--set changes a model, not your code: %s" % what, uri, "Set it in the code itself")
     return built
-
-
-def _annotation(function: Any) -> Any:
-    try:
-        return inspect.signature(function).return_annotation
-    except (TypeError, ValueError):
-        return None
 
 
 def _module_target(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import typing
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from pinchpoint.child import torch_models
@@ -46,11 +47,16 @@ def is_factory(function: Any, *, has_requests: bool) -> bool:
         p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in signature.parameters.values()
     ):
         return False
-    return not signature.parameters or not has_requests or says_module(signature.return_annotation)
+    return not signature.parameters or not has_requests or says_module(function)
 
 
-def says_module(annotation: Any) -> bool:
-    """Whether an annotation tells of a module."""
+def says_module(function: Any) -> bool:
+    """Whether a function's annotation tells that it returns a module; one kept as text is resolved where that is possible."""
+    annotation = getattr(function, "__annotations__", {}).get("return")
+    try:
+        annotation = typing.get_type_hints(function).get("return", annotation)
+    except Exception:  # names that are not there at run time
+        return "Module" in str(annotation)
     torch = sys.modules.get("torch")
     if torch is not None and inspect.isclass(annotation):
         return issubclass(annotation, torch.nn.Module)
