@@ -69,3 +69,22 @@ def test_a_page_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
         api.write_page(tmp_path / "run")
     assert page.read_text() == before
     assert sorted(each.name for each in (tmp_path / "run").iterdir() if "report" in each.name) == ["report.html"]
+
+
+def test_a_function_is_named_for_the_process_that_imports_it():
+    import colorsys
+
+    assert api._named(colorsys.rgb_to_hsv) == f"{colorsys.__file__}:rgb_to_hsv"
+    assert api._named(Path("app.py:handle")) == "app.py:handle"
+
+
+@pytest.mark.parametrize("target", [lambda: 1, dict().get, "x".upper])
+def test_a_function_that_nobody_else_can_import_is_refused(target):
+    with pytest.raises(BadInput, match="no other process can import"):
+        pinchpoint.diagnose(target)
+
+
+def test_a_script_that_measures_itself_is_not_started_again(monkeypatch):
+    monkeypatch.setenv("PINCHPOINT_CHILD", "pinchpoint-1")
+    with pytest.raises(BadInput, match="__main__"):
+        pinchpoint.diagnose(test_limits_are_given_by_name)

@@ -26,7 +26,7 @@ from pinchpoint.domain.workload import PROCESSES, THREADS, Workload
 from pinchpoint.errors import AnalysisFailed, BadInput, TargetFailed, interrupts_heard, interrupts_held
 from pinchpoint.limits import Limits
 from pinchpoint.probes import cgroup
-from pinchpoint.process import Ended
+from pinchpoint.process import BELONGS_TO, Ended
 from pinchpoint.record import Conditions
 from pinchpoint.record import record as record_run
 from pinchpoint.reporters.json_document import document
@@ -88,7 +88,7 @@ class _Kept:
 
 
 def diagnose(
-    target: str,
+    target: str | Path | Callable[..., object],
     *,
     budget_s: float = 60.0,
     out: Path | None = None,
@@ -106,12 +106,13 @@ def diagnose(
 ) -> Outcome:
     """Record a target and diagnose it, or diagnose a run folder alone.
 
+    `target` is what one writes on the command line, or a function that can be imported by its name: another process does.
     `budget_s` bounds the whole in seconds, the first calibration of this machine aside. `limits` are numbers to judge by in
     place of those that pinchpoint ships, by name (`pinchpoint explain limits`). Raises PinchpointError where
     there is nothing to diagnose; a run that ended early is diagnosed from what there is, with exit code 3 or 130.
     An interrupt ends the measuring; what was measured is saved and diagnosed all the same.
     """
-    judged = _limits(limits)
+    judged, target = _limits(limits), _named(target)
     if store.is_run(Path(target)):
         run = store.load(Path(target))
         found = _inquired(_Kept(run, Path(target)), judged)
@@ -126,7 +127,7 @@ def diagnose(
 
 
 def record(
-    target: str,
+    target: str | Path | Callable[..., object],
     *,
     budget_s: float = 60.0,
     out: Path | None = None,
@@ -142,6 +143,7 @@ def record(
     progress: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Observe a target and write a run folder; `diagnose` it later, anywhere."""
+    target = _named(target)
     spec = TargetSpec("", target, tuple((settings or {}).items()), python, input, trust)
     workload = _workload(budget_s, seed, timeout_s, batch, length, workers)
     with interrupts_held() as interrupts:
@@ -324,6 +326,22 @@ def _inquired(kept: _Kept, judged: Limits) -> Diagnosis:
             where=str(kept.folder or kept.run.target.uri),
             todo="The run is kept" if kept.folder else "",
         ) from error
+
+
+def _named(target: str | Path | Callable[..., object]) -> str:
+    """A target as it is written on the command line; BadInput for a function that no other process could find."""
+    if not callable(target):
+        return str(target)
+    if os.environ.get(BELONGS_TO):
+        todo = 'Put the call under `if __name__ == "__main__":`'
+        raise BadInput(what="it was asked for again while its own module was imported", where=repr(target), todo=todo)
+    name = getattr(target, "__qualname__", "")
+    module = sys.modules.get(getattr(target, "__module__", None) or "")
+    file = getattr(module, "__file__", None)
+    if not name.isidentifier() or getattr(module, name, None) is not target or file is None:
+        todo = "Define it at the top of a module, or name it: 'app.py:handle'"
+        raise BadInput(what="no other process can import this function", where=name or repr(target), todo=todo)
+    return f"{file}:{name}"
 
 
 def _environment() -> Environment:

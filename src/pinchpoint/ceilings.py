@@ -107,6 +107,85 @@ def measure_numpy(times: Callable[[str, int], Sequence[float]], threads: int) ->
     return tuple(found)
 
 
+class Kernels(Protocol):
+    """Times the kernels of a runtime that is no graph runtime, in the target's interpreter (see child/torch_kernels.py)."""
+
+    def times(self, kernel: str, threads: int, elements: int = 0, dtype: str = "float32") -> Sequence[float]:
+        """Seconds of each timed run; empty where the runtime has no such kernel."""
+        ...
+
+    def starting(self, threads: int) -> Mapping[str, Mapping[str, Sequence[float]]]:
+        """By kind of operator: seconds of starting one (`plain`), and of a tiny one as an operator arm shows it (`shown`)."""
+        ...
+
+
+def measure_torch(
+    torch: Kernels, thread_counts: Sequence[int], progress: Callable[[str], None] = lambda _: None
+) -> tuple[Ceiling, ...]:
+    """All ceilings of torch at the given thread counts; takes about 8 s a thread count.
+
+    What starting an operator costs depends on its kind, which is the `dtype` of `dispatch_s` and `event_s`; the empty one
+    stands for kinds that are not listed. `event_s` is all that a tiny operator shows: what timing adds, and its start. Both
+    are measured on one thread, since a tiny operator that is shared out shows how soon other threads get a CPU.
+    """
+    found: list[Ceiling] = []
+    starting = torch.starting(1)
+    for threads in thread_counts:
+        progress(f"calibrating torch at {threads} thread{'s' if threads > 1 else ''}")
+        for kind, each in starting.items():
+            for name, costs in (("dispatch_s", each["plain"]), ("event_s", each["shown"])):
+                found.append(replace(_ceiling(name, costs, "s", "torch", threads, best=_undisturbed), dtype=kind))
+        for name, kernel in (("module_s", "call"), ("tensor_s", "reach")):
+            found.append(_ceiling(name, torch.times(kernel, 1), "s", "torch", threads, best=_undisturbed))
+        for dtype in ("float32", "bfloat16", "int8"):
+            rates = _torch_rates(torch, threads, dtype)
+            if rates:
+                found.append(_rate_ceiling("flops_per_s", rates, "FLOP/s", "torch", threads, dtype=dtype))
+        found += _torch_bandwidth(torch, threads)
+        for name, rows, looked_up in (
+            ("far_row_s", TABLE_ROWS, LOOKUPS),
+            ("near_row_s", SMALL_TABLE_ROWS, SMALL_LOOKUPS),
+        ):
+            costs = [t / looked_up for t in torch.times("rows", threads, rows * ROW_FLOATS)]
+            found.append(_ceiling(name, costs, "s", "torch", threads, best=statistics.median))
+    return tuple(found)
+
+
+def _undisturbed(costs: Sequence[float]) -> float:
+    """The lower quartile: neighbours only make a cost larger."""
+    return sorted(costs)[len(costs) // 4]
+
+
+def _torch_rates(torch: Kernels, threads: int, dtype: str) -> Sequence[float]:
+    """FLOP/s of a large product; in float32 of the faster of it and a convolution."""
+    product = [2 * 1024**3 / t for t in torch.times("product", threads, 1024**2, dtype)]
+    if dtype != "float32":
+        return product
+    return max(product, [18 * 64**2 * 112**2 / t for t in torch.times("conv", threads)], key=_upper)
+
+
+def _torch_bandwidth(torch: Kernels, threads: int) -> list[Ceiling]:
+    """Read and read-write bandwidth by footprint. Weights are read by products of a matrix and a vector, which torch does on
+    one thread where its reductions use all: those are `stream_bytes_per_s`, and judge nothing.
+    """
+    found = []
+    for name, kernel, footprints, element in (
+        ("read_bytes_per_s", "gemv", READ_FOOTPRINTS, 4),
+        ("stream_bytes_per_s", "maximum", READ_FOOTPRINTS[-1:], 4),
+        ("triad_bytes_per_s", "add", TRIAD_FOOTPRINTS, 12),
+    ):
+        for size in footprints:
+            rates = [size / t for t in torch.times(kernel, threads, size // element)]
+            found.append(_rate_ceiling(name, rates, "B/s", "torch", threads, dtype="float32", footprint=size))
+    return found
+
+
+def recheck_torch(torch: Kernels, known: tuple[Ceiling, ...], threads: int) -> tuple[Ceiling, ...]:
+    """As `recheck`, with torch's kernels."""
+    reads = [RECHECKED / t for t in torch.times("gemv", threads, RECHECKED // 4)]
+    return _of_today(known, threads, _torch_rates(torch, threads, "float32"), reads)
+
+
 def measure_disk(folder: Path) -> tuple[Ceiling, ...]:
     """Read bandwidth of the file system that holds `folder`, past the page cache where the kernel lets us."""
     rates = []
@@ -174,6 +253,13 @@ def recheck(runtime: Runtime, known: tuple[Ceiling, ...], threads: int) -> tuple
         bench = _Bench(runtime, threads, Path(folder))
         flops = _float32_rates(bench)
         reads = [RECHECKED / t for t in bench.times("reduce", lambda: micromodels.reduction(RECHECKED // 4))]
+    return _of_today(known, threads, flops, reads)
+
+
+def _of_today(
+    known: tuple[Ceiling, ...], threads: int, flops: Sequence[float], reads: Sequence[float]
+) -> tuple[Ceiling, ...]:
+    """`known` scaled by arithmetic and bandwidth as measured now."""
     now = {"flops_per_s": _upper(flops), "read_bytes_per_s": _upper(reads)}
     then = {c.name: c.value.value for c in known if c.threads == threads and c.name in now and _is_reference(c)}
     ratios = {name: now[name] / then[name] for name in then}

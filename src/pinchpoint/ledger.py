@@ -36,7 +36,7 @@ SITE_STATES = {
     "fault": "disk",
     "running": "cpu",
 }
-DISPATCH, RUN = "dispatch", "run"
+DISPATCH, RUN, WORK = "dispatch", "run", "work"
 NOT_A_CELL_S = 1e-9
 RECLAIM_AT_MOST_S = (
     100e-6  # CPU time of a major fault in full memory: search, compress, write, read (22 us on zram here)
@@ -247,6 +247,8 @@ def _with_operators(
         labels = {owner.label for owner in mine}
         on_cpu = [r for r in kept if r.stage == MODEL and r.label in labels and r.state == "cpu" and r.operator is None]
         wall = sum(float(clocks[owner].wall.mean()) if owner in clocks else handed[owner] for owner in mine)
+        if any(item.operator.faults for item in split.splits):  # these are a cell of their own, and taken off operators
+            wall -= sum(r.seconds.value for r in kept if r.stage == MODEL and r.label in labels and r.site == "fault")
         running = sum(r.seconds.value for r in on_cpu)
         share = min(running / wall, 1.0) if wall > 0 else 1.0
         made = _operator_rows(cells, mine[0], split, _runs_per_request(run, split.arm.session, rows) * share)
@@ -270,6 +272,8 @@ def _operator_rows(cells: _Cells, owner: Owner, split: SessionSplit, factor: flo
     if not split.told_apart:
         if split.dispatch is None:
             return None
+        if split.work is not None:
+            made.add(owner, "cpu", "profile", split.work.scaled(factor), operator=WORK)
         _add_overheads(made, owner, split, factor)
         return made.rows
     for item in split.splits:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,13 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pinchpoint import asides, calibration, roofline, runtime_profile
+from pinchpoint import arms, asides, calibration, operator_arms
 from pinchpoint.ceilings import measure_disk, page_faults
 from pinchpoint.company import THREADS_S, Circumstances, Company, in_company
 from pinchpoint.contracts import Plan, Probe
 from pinchpoint.domain.aside import Asides
-from pinchpoint.domain.operator import Node
-from pinchpoint.domain.quantity import exact
 from pinchpoint.domain.run import (
     CONTROL,
     SECOND,
@@ -38,12 +35,9 @@ from pinchpoint.domain.run import (
 from pinchpoint.domain.target import Session, TargetFacts
 from pinchpoint.domain.workload import Workload
 from pinchpoint.errors import BadInput, Interrupted, TargetFailed
-from pinchpoint.graphs import read_nodes
 from pinchpoint.process import Child, Ended, Reply
 from pinchpoint.sampling import Sampler, joined
 from pinchpoint.starts import STARTS_S, kept_for_starts, lines_of, phases_of, with_starts
-from pinchpoint.stats import mean_interval
-from pinchpoint.timeline import typical_of
 
 SLICE_S = 0.5
 ENOUGH_S, MOST_S = 7.0, 8.0  # of the main arm: a first verdict comes within 20 s, whatever the usual budget
@@ -55,9 +49,6 @@ DERIVED_S = 1.5  # of the budget, for the diagnosis once all is recorded
 FEWEST_REQUESTS = 30
 OPERATOR_ARM_S = 2.0
 OPERATOR_VISITS = 3
-OPERATOR_EVENTS = 40_000
-MOST_OPERATOR_RUNS = 2000
-UNACCOUNTED_SHARE = 0.05
 SECOND_ARM_S = 1.0
 TELEMETRY_EVERY_S = 0.2
 SESSIONS_PROFILED = 4
@@ -177,14 +168,14 @@ def _calibrate(recording: _Recording) -> None:
     """Ceilings of the runtime that the target uses; their first measurement does not count against the budget."""
     _learn_sessions(recording)
     spec, environment = recording.plan.spec, recording.conditions.environment
-    most = max(1, math.floor(environment.effective_cpus))
-    used = {roofline.threads_of(s, environment.cpus, environment.effective_cpus) for s in recording.sessions}
     found: tuple[Ceiling, ...] = ()
-    if recording.sessions or recording.loaded["uses_numpy"]:
-        counts = sorted({1, most, *used}) if recording.sessions else ()
+    for runtime, counts in arms.runtimes(recording.sessions, environment, numpy=recording.loaded["uses_numpy"]):
         with contextlib.suppress(Ended):
-            found, spent = calibration.of_machine(spec.python, environment, counts, recording.conditions.progress)
+            new, spent = calibration.of_machine(
+                spec.python, environment, counts, recording.conditions.progress, runtime=runtime
+            )
             recording.deadline += spent
+            found += new
     roomy = environment.memory_limit_bytes is None or environment.memory_limit_bytes > MEMORY_TO_SPARE
     touch = {"pages": FAULT_PAGES, "repeats": FAULT_REPEATS, "huge_pages": HUGE_PAGES if roomy else FEW_HUGE_PAGES}
     touched = _ask(recording, {"do": "touch", **touch})
@@ -289,97 +280,20 @@ def _operator_arms(recording: _Recording, seconds: float, *, last: bool) -> None
 
 
 def _operator_arm(recording: _Recording, number: int, seconds: float, *, last: bool) -> None:
-    prefix = recording.child.records / f"profile-{number}"
-    runs = max(3, OPERATOR_EVENTS // max(recording.plan.facts.operators or 200, 1))
-    reply = _ask(
-        recording,
-        {
-            "do": "profile",
-            "session": number,
-            "prefix": str(prefix),
-            "seconds": seconds,
-            "most_runs": min(runs, MOST_OPERATOR_RUNS),
-            "last": last,
-        },
-    )
-    arm = reply.get("profile")
-    if not arm:
-        return
-    path = Path(str(arm["path"]))
-    walls, cpus = np.array(arm["seconds"]), np.array(arm["cpu_seconds"])
-    typical = typical_of(walls)
-    rows = runtime_profile.operators(path, number, int(arm["warm_runs"]), typical)
-    if _unaccounted_share(rows) > UNACCOUNTED_SHARE:
-        rows = runtime_profile.operators(path, number, int(arm["warm_runs"]), typical, _nodes(recording, number))
-    path.unlink(missing_ok=True)
-    walls, cpus = walls[typical], cpus[typical]
-    recording.operators += rows
-    recording.arms += (
-        OperatorArm(
-            number,
-            len(walls),
-            mean_interval(walls) if len(walls) > 1 else exact(float(walls[0])),
-            float(min(cpus.sum() / walls.sum(), 1.0)),
-            sum(row.cost.weight_bytes + row.cost.activation_bytes for row in rows if row.cost is not None),
-            _optimised(recording, number),
-        ),
-    )
-
-
-def _unaccounted_share(rows: Sequence[OperatorTime]) -> float:
-    """The share of the profiled time in operators whose cost is not known."""
-    whole = sum(row.seconds.value for row in rows)
-    return sum(row.seconds.value for row in rows if row.cost is None) / whole if whole else 0.0
-
-
-def _nodes(recording: _Recording, number: int) -> Mapping[str, Node]:
-    """The nodes of a session's optimised graph, which the runtime writes out on demand; none where it cannot."""
-    path = recording.child.records / f"graph-{number}.onnx"
-    reply = _ask(recording, {"do": "dump", "session": number, "path": str(path)})
-    if "failed" in reply or not path.exists():
-        return {}
-    try:
-        return read_nodes(path)
-    except BadInput:
-        return {}
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def _optimised(recording: _Recording, number: int) -> tuple[tuple[str, float, float, float], ...] | None:
-    """Operators that full graph optimisation would leave, where the session runs with less; None where it has it."""
-    if recording.sessions[number].optimization == "all":
-        return None
-    prefix = recording.child.records / f"optimised-{number}"
-    reply = _ask(recording, {"do": "optimise", "session": number, "prefix": str(prefix)})
-    if not reply.get("path"):
-        return None
-    path = Path(str(reply["path"]))
-    rows = runtime_profile.kinds_and_costs(path)
-    path.unlink(missing_ok=True)
-    return tuple(
-        (kind, cost.flops, cost.weight_bytes, cost.activation_bytes) if cost else (kind, 0.0, 0.0, 0.0)
-        for kind, cost in rows
-    )
+    """One visit of a session's twin; the last one tells what all of them found."""
+    visit = operator_arms.Visit(number, seconds, recording.workload.timeout_s, last)
+    found = operator_arms.visit(recording.child, recording.sessions[number], recording.plan.facts.operators, visit)
+    if found is not None:
+        operators, arm = found
+        recording.operators += operators
+        recording.arms += (arm,)
 
 
 def _learn_sessions(recording: _Recording) -> None:
     reply = _ask(recording, {"do": "sessions"})
     listed = reply.get("sessions", [])
     recording.ran = tuple(bool(item["ran"]) for item in listed)
-    recording.sessions = tuple(
-        Session(
-            str(item["runtime"]),
-            str(item["version"]),
-            item["model_path"],
-            int(item["intra_op_threads"]),
-            int(item["inter_op_threads"]),
-            str(item["optimization"]),
-            tuple(item["providers"]),
-            item.get("spinning"),
-        )
-        for item in listed
-    )
+    recording.sessions = tuple(arms.session_of(item) for item in listed)
 
 
 def _ask(recording: _Recording, command: Mapping[str, object]) -> Reply:
@@ -489,15 +403,16 @@ def _notes(recording: _Recording) -> tuple[str, ...]:
         notes.append(f"first error: {recording.said['first_error']}")
     if recording.said.get("dropped_spans"):
         notes.append(f"{recording.said['dropped_spans']} stages beyond the bound a request were not recorded")
-    return tuple(notes)
+    return (*notes, *(note for session in recording.sessions for note in session.notes))
 
 
 def _facts(recording: _Recording) -> TargetFacts:
-    return replace(
+    facts = replace(
         recording.plan.facts,
         interpreter=str(recording.loaded.get("interpreter", "")),
         sessions=recording.sessions,
     )
+    return arms.with_learned(facts, recording.loaded.get("facts") or {}, recording.operators)
 
 
 def _telemetry(rows: Sequence[tuple[int, Mapping[str, float]]]) -> Telemetry:

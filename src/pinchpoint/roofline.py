@@ -12,13 +12,15 @@ from collections.abc import Iterator, Sequence
 
 from pinchpoint.domain.ledger import Ledger
 from pinchpoint.domain.operator import Cost
-from pinchpoint.domain.quantity import Quantity
-from pinchpoint.domain.run import OperatorArm, OperatorTime, Run
+from pinchpoint.domain.quantity import Quantity, total
+from pinchpoint.domain.run import Ceiling, OperatorArm, OperatorTime, Run
 from pinchpoint.domain.split import Ceilings, Floors, SessionSplit, Split
 from pinchpoint.domain.target import Session
 
 PARALLEL_FROM_S = 20e-6  # ONNX Runtime keeps an operator's work on one thread below about this
 LOST_AT_WORST = 0.25
+LEFT_OF_FAULTS = 0.1  # of an operator's time: its faults were counted in one call and are timed in others
+ENDS = ("value", "low", "high")
 BASE_KINDS = {
     "FusedConv": "Conv",
     "NhwcConv": "Conv",
@@ -44,15 +46,58 @@ def sessions(run: Run) -> tuple[SessionSplit, ...]:
 def _session(run: Run, arm: OperatorArm) -> SessionSplit:
     session = run.target.sessions[arm.session]
     environment = run.environment
-    ceilings = Ceilings(environment.ceilings, threads_of(session, environment.cpus, environment.effective_cpus))
+    rows = _of_runtime(environment.ceilings, session)
+    ceilings = Ceilings(rows, threads_of(session, environment.cpus, environment.effective_cpus))
     operators = [row for row in run.operators if row.session == arm.session]
-    event = ceilings.value("event_s")
-    dispatch = ceilings.value("dispatch_s")
-    calls = sum(row.calls for row in operators)
+    events = {row.kind: ceilings.value("event_s", row.kind) for row in operators}
     raw = sum(row.seconds.value for row in operators)
-    told_apart = event is None or calls * event.value < TOLD_APART_SHARE * raw
-    splits = tuple(split(row, without_events(row, event), arm, ceilings) for row in operators)
-    return SessionSplit(session, arm, splits, dispatch.scaled(calls) if dispatch else None, told_apart, ceilings)
+    noted = sum(row.calls * event.value for row in operators if (event := events[row.kind]) is not None)
+    told_apart = ceilings.value("event_s") is None or noted < TOLD_APART_SHARE * raw
+    fault = _fault(run)
+    splits = tuple(
+        split(row, without_faults(row, without_events(row, events[row.kind]), fault), arm, ceilings)
+        for row in operators
+    )
+    by_kind = any(c.name == "event_s" and c.dtype for c in rows)
+    work = total([item.seconds for item in splits]) if by_kind and splits and not told_apart else None
+    return SessionSplit(
+        session, arm, splits, _dispatch(operators, arm, ceilings, session.form), told_apart, ceilings, work
+    )
+
+
+def _of_runtime(ceilings: Sequence[Ceiling], session: Session) -> tuple[Ceiling, ...]:
+    """The ceilings that a session is judged by: its own runtime's, where a target has sessions of several."""
+    mine = tuple(c for c in ceilings if c.runtime == session.runtime)
+    return mine or tuple(ceilings)
+
+
+def _started_as(form: str, each: Quantity, ceilings: Ceilings) -> Quantity:
+    """The cost of starting an operator from Python, as TorchScript or an exported program starts it: more or less by what
+    that changes for an addition.
+    """
+    eager, other = ceilings.value("dispatch_s"), ceilings.value("dispatch_s", form)
+    if eager is None or other is None or other == eager:
+        return each
+    value, low, high = (max(getattr(each, end) + getattr(other, end) - getattr(eager, end), 0.0) for end in ENDS)
+    return Quantity(value, min(low, value), max(high, value), each.n)
+
+
+def _dispatch(operators: Sequence[OperatorTime], arm: OperatorArm, ceilings: Ceilings, form: str) -> Quantity | None:
+    """What the runtime charges for starting the operators of a run, each kind at its own cost where that is known, and for
+    calling the modules around them and reaching what they hold.
+    """
+    counts: dict[Quantity, float] = {}
+    for row in operators:
+        each = ceilings.value("dispatch_s", row.kind)
+        if each is None:
+            return None
+        each = _started_as(form, each, ceilings)
+        counts[each] = counts.get(each, 0.0) + row.calls
+    for name, count in (("module_s", arm.modules), ("tensor_s", arm.tensors)):
+        once = ceilings.value(name)
+        if once is not None:
+            counts[once] = counts.get(once, 0.0) + count
+    return total([each.scaled(count) for each, count in counts.items()]) if counts else None
 
 
 def without_events(row: OperatorTime, event: Quantity | None) -> Quantity:
@@ -63,6 +108,27 @@ def without_events(row: OperatorTime, event: Quantity | None) -> Quantity:
     value = max(row.seconds.value - cost.value, 0.0)
     low = min(max(row.seconds.low - cost.high, 0.0), value)
     return Quantity(value, low, max(row.seconds.high - cost.low, value), row.seconds.n)
+
+
+def _fault(run: Run) -> Quantity | None:
+    """The calibrated cost of a page fault, at most the system time that there was for each."""
+    fault = Ceilings(run.environment.ceilings, 1).value("fault_s")
+    count, system = float(run.probes.minor_faults.sum()), float(run.probes.system_ns.sum()) / 1e9
+    if fault is None or count <= 0:
+        return None
+    return fault.scaled(min(system / count / fault.value, 1.0)) if fault.value > 0 else fault
+
+
+def without_faults(row: OperatorTime, seconds: Quantity, fault: Quantity | None) -> Quantity:
+    """An operator's seconds without its page faults, which the ledger has as memory of its own; never below zero."""
+    if fault is None or not row.faults:
+        return seconds
+    least = seconds.value * LEFT_OF_FAULTS
+    value = max(seconds.value - fault.value * row.faults, least)
+    return Quantity(
+        value, min(max(seconds.low - fault.high * row.faults, 0.0), value),
+        max(seconds.high - fault.low * row.faults, value), seconds.n,
+    )  # fmt: skip
 
 
 def split(row: OperatorTime, seconds: Quantity, arm: OperatorArm, ceilings: Ceilings) -> Split:
@@ -119,8 +185,12 @@ def scale(ledger: Ledger, session: SessionSplit) -> float:
 
 
 def excess(item: Split, session: SessionSplit) -> float:
-    """Seconds of an operator above both floors and above what dispatching it costs."""
-    each = session.ceilings.value("dispatch_s")
+    """Seconds of an operator above both floors and above what dispatching it costs; of a compiled graph, which is timed as
+    a whole and dispatches nothing itself, it is not known whose they are.
+    """
+    if item.operator.calls <= 0:
+        return 0.0
+    each = session.ceilings.value("dispatch_s", item.operator.kind)
     return max(item.excess - (each.value * item.operator.calls if each else 0.0), 0.0)
 
 
@@ -154,7 +224,7 @@ def thread_factors(run: Run, session: SessionSplit) -> Iterator[tuple[Split, Qua
     most = max(1, math.floor(run.environment.effective_cpus))
     if session.ceilings.threads >= most or not session.told_apart:
         return
-    wider = Ceilings(run.environment.ceilings, most)
+    wider = Ceilings(_of_runtime(run.environment.ceilings, session.session), most)
     for item in session.splits:
         factor = _thread_factor(item, session, wider)
         if factor is not None:

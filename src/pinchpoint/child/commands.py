@@ -19,12 +19,13 @@ import traceback
 from json import JSONDecoder, JSONEncoder
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from pinchpoint.child import asides, denormals, gil, sessions
+from pinchpoint.child import asides, denormals, gil, sessions, torch_kernels, torch_models
 from pinchpoint.child.crowd import Crowd
-from pinchpoint.child.loading import CannotLoad, Loaded, describe, innermost_line, load_onnx, load_python
+from pinchpoint.child.loading import Loaded, describe, innermost_line, load_onnx, load_python, load_torch
 from pinchpoint.child.pacing import Pacer, is_async
 from pinchpoint.child.phases import FIRST_REQUEST, Start, phase
 from pinchpoint.child.recorder import SECOND, Recorder
+from pinchpoint.child.refusals import CannotLoad
 from pinchpoint.stages import listen
 
 HUGE_PAGE = 2 << 20
@@ -85,7 +86,7 @@ class _Child:
         self._loaded: Optional[Loaded] = None
         self._recorder: Optional[Recorder] = None
         self._pacer: Optional[Pacer] = None
-        self._twins: Dict[int, sessions.ProfiledTwin] = {}
+        self._twins: Dict[int, Any] = {}
         self._crowd: Optional[Crowd] = None
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._commands: Dict[str, Callable[[Dict[str, Any]], Dict[str, Any]]] = {
@@ -104,6 +105,7 @@ class _Child:
             "check": self._check,
             "measure": self._measure,
             "measure_numpy": self._measure_numpy,
+            "measure_torch": self._measure_torch,
             "touch": self._touch,
             "quit": self._quit,
         }
@@ -146,10 +148,11 @@ class _Child:
         self._recorder = Recorder(command["records"])  # before the target can change what it needs
         self._pacer = Pacer(self._recorder, command["seed"])
         self._start = Start(lines=bool(command.get("lines")), files=bool(command.get("files")))
-        self._loaded = load_onnx(spec) if spec["kind"] == "onnx" else load_python(spec)
+        self._loaded = {"onnx": load_onnx, "torch": load_torch}.get(spec["kind"], load_python)(spec)
         self._recorder.watch_collections()
         return {
             "entered": self._entered,
+            "facts": self._loaded.facts,
             "payloads": len(self._loaded.payloads),
             "payload_shapes": asides.shape_numbers(self._loaded.payloads),
             "asynchronous": is_async(self._loaded.call),
@@ -234,9 +237,9 @@ class _Child:
             atexit._run_exitfuncs()
         return {"bye": True}
 
-    def _runtime(self, _: Dict[str, Any]) -> Dict[str, Any]:
+    def _runtime(self, command: Dict[str, Any]) -> Dict[str, Any]:
         """The versions of what the interpreter has to measure ceilings with; null for what it lacks."""
-        return {name: _version_of(name) for name in ("onnxruntime", "numpy")}
+        return {name: _version_of(name) for name in command.get("names", ("onnxruntime", "numpy"))}
 
     def _progress(self) -> Dict[str, Any]:
         if self._pacer is None or self._recorder is None:
@@ -251,6 +254,7 @@ class _Child:
         }
 
     def _sessions(self, _: Dict[str, Any]) -> Dict[str, Any]:
+        torch_models.stop_noticing()
         return {"sessions": [dict(known.facts(), ran=bool(known.feeds)) for known in sessions.captured]}
 
     def _profile(self, command: Dict[str, Any]) -> Dict[str, Any]:
@@ -260,7 +264,10 @@ class _Child:
         if not known.feeds:
             return {}
         if number not in self._twins:
-            self._twins[number] = sessions.ProfiledTwin(known, command["prefix"])
+            if isinstance(known, torch_models.CapturedModule):
+                self._twins[number] = torch_models.OperatorArm(known, command["prefix"], frozenset(command["whole"]))
+            else:
+                self._twins[number] = sessions.ProfiledTwin(known, command["prefix"])
         self._twins[number].visit(command["seconds"], command["most_runs"])
         return {"profile": self._twins.pop(number).close()} if command["last"] else {}
 
@@ -303,6 +310,23 @@ class _Child:
         kernel = kernels[command["kernel"]]
         kernel()
         return {"seconds": _times(kernel, command)}
+
+    def _measure_torch(self, command: Dict[str, Any]) -> Dict[str, Any]:
+        """Time torch's own kernels, or what it charges for starting operators and calling modules."""
+        import torch
+
+        torch.set_num_threads(command["threads"])
+        limits = (command["seconds"], command["most_runs"])
+        with torch.inference_mode():
+            if command["kernel"] == "start":
+                return {"kinds": torch_kernels.times_of_starting(*limits, frozenset(command["whole"]))}
+            if command["kernel"] == "call":
+                return {"seconds": torch_kernels.times_of_calling(*limits)}
+            if command["kernel"] == "reach":
+                return {"seconds": torch_kernels.times_of_reaching(*limits)}
+            kernel = torch_kernels.kernel(command["kernel"], command["elements"], command["dtype"])
+            kernel()
+            return {"seconds": _times(kernel, command)}
 
     def _touch(self, command: Dict[str, Any]) -> Dict[str, Any]:
         """Time the first write to fresh pages: the cost of a minor fault, in seconds a page."""

@@ -9,11 +9,12 @@ import itertools
 import json
 import os
 import sys
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from pinchpoint.child import locks, pools, sessions
+from pinchpoint.child import locks, pools, sessions, torch_loading, torch_models
 from pinchpoint.child.pacing import is_async
-from pinchpoint.child.phases import IMPORT, INPUTS, OWN_CODE, phase
+from pinchpoint.child.phases import IMPORT, INPUTS, OWN_CODE, SESSION, phase
+from pinchpoint.child.refusals import CannotLoad
 from pinchpoint.child.wrapping import wrap_entry_points
 
 MOST_PAYLOADS = 1000
@@ -23,20 +24,13 @@ LIBRARIES = os.path.dirname(os.__file__)
 STANDARD = frozenset(getattr(sys, "stdlib_module_names", ()))  # from Python 3.10 on
 
 
-class CannotLoad(Exception):
-    """The target cannot be used as it was given: what, where, and what to do."""
-
-    def __init__(self, what: str, where: str, todo: str) -> None:
-        super().__init__(what)
-        self.what, self.where, self.todo = what, where, todo
-
-
 class Loaded:
     """A target that is ready: what to call, and with which payloads."""
 
     def __init__(self, call: Callable[[Any], Any], payloads: List[Any]) -> None:
         self.call, self.payloads = call, payloads
         self.second: List[Any] = []
+        self.facts: Dict[str, Any] = {}
 
 
 def load_python(spec: Dict[str, Any]) -> Loaded:
@@ -47,9 +41,85 @@ def load_python(spec: Dict[str, Any]) -> Loaded:
     with phase(OWN_CODE, spec["module"]):
         module = _import_module(spec["module"], spec["folder"])
     function = _attribute(module, spec["name"], spec["uri"])
+    with phase(SESSION, spec["name"]):
+        built = _built(module, function, spec)
+    if built is not None:
+        return _module_target(module, *built, spec)
     with phase(INPUTS):
         payloads, ready = _payloads(module, function, spec)
     return Loaded(ready, payloads)
+
+
+def load_torch(spec: Dict[str, Any]) -> Loaded:
+    """Open an exported program or a TorchScript file with the user's torch; only where it is trusted."""
+    with phase(IMPORT):
+        torch_loading.torch_or_reason(spec["uri"])
+    torch_loading.check(spec["settings"])
+    with phase(SESSION, spec["path"]):
+        module, inputs = torch_loading.read(spec["path"], spec["form"], spec["uri"])
+    return _module_target(None, module, inputs, spec)
+
+
+def _built(owner: Any, function: Any, spec: Dict[str, Any]) -> Optional[Tuple[Any, Any]]:
+    """The torch module that the user named or that a factory makes, and its inputs; None for any other callable."""
+    settings, uri = spec.get("settings") or {}, spec["uri"]
+    if torch_loading.is_module(function):
+        torch_loading.check(settings)
+        return function, None
+    answer, what = None, "it takes a request"
+    has_requests = bool(spec.get("input")) or hasattr(owner, "example_inputs")
+    if torch_loading.is_factory(function, has_requests=has_requests) and not is_async(function):
+        torch_loading.check(settings)
+        try:
+            answer = function()
+        except Exception as error:  # the user's code
+            raise CannotLoad(
+                "calling it without arguments raised %s%s" % (describe(error), innermost_line(error)),
+                uri,
+                "Run it once with python itself",
+            ) from None
+        what = "it returned a %s, not a torch.nn.Module" % type(answer).__name__
+        if torch_loading.made(answer) is None and torch_loading.says_module(function):
+            raise CannotLoad(what, uri, "Return the module, or (module, example inputs)")
+    built = torch_loading.made(answer)
+    if built is None and settings:
+        raise CannotLoad("--set changes a model, not your code: %s" % what, uri, "Set it in the code itself")
+    return built
+
+
+def _module_target(owner: Any, module: Any, inputs: Any, spec: Dict[str, Any]) -> Loaded:
+    """A torch module as the target, on the requests from --input, from where it came from, or from `example_inputs`."""
+    if spec.get("input"):
+        requests, source = _given(owner, spec["input"], spec), spec["input"]
+        requests = [_as_request(module, each, spec["input"]) for each in requests]
+    elif inputs is not None:
+        requests, source = torch_loading.requests_of(inputs), "its own example inputs"
+    elif hasattr(owner, "example_inputs"):
+        requests, source = _called(owner.example_inputs, "example_inputs", spec["uri"]), "example_inputs"
+    else:
+        todo = (
+            "Return (module, example inputs) from it, add `def example_inputs(): return [request, ...]`, or use --input"
+        )
+        raise CannotLoad(
+            "%s takes inputs and none were given" % torch_models.name_of(module),
+            spec["uri"],
+            todo if owner is not None else "Use --input FILE.npz, or --input module:function",
+        )
+    if not requests:
+        raise CannotLoad("the list of requests is empty", spec["uri"], "Give at least one request")
+    ready = torch_loading.ready(module, requests, spec.get("settings") or {}, source)
+    loaded = Loaded(ready.call, ready.feeds)
+    loaded.facts = ready.facts
+    return loaded
+
+
+def _as_request(module: Any, content: Any, path: str) -> Any:
+    """What --input gave as a module takes it: arrays and lists of numbers as tensors, names as its arguments."""
+    if isinstance(content, bytes):
+        raise CannotLoad("a module takes arrays, not these bytes", path, "Give .npz, .npy or .json")
+    if path.endswith(".json"):
+        content = torch_loading.from_json(content)
+    return torch_loading.by_position(module, content) if isinstance(content, dict) else content
 
 
 def load_onnx(spec: Dict[str, Any]) -> Loaded:

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
 from pinchpoint import stages
-from pinchpoint.child import sessions
+from pinchpoint.child import sessions, torch_models
 from pinchpoint.child.recorder import HANDED, WRAPPED
 
 # module -> (attribute path, stage). Names are the libraries' public entry points; one that is absent is passed over.
@@ -54,7 +54,7 @@ ENTRY_POINTS: Dict[str, Tuple[Tuple[str, str], ...]] = {
         ("Session.run_with_iobinding", "model"),
         ("Session.run_with_ort_values", "model"),
     ),
-    "torch.nn.modules.module": (("Module.__call__", "model"),),
+    torch_models.MODULES: (),  # every module is a session of its own
     "openvino": (("CompiledModel.__call__", "model"), ("InferRequest.infer", "model")),
     "tensorflow.lite.python.interpreter": (("Interpreter.invoke", "model"),),
     "ai_edge_litert.interpreter": (("Interpreter.invoke", "model"),),
@@ -66,7 +66,7 @@ ENTRY_POINTS: Dict[str, Tuple[Tuple[str, str], ...]] = {
     "concurrent.futures.thread": (("_WorkItem.run", "handed"),),
     "threading": (("Thread.run", "handed"),),
 }
-SHORT_NAMES = {sessions.COLLECTION: "onnxruntime", "torch.nn.modules.module": "torch"}
+SHORT_NAMES = {sessions.COLLECTION: "onnxruntime"}
 
 _inside = threading.local()
 
@@ -117,6 +117,8 @@ def _wrap_after(spec: importlib.machinery.ModuleSpec) -> None:
 def _wrap_module(module: ModuleType) -> None:
     if module.__name__ == sessions.COLLECTION:
         sessions.capture(module)
+    if module.__name__ == torch_models.MODULES:
+        torch_models.capture(module)
     short = SHORT_NAMES.get(module.__name__, module.__name__)
     for path, stage in ENTRY_POINTS[module.__name__]:
         *owners, attribute = path.split(".")

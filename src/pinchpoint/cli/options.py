@@ -45,7 +45,7 @@ def _option(name: str, metavar: str | None, words: str, **more: Any) -> Any:  # 
 
 
 Target = Annotated[
-    str, typer.Argument(metavar="TARGET", help="model.onnx, app.py:handle, package.module:name, or a run folder.")
+    str, typer.Argument(metavar="TARGET", help="model.onnx, model.pt2, model.py:build, app.py:handle, or a run folder.")
 ]
 Budget = Annotated[float, _option("--budget", "60|5m", "Time to measure for (60 s).", parser=duration)]
 Json = Annotated[str | None, _option("--json", "PATH|-", "Write JSON; with - to stdout, and the screen to stderr.")]

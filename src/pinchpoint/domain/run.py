@@ -173,6 +173,7 @@ class OperatorTime:
     calls: float
     cost: Cost | None
     parallel: bool = True
+    faults: float = 0.0  # page faults of the request's thread a request, where they were counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +188,8 @@ class OperatorArm:
     optimised: tuple[tuple[str, float, float, float], ...] | None = (
         None  # kind, FLOPs, weight and activation bytes left
     )
+    modules: float = 0.0  # of torch: how many modules a run goes through, itself included
+    tensors: float = 0.0  # and how many parameters and buffers these hold
 
 
 @dataclass(frozen=True, slots=True)

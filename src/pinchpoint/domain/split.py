@@ -88,7 +88,8 @@ class Split:
 class SessionSplit:
     """A session's run: its operators, and what the runtime charges for dispatching them.
 
-    `told_apart` is False where the profiler's event cost dominates: then the operators' own times mean nothing.
+    `told_apart` is False where the profiler's event cost dominates: then the operators' own times mean nothing. `work` is
+    then their sum, where what an event costs is known well enough (by kind of operator) to be taken off.
     """
 
     session: Session
@@ -97,3 +98,4 @@ class SessionSplit:
     dispatch: Quantity | None
     told_apart: bool
     ceilings: Ceilings
+    work: Quantity | None = None

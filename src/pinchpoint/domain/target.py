@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class TargetSpec:
     """A target as the user named it, before anything of it is loaded.
 
-    `kind` is `onnx` or `python`; `uri` is a path, or `path.py:name` or `package.module:name`.
+    `kind` is `onnx`, `torch` or `python`; `uri` is a path, or `path.py:name` or `package.module:name`.
     `settings` are the user's `--set KEY=VALUE` pairs, in order.
     `python` is the interpreter that runs the target; None is the one that runs pinchpoint.
     """
@@ -24,7 +24,11 @@ class TargetSpec:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One runtime session that the target opened: where its model is and how it was configured."""
+    """One runtime session that the target opened: where its model is and how it was configured.
+
+    Of torch, a module that is called from outside of any other: `form` is eager, compiled, exported or scripted, and
+    `notes` says what of its state costs something or changes its answers.
+    """
 
     runtime: str
     version: str
@@ -34,6 +38,8 @@ class Session:
     optimization: str
     providers: tuple[str, ...]
     spinning: bool | None = None  # whether its idle threads may spin; None where nobody knows
+    form: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

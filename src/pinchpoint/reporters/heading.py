@@ -30,14 +30,17 @@ def facts(target: TargetFacts, workload: Workload, environment: Environment) -> 
     given = [f"Input: {shortened(clean(target.input_text), _LONGEST_INPUT)}."] if target.input_text else []
     batch = [f"Batch {workload.batch}."] if workload.batch > 1 else []
     chosen = [f"With {_settings(target)}."] if target.settings else []
+    noted = [f"Note: {clean(note)}." for session in target.sessions for note in session.notes]
     name = shortened(clean(target.uri), _LONGEST_NAME)
-    return name, ", ".join(_size(target)), f"{machine}.", " ".join([*given, *batch, *chosen])
+    return name, ", ".join(_size(target)), f"{machine}.", " ".join([*given, *batch, *chosen, *noted])
 
 
 def _size(target: TargetFacts) -> Iterator[str]:
     """Parameters, operators and work, as far as they are known."""
     if target.kind == "python":
         yield "Python callable"
+    if target.kind == "torch":
+        yield f"torch module{''.join(f' ({clean(each.form)})' for each in target.sessions[:1] if each.form)}"
     if target.parameters is not None:
         size = f" ({amount(target.parameter_bytes, 'B')})" if target.parameter_bytes is not None else ""
         yield f"{amount(target.parameters)} parameters{size}"

@@ -1,4 +1,4 @@
-"""A callable of the user's own code: `path/app.py:handle` or `package.module:handle`."""
+"""A callable of the user's own code: `path/app.py:handle` or `package.module:handle`; or what makes a torch module."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ _DOTTED = re.compile(r"(?P<module>[^\W\d][\w.]*):(?P<name>[^\W\d][\w.]*)")
 
 @dataclass(frozen=True, slots=True)
 class PythonCallable:
-    """Any callable that takes a request and returns its answer; coroutine functions are awaited."""
+    """Any callable that takes a request and returns its answer; coroutine functions are awaited. One that returns a
+    torch module, or is one, is that model (child/torch_loading.py finds out).
+    """
 
     kind: str = "python"
 
@@ -29,12 +31,6 @@ class PythonCallable:
     def prepare(self, spec: TargetSpec, workload: Workload, folder: Path) -> Plan:
         """Check what can be checked without running the user's code; BadInput where it cannot be used."""
         del workload, folder
-        if spec.settings:
-            raise BadInput(
-                what="--set changes a model file's session, not your code",
-                where=spec.uri,
-                todo="Set it in the code itself",
-            )
         module, name, home = _parts(spec.uri)
         load = {
             "kind": self.kind,
@@ -42,11 +38,12 @@ class PythonCallable:
             "module": module,
             "name": name,
             "folder": home,
-            "input": None if spec.input is None else _absolute_input(spec.input),
+            "input": None if spec.input is None else absolute_input(spec.input),
             "trust": spec.trust,
+            "settings": dict(spec.settings),
         }
         text = f"requests from {spec.input}" if spec.input else "requests from example_inputs"
-        return Plan(spec, TargetFacts(self.kind, spec.uri, input_text=text), load)
+        return Plan(spec, TargetFacts(self.kind, spec.uri, input_text=text, settings=spec.settings), load)
 
 
 def _parts(uri: str) -> tuple[str, str, str]:
@@ -83,7 +80,7 @@ def _here() -> str:
         raise BadInput(what="the current folder does not exist", where=".", todo="Go to another one") from None
 
 
-def _absolute_input(given: str) -> str:
+def absolute_input(given: str) -> str:
     """What --input names, wherever the target goes: a file, a folder, or a function after a file's or module's name."""
     if os.path.exists(given):
         return str(Path(given).resolve())
