@@ -78,7 +78,7 @@ def test_a_function_is_named_for_the_process_that_imports_it():
     assert api._named(Path("app.py:handle")) == "app.py:handle"
 
 
-@pytest.mark.parametrize("target", [lambda: 1, dict().get, "x".upper])
+@pytest.mark.parametrize("target", [lambda: 1, {}.get, "x".upper])
 def test_a_function_that_nobody_else_can_import_is_refused(target):
     with pytest.raises(BadInput, match="no other process can import"):
         pinchpoint.diagnose(target)

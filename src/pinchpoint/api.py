@@ -91,7 +91,7 @@ def diagnose(
     target: str | Path | Callable[..., object],
     *,
     budget_s: float = 60.0,
-    out: Path | None = None,
+    out: Path | str | None = None,
     input: str | None = None,  # noqa: A002  # the option's own name
     settings: Mapping[str, str] | None = None,
     python: str | None = None,
@@ -121,7 +121,7 @@ def diagnose(
     workload = _workload(budget_s, seed, timeout_s, batch, length, workers)
     with interrupts_held() as interrupts:
         say = progress or _silent
-        kept = _record(spec, workload, out or RUNS, say, partial(_first_verdict, say, judged))
+        kept = _record(spec, workload, Path(out or RUNS), say, partial(_first_verdict, say, judged))
         found = _inquired(kept, judged)
     return _outcome(kept, found, interrupted=interrupts.seen)
 
@@ -130,7 +130,7 @@ def record(
     target: str | Path | Callable[..., object],
     *,
     budget_s: float = 60.0,
-    out: Path | None = None,
+    out: Path | str | None = None,
     input: str | None = None,  # noqa: A002  # the option's own name
     settings: Mapping[str, str] | None = None,
     python: str | None = None,
@@ -147,7 +147,7 @@ def record(
     spec = TargetSpec("", target, tuple((settings or {}).items()), python, input, trust)
     workload = _workload(budget_s, seed, timeout_s, batch, length, workers)
     with interrupts_held() as interrupts:
-        kept = _record(spec, workload, out or RUNS, progress or _silent, _unseen)
+        kept = _record(spec, workload, Path(out or RUNS), progress or _silent, _unseen)
     if kept.folder is None and kept.trouble is not None:
         raise kept.trouble
     return _outcome(kept, None, interrupted=interrupts.seen)
