@@ -32,7 +32,7 @@ def capacity_verdict(
     best = tables.best
     if best is None:
         ended = tables.run.ladder_ended
-        return None if ended.startswith(NOT_TRIED) else _unknown(tables, f"NOT KNOWN: {ended}.")
+        return None if ended.startswith(NOT_TRIED) else _unknown(tables, ended)
     binding = _binding(tables, best.load, limits)
     if binding is None or binding.utilization is None or binding.utilization.low <= limits.saturated.value:
         return _unknown(tables, _nothing_full(tables, binding))

@@ -22,6 +22,7 @@ from pinchpoint.domain.split import Ceilings
 CPU, GIL, LOCK, LOOP, DISK, MEMORY = "cpu", "gil", "lock", "loop", "disk", "memory bandwidth"
 POOLS = ("pool", "semaphore")
 FEWEST_READINGS = 30  # of the interpreter's lock at one load
+MODELS = ("onnx", "torch")  # whose requests are runs of their sessions and nothing else
 STREAMED_BYTES = 64 << 20  # of a working set: less may come from a cache of each core's own
 Busy = Callable[[Visit], float]
 
@@ -124,7 +125,7 @@ def _held_seconds(visit: Visit) -> float:
 def _bandwidth(run: Run, visits: Sequence[Visit]) -> list[Demand]:
     """Memory bandwidth, where the bytes of a request are known and come from no cache: at the best that all CPUs reach."""
     sessions = [each for each in roofline.sessions(run) if each.arm.working_set_bytes >= STREAMED_BYTES]
-    if not sessions or run.target.kind != "onnx":
+    if not sessions or run.target.kind not in MODELS:
         return []
     most = Ceilings(run.environment.ceilings, max(1, int(run.environment.effective_cpus)))
     each = exact(0.0)

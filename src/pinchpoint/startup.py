@@ -25,7 +25,7 @@ def startup(run: Run) -> Startup | None:
         return None
     warm = [start for start in run.starts if start.cache == WARM]
     cold = [start for start in run.starts if start.cache == COLD]
-    base = warm or [Start("as found", run.startup)]
+    base = warm or cold or [Start("as found", run.startup)]
     warm_up, warm_up_s = _warm_up(run)
     return Startup(
         found=exact(_seconds(run.startup)),

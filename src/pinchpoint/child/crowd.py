@@ -160,6 +160,11 @@ def _feed(value: Any, parts: Any, depth: int) -> bool:
     """Hash a value; False for what cannot be compared."""
     if depth == 0:
         return False
+    if hasattr(value, "detach") and hasattr(value, "cpu"):  # a tensor of torch
+        try:
+            value = value.detach().cpu().numpy()
+        except Exception:
+            return False
     if value is None or isinstance(value, (bool, int, float, complex, str)):
         parts.update(repr(value).encode("utf-8", "replace"))
     elif isinstance(value, (bytes, bytearray)):
