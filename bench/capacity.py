@@ -28,6 +28,7 @@ from pinchpoint.domain.verdict import Diagnosis
 WITHIN = 0.05  # of the measured throughput, or inside the ceiling's interval: what the project promises
 BUDGETS = 2.5  # of the budget: half of it is for one request in flight
 DRIVEN_S = 3.0
+LAW_BUDGET_S = 150.0  # exponential times need many requests at each load; a larger budget makes longer visits
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +189,8 @@ def _laws(settings: Settings) -> tuple[list[tuple[str, ...]], list[Claim]]:
     rows, claims = [], []
     for law in (each for each in laws() if settings.wants(each.name)):
         settings.progress(f"capacity: {law.name}")
-        found = tried(partial(_diagnosed, law.name, settings), partial(_lawful, law), settings.retries)
+        measure = partial(diagnose, f"bench.shared:{law.name}", LAW_BUDGET_S)
+        found = tried(measure, partial(_lawful, law), settings.retries)
         for rung in found.value.rungs:
             due, reached = closed_form(law, rung.load), rung.throughput_per_s
             said = f"{reached.value:,.0f} ({reached.low:,.0f}-{reached.high:,.0f})"

@@ -6,23 +6,33 @@ Pairs are a program and the same program with a remedy done; their demands are s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import hashlib
 import itertools
+import math
+import os
 import random
+import socket
+import tempfile
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import IO
 
 import pinchpoint
 from bench.pipelines import spin
+from bench.report import REPOSITORY
+from bench.stopwatch import Holder
 
 HELD_S, BESIDE_S = 0.004, 0.003
 THINK_S, SERVED_S, LATE_S = 0.005, (0.0015, 0.002), 0.00008
 BLOCK = bytes(2_000_000)
 YOUNG, LIVING = 2000, 60_000
+SLOW_S = 0.012
 LIVE: list[list[int]] = []
 recent: deque[list[list[int]]] = deque(maxlen=5)
 turns = itertools.count()
@@ -191,3 +201,80 @@ def frozen() -> None:
 def _freeze() -> None:
     _living()
     gc.freeze()
+
+
+# --- one request in thirty is slow, for a reason -------------------------------------------------------------------
+def slept() -> None:
+    """It waits for a timer."""
+    spin(2)
+    if seldom():
+        time.sleep(SLOW_S)
+
+
+def called() -> None:
+    """It asks another service, which takes its time."""
+    spin(2)
+    if seldom():
+        with the_service() as asked:
+            asked.sendall(b"?")
+            asked.recv(1)
+
+
+def locked() -> None:
+    """It finds a lock held by a thread that is not its own."""
+    spin(2)
+    if seldom():
+        the_holder().wait()
+
+
+def written() -> None:
+    """It writes to disk and waits until that is done."""
+    spin(2)
+    if seldom():
+        file = the_file()
+        file.write(BLOCK)
+        os.fsync(file.fileno())
+        file.seek(0)
+
+
+def heavy() -> None:
+    """Nothing happens: what requests take is drawn from a distribution with a heavy tail."""
+    spin(min(math.exp(chance.gauss(0.5, 0.6)), 20))
+
+
+def seldom() -> bool:
+    """Once in thirty requests, without a rhythm."""
+    return chance.random() < 1 / 30
+
+
+@contextlib.contextmanager
+def the_service() -> Iterator[socket.socket]:
+    """A connection to a service that answers late."""
+    with socket.create_connection(_listening().getsockname()) as connection:
+        yield connection
+
+
+@cache
+def _listening() -> socket.socket:
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1)
+                time.sleep(SLOW_S)
+                connection.sendall(b"!")
+
+    threading.Thread(target=serve, daemon=True).start()
+    return server
+
+
+@cache
+def the_holder() -> Holder:
+    return Holder(SLOW_S)
+
+
+@cache
+def the_file() -> IO[bytes]:
+    return tempfile.TemporaryFile(dir=REPOSITORY / "build")
