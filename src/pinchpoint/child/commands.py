@@ -147,6 +147,7 @@ class _Child:
         self._uri, self._records = spec["uri"], command["records"]
         self._recorder = Recorder(command["records"])  # before the target can change what it needs
         self._pacer = Pacer(self._recorder, command["seed"])
+        lock = gil.address()
         self._start = Start(lines=bool(command.get("lines")), files=bool(command.get("files")))
         self._loaded = {"onnx": load_onnx, "torch": load_torch}.get(spec["kind"], load_python)(spec)
         self._recorder.watch_collections()
@@ -159,7 +160,7 @@ class _Child:
             "thread": _native_ident(),
             "uses_numpy": "numpy" in sys.modules,
             "span_cost_ns": self._recorder.span_cost_ns(),
-            "gil": gil.address(),
+            "gil": lock,
             "interpreter": "%s %s" % (platform.python_implementation(), platform.python_version()),
         }
 

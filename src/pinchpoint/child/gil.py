@@ -14,6 +14,7 @@ from typing import Optional, Set
 PROBES_US = (4321, 5678)  # switch intervals that no other word in there is likely to follow
 MOST_BYTES = 4 << 20
 WORD = 8
+_pread = os.pread  # bound before the target can change it
 LOCKED_AFTER = 2 * WORD  # the interval and the last holder stand before it
 
 
@@ -44,7 +45,7 @@ def _found() -> Optional[int]:
         size = min(_mapped_from(base), MOST_BYTES)
         for interval in PROBES_US:
             sys.setswitchinterval(interval / 1e6)
-            raw = os.pread(memory.fileno(), size, base)  # ends early where reading it ourselves would end the process
+            raw = _pread(memory.fileno(), size, base)  # ends early where reading it ourselves would end the process
             words = memoryview(raw[: len(raw) // WORD * WORD]).cast("Q")
             here = {number for number, word in enumerate(words) if word == interval}
             places = here if places is None else places & here

@@ -11,7 +11,7 @@ from typing import Any, List, Set
 
 from pinchpoint.child import held
 
-_clock = time.perf_counter_ns
+_clock, _ident = time.perf_counter_ns, threading.get_ident
 
 
 class _Timed:
@@ -35,7 +35,7 @@ class _Timed:
         elif not blocking:
             return False
         else:
-            begin, me = _clock(), threading.get_ident()
+            begin, me = _clock(), _ident()
             self._waiting.add(me)
             got = self._lock.acquire(True, timeout)
             self._waiting.discard(me)

@@ -9,6 +9,7 @@ import sys
 import sysconfig
 import threading
 import time
+from _thread import allocate_lock, start_new_thread
 from importlib.machinery import ExtensionFileLoader, SourceFileLoader, SourcelessFileLoader
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
@@ -172,19 +173,24 @@ def _accounted(execute: Callable[..., Any], account: Account) -> Callable[..., A
     return accounted
 
 
-class _Lines(threading.Thread):
-    """Looks now and then at which line of the target's own code a start is."""
+class _Lines:
+    """Looks now and then, from a thread of its own, at which line of the target's own code a start is.
+
+    The thread is a bare one, which needs nothing that the target may change in `threading`.
+    """
 
     def __init__(self, account: Account) -> None:
-        super().__init__(daemon=True)
-        self._account, self._main, self._over = account, _ident(), threading.Event()
+        self._account, self._main = account, _ident()
         self._seconds: Dict[Tuple[str, str, int], float] = {}
-        self.start()
+        self._over, self._ended = allocate_lock(), allocate_lock()
+        self._over.acquire()
+        self._ended.acquire()
+        start_new_thread(self._look, ())
 
-    def run(self) -> None:
+    def _look(self) -> None:
         """Each look stands for the time since the one before."""
         before = _clock()
-        while not self._over.wait(LOOK_EVERY_S):
+        while not self._over.acquire(timeout=LOOK_EVERY_S):
             frame = sys._current_frames().get(self._main)
             now, name = _clock(), self._account.innermost[0]
             while frame is not None and is_foreign(frame.f_code.co_filename):
@@ -194,11 +200,12 @@ class _Lines(threading.Thread):
                 if key in self._seconds or len(self._seconds) < LINES_KEPT:
                     self._seconds[key] = self._seconds.get(key, 0.0) + (now - before) / 1e9
             before = now
+        self._ended.release()
 
     def stop(self) -> List[Tuple[str, str, int, float]]:
         """(phase, file, line, seconds) of the lines with most of them."""
-        self._over.set()
-        self.join()
+        self._over.release()
+        self._ended.acquire(timeout=1.0)
         most = sorted(self._seconds.items(), key=lambda item: -item[1])[:LINES_TOLD]
         return [(name, file, number, seconds) for (name, file, number), seconds in most]
 
