@@ -35,6 +35,7 @@ __all__ = ["main"]
 Given = ParamSpec("Given")
 VERBS: tuple[Callable[..., int], ...] = (diagnose, record, report, machine, explain, schema)
 DONE, USAGE, DEFECT, INTERRUPTED = 0, 2, 70, 130
+OUT_OF_MEMORY = -1  # among ourselves: a usage error, after which nothing more is tried
 REPORT_TO = "the pinchpoint issue tracker"
 _USAGE_ERROR: Any = typer.BadParameter.__base__  # UsageError: click's own, or the copy in newer versions of typer
 _ELSEWHERE = "Choose another folder with --out, or make room"
@@ -55,8 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     with standard_streams(), _terminations_as_interrupts():
         code = _answered(arguments, debug=debug)
     if argv is None:
+        if code == OUT_OF_MEMORY:
+            os._exit(USAGE)  # libraries that end in order want memory for it, and crash without
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # all is done: an interrupt of the interpreter's own end is silent
-    return code
+    return USAGE if code == OUT_OF_MEMORY else code
 
 
 def _answered(arguments: list[str], *, debug: bool) -> int:
@@ -81,7 +84,7 @@ def _answered(arguments: list[str], *, debug: bool) -> int:
         return USAGE
     except MemoryError:
         say("memory ran out. Give pinchpoint more, or measure less with a smaller --budget.")
-        return USAGE
+        return OUT_OF_MEMORY
     except Exception as error:  # noqa: BLE001  # the last line of defence: a user never sees a traceback unasked
         return _defect(error, debug=debug)
 

@@ -6,6 +6,7 @@ the page, light or dark.
 
 from __future__ import annotations
 
+import resource
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ STATE_COLOURS = {
 WIDE, SIDE, HIGH, ROW = 620, 280, 200, 26
 LONGEST = 28
 MILLI = 1e3
+ADDRESS_SPACE_BYTES = 256 << 30  # V8, which draws, reserves more than 64 GiB at once and uses next to nothing of it
 LEAST_SHARE = 0.002  # of a request: less has no width
 
 
@@ -164,7 +166,13 @@ def course(pictures: Pictures) -> str:
 
 
 def _svg(chart: alt.TopLevelMixin, description: str) -> str:
-    """The chart as an SVG element that scales, with a description for those who do not see it."""
+    """The chart as an SVG element that scales, with a description for those who do not see it.
+
+    MemoryError where a limit on address space is too small for what draws it, which would end the process instead.
+    """
+    most, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if 0 <= most < ADDRESS_SPACE_BYTES:
+        raise MemoryError(f"charts need {ADDRESS_SPACE_BYTES >> 30} GiB of address space (ulimit -v)")
     import vl_convert
 
     styled = (
