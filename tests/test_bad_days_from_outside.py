@@ -221,7 +221,10 @@ def test_a_target_that_runs_into_its_own_memory_limit(day):
     day.write("kept = []\ndef handle(): kept.append(bytes(256 << 20))\n")
     limit = 3 << 30
     done = day.diagnose(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
-    done.said(3, "MemoryError")
+    assert done.code == 3, done
+    page, answer = done.err.splitlines()
+    assert "address space" in page
+    assert "MemoryError at app.py:2" in answer
     assert day.runs()[0].errors[0][0] == "MemoryError"
 
 
