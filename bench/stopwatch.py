@@ -23,19 +23,27 @@ BLOCK_BYTES = 4096
 
 
 class Watch:
-    """Times the parts of the request under way; `begin`, a call after each part, `end`."""
+    """Times the parts of the request under way; `begin`, a call after each part, `end`.
+
+    It keeps the rows of the first process that writes to its file, and of requests that were alone from begin to end: those that
+    the tool asks several at a time, or of the target started again, are no part of what it is compared with.
+    """
 
     def __init__(self) -> None:
         path = os.environ.get(LOG_VARIABLE)
         self._file = os.open(path, os.O_RDWR) if path else -1
         self._rows = mmap.mmap(self._file, LOG_BYTES)
         self._count = 0
+        self._first = COUNT.unpack_from(self._rows, 0) == (0,)
+        self._open, self._alone = 0, True
         self._delays: dict[int, int] = {}
         self._cells = dict.fromkeys(CELLS, 0)
         self._began = self._wall = self._cpu = self._delay = 0
 
     def begin(self) -> None:
         """A request begins."""
+        self._open += 1
+        self._alone = self._alone and self._open == 1
         self._cells = dict.fromkeys(CELLS, 0)
         self._mark()
         self._began = self._wall
@@ -80,7 +88,9 @@ class Watch:
     def end(self) -> None:
         """The request ends: its row counts once it is complete."""
         at = COUNT.size + self._count * ROW.size
-        if at + ROW.size <= LOG_BYTES:
+        alone, self._open = self._alone, self._open - 1
+        self._alone = alone or self._open == 0
+        if self._first and alone and at + ROW.size <= LOG_BYTES:
             ROW.pack_into(self._rows, at, self._wall - self._began, *self._cells.values())
             self._count += 1
             COUNT.pack_into(self._rows, 0, self._count)

@@ -138,6 +138,8 @@ def test_an_onnx_model_with_its_weights_beside_it(tmp_path):
     starts = found["starts"]
     assert starts["cold_reason"] == ""
     assert starts["read_bytes"] is None or starts["read_bytes"] > 100 * MB
+    if starts["warm"] is None:
+        pytest.skip("the disk is too slow for a warm start beside the cold ones")
     warm_read = [phase["read_bytes"] for phase in starts["phases"] if phase["name"] == "session"]
     assert all(each is None or each < 10 * MB for each in warm_read)
     assert found["verdicts"]["startup"]["sentence"]
