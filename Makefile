@@ -39,7 +39,7 @@ docs: install
 	$(BIN)/python -m docs.causes
 
 lock:
-	$(BIN)/uv pip compile pyproject.toml --extra onnx --group dev --group examples --group bench --universal \
+	$(BIN)/uv pip compile pyproject.toml --extra onnx --extra grpc --group dev --group examples --group bench --universal \
 	  --generate-hashes --python-version 3.11 --custom-compile-command "make lock" -o requirements.lock
 
 clean:

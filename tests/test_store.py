@@ -195,7 +195,7 @@ def test_saving_again_replaces_the_run(folder):
 
 def test_a_killed_save_leaves_no_manifest_and_is_no_obstacle(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(store, "_encode", lambda run, files: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(store, "_encode", lambda run, layout, files: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             store.save(a_run(), tmp_path)
     assert list(tmp_path.iterdir()) == []

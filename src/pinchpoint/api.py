@@ -12,24 +12,31 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
 from pinchpoint import __version__, calibration, environment, inquire, plugins, store
 from pinchpoint import limits as shipped_limits
 from pinchpoint.contracts import Plan
+from pinchpoint.domain.load_report import LoadReport
 from pinchpoint.domain.run import Environment, Run
 from pinchpoint.domain.target import TargetSpec
+from pinchpoint.domain.traffic import LoadRun
 from pinchpoint.domain.verdict import Diagnosis
 from pinchpoint.domain.workload import PROCESSES, THREADS, Workload
+from pinchpoint.driving import Asked, understood
 from pinchpoint.errors import AnalysisFailed, BadInput, TargetFailed, interrupts_heard, interrupts_held
 from pinchpoint.limits import Limits
+from pinchpoint.load import engine
+from pinchpoint.load_figures import load_report
 from pinchpoint.probes import cgroup
 from pinchpoint.process import BELONGS_TO, Ended
 from pinchpoint.record import Conditions
 from pinchpoint.record import record as record_run
 from pinchpoint.reporters.json_document import document
+from pinchpoint.reporters.load_screen import render_load as load_screen
+from pinchpoint.reporters.load_screen import render_load_coloured
 from pinchpoint.reporters.machine import render_machine
 from pinchpoint.tracks import tracks
 
@@ -78,11 +85,14 @@ class Outcome:
         printer.text(str(self))
 
 
+R = TypeVar("R", Run, LoadRun)
+
+
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _Kept(Generic[R]):
     """A run, where it is kept, and why that is not where it was meant to be."""
 
-    run: Run
+    run: R
     folder: Path | None
     trouble: BadInput | None = None
 
@@ -153,6 +163,73 @@ def record(
     return _outcome(kept, None, interrupted=interrupts.seen)
 
 
+@dataclass(frozen=True, slots=True)
+class LoadOutcome:
+    """What came of `load`: its report, the run folder (None if no disk would take it), the exit code, and a line for stderr."""
+
+    report: LoadReport
+    folder: Path | None
+    exit_code: int
+    line: str | None
+
+    def __str__(self) -> str:
+        return "\n".join(filter(None, [load_screen(self.report), self.line]))
+
+
+def load(
+    asked: Asked | str,
+    *,
+    out: Path | str | None = None,
+    limits: Mapping[str, float] | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> LoadOutcome:
+    """Send requests to a server and report what came of them. Raises PinchpointError where nothing could be measured; an
+    interrupt ends the sending, and what was measured is saved and reported.
+    """
+    judged = _limits(limits)
+    traffic, sending = understood(Asked(asked) if isinstance(asked, str) else asked)
+    now, root = datetime.now().astimezone(), Path(out or RUNS)
+    existed = os.path.isdir(root)
+    with interrupts_held() as interrupts:
+        folder = store.new_folder(root, now)
+        try:
+            with interrupts_heard():
+                naming = engine.Naming(folder.name, now.isoformat(timespec="seconds"), __version__, _environment())
+                run = engine.drive(traffic, sending, naming, progress or _silent)
+        except BaseException:
+            _remove(folder, existed=existed)
+            raise
+        kept = _save(run, folder, existed=existed)
+        report = load_report(run, judged)
+    return _load_outcome(kept, report, interrupted=interrupts.seen or run.ended == "interrupted")
+
+
+def _load_outcome(kept: _Kept[LoadRun], report: LoadReport, *, interrupted: bool) -> LoadOutcome:
+    line = f"{report.target.uri}: {report.reasons[0].text}." if report.reasons else None
+    if kept.trouble is not None:
+        where = f"The run is in {kept.folder}." if kept.folder else "The run is not kept."
+        line = " ".join(filter(None, (str(kept.trouble), where, line)))
+    if interrupted:
+        done = sum(level.done for level in report.levels)
+        line = (
+            f"{report.target.uri}: interrupted after {done:,} requests; what was measured until then is shown and kept."
+        )
+        return LoadOutcome(report, kept.folder, INTERRUPTED, line)
+    if kept.folder is None:
+        return LoadOutcome(report, None, UNKEPT, line)
+    return LoadOutcome(report, kept.folder, COMPLETE if report.valid else INCONCLUSIVE, line)
+
+
+def render_load(report: LoadReport, form: str = "terminal") -> str:
+    """A report of `load` as `terminal`, `terminal-colour` or `json`, without a closing newline; BadInput for another form."""
+    forms = {"terminal": load_screen, "terminal-colour": render_load_coloured, "json": document}
+    if form not in forms:
+        raise BadInput(
+            what=f"a run of load has no format {form!r}", where="--format", todo=f"Use one of {', '.join(forms)}"
+        )
+    return forms[form](report)
+
+
 def machine(
     python: str | None = None, *, fresh: bool = False, progress: Callable[[str], None] | None = None
 ) -> Environment:
@@ -185,6 +262,8 @@ def render_environment(environment: Environment, form: str = "terminal") -> str:
 
 def report(run: str, format: str = "terminal", limits: Mapping[str, float] | None = None) -> str:  # noqa: A002  # the option's own name
     """A run folder's diagnosis again, in a form that `render` knows, or as `perfetto` the run on a time line."""
+    if store.is_run(Path(run)) and store.is_traffic(Path(run)):
+        return render_load(load_report(store.load_traffic(Path(run)), _limits(limits)), format)
     kept = _Kept(_loaded(run), Path(run))
     traces = {reporter.name: reporter for reporter in plugins.builtin().trace_reporters}
     if format in traces:
@@ -229,7 +308,7 @@ def explain(word: str) -> str:
 
 def _record(
     spec: TargetSpec, workload: Workload, out: Path, progress: Callable[[str], None], glimpse: Callable[[Run], None]
-) -> _Kept:
+) -> _Kept[Run]:
     """Record and save; a failure before the first answer leaves no folder behind."""
     now = datetime.now().astimezone()
     kind = next((t for t in plugins.builtin().targets if t.recognises(spec.uri)), None)
@@ -277,7 +356,7 @@ def _first_verdict(progress: Callable[[str], None], judged: Limits, run: Run) ->
                 progress(f"first verdict: {found.verdicts['latency'].sentence}")
 
 
-def _save(run: Run, folder: Path, *, existed: bool) -> _Kept:
+def _save(run: R, folder: Path, *, existed: bool) -> _Kept[R]:
     """Save a run, if need be among the temporary files: what was measured is not given up for a full disk."""
     try:
         store.save(run, folder)
@@ -289,7 +368,7 @@ def _save(run: Run, folder: Path, *, existed: bool) -> _Kept:
     return _Kept(run, folder)
 
 
-def _saved_elsewhere(run: Run) -> Path | None:
+def _saved_elsewhere(run: Run | LoadRun) -> Path | None:
     """The run in a folder among the temporary files; None where they take it no more than the user's own folder."""
     try:
         folder = Path(tempfile.mkdtemp(prefix="pinchpoint-run-"))
@@ -316,7 +395,7 @@ def _limits(own: Mapping[str, float] | None) -> Limits:
     return shipped_limits.overridden(shipped_limits.shipped(), own or {})
 
 
-def _inquired(kept: _Kept, judged: Limits) -> Diagnosis:
+def _inquired(kept: _Kept[Run], judged: Limits) -> Diagnosis:
     """The diagnosis; a defect of ours in it is said together with where the run is."""
     try:
         return inquire.inquire(kept.run, plugins.builtin(), judged)
@@ -360,7 +439,7 @@ def _workload(budget_s: float, seed: int, timeout_s: float, batch: int, length: 
     return chosen if length is None else replace(chosen, length=length)
 
 
-def _outcome(kept: _Kept, found: Diagnosis | None, *, interrupted: bool) -> Outcome:
+def _outcome(kept: _Kept[Run], found: Diagnosis | None, *, interrupted: bool) -> Outcome:
     """What came of a recording, and of the diagnosis if there was one."""
     line = _line(kept.run, found)
     if interrupted and kept.run.ended == "complete":

@@ -31,6 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pinchpoint.domain.run import SITES, Run
+from pinchpoint.domain.traffic import LoadRun
 from pinchpoint.errors import BadInput, RunDamaged
 
 SCHEMA = "pinchpoint/run/1"
@@ -144,8 +145,9 @@ def _default(field: dataclasses.Field[Any]) -> tuple[Any] | None:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Layout:
-    """How a type of run is laid out: its tables, and the type of its manifest."""
+    """How a type of run is laid out: the schema of its manifest, its tables, and the type of its manifest."""
 
+    schema: str
     make: Callable[..., Any]
     tables: tuple[_Table, ...]
     required: frozenset[str]
@@ -153,7 +155,7 @@ class _Layout:
     manifest: type[_Manifest]
 
 
-def _layout(kind: type[Any]) -> _Layout:
+def _layout(kind: type[Any], schema: str = SCHEMA) -> _Layout:
     """The layout of a dataclass such as `Run`."""
     hints, fields = get_type_hints(kind), dataclasses.fields(kind)
     tables = tuple(table for f in fields if (table := _table(f.name, hints[f.name])) is not None)
@@ -164,10 +166,13 @@ def _layout(kind: type[Any]) -> _Layout:
     )
     manifest = msgspec.defstruct("Manifest", [("run", body)], bases=(_Manifest,), frozen=True)
     required = frozenset(f.name for f in fields if f.name in names and _default(f) is None)
-    return _Layout(kind, tables, required, tuple(f.name for f in rest), typing.cast("type[_Manifest]", manifest))
+    return _Layout(
+        schema, kind, tables, required, tuple(f.name for f in rest), typing.cast("type[_Manifest]", manifest)
+    )
 
 
 LAYOUT = _layout(Run)
+LOAD_LAYOUT = _layout(LoadRun, "pinchpoint/load-run/1")
 
 
 # --- folders -------------------------------------------------------------------------------------------------------
@@ -210,20 +215,20 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 # --- save ----------------------------------------------------------------------------------------------------------
-def save(run: Run, folder: Path) -> None:
+def save(run: Run | LoadRun, folder: Path) -> None:
     """Write `run` into `folder`, which is created if need be; a run that is already there is replaced.
 
     All files are written beside their places first and renamed at the end, the manifest last. BadInput where that
     fails (no permission, a full disk); then no new file is left behind. ValueError for a run that could not be read
     again: a NaN outside of the tables, columns of different lengths.
     """
-    written: dict[str, Path] = {}
+    layout, written = LOAD_LAYOUT if isinstance(run, LoadRun) else LAYOUT, dict[str, Path]()
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            held = [table for table in LAYOUT.tables if getattr(run, table.name) is not None]
+            held = [table for table in layout.tables if getattr(run, table.name) is not None]
             files = {table.name: _write_table(run, table, folder, written) for table in held}
-            manifest = _encode(run, files)
+            manifest = _encode(run, layout, files)
             written[MANIFEST] = folder / f".{MANIFEST}.new"
             with _created(written[MANIFEST]) as descriptor, os.fdopen(os.dup(descriptor), "wb") as stream:
                 stream.write(manifest)
@@ -237,7 +242,7 @@ def save(run: Run, folder: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
-def _write_table(run: Run, table: _Table, folder: Path, written: dict[str, Path]) -> _File:
+def _write_table(run: object, table: _Table, folder: Path, written: dict[str, Path]) -> _File:
     """Write one table to a file beside its place and describe it; `written` learns of the file before it exists."""
     columns = table.split(getattr(run, table.name))
     path = written[table.file] = folder / f".{table.file}.new"
@@ -250,16 +255,16 @@ def _write_table(run: Run, table: _Table, folder: Path, written: dict[str, Path]
         return _File(rows, os.fstat(descriptor).st_size, _sha256(descriptor))
 
 
-def _encode(run: Run, files: Mapping[str, _File]) -> bytes:
+def _encode(run: object, layout: _Layout, files: Mapping[str, _File]) -> bytes:
     """The manifest as JSON, proven readable: a NaN would become null, and a run lost is worse than a loud defect."""
-    values = {name: getattr(run, name) for name in LAYOUT.rest}
-    tree = {"schema": SCHEMA, "tables": files, "run": values}
+    values = {name: getattr(run, name) for name in layout.rest}
+    tree = {"schema": layout.schema, "tables": files, "run": values}
     try:
         text = msgspec.json.encode(tree, enc_hook=_scalar)
     except UnicodeEncodeError:  # a file name that is not UTF-8
         text = msgspec.json.encode(_printable(msgspec.to_builtins(tree, enc_hook=_scalar)))
     try:
-        msgspec.json.decode(text, type=LAYOUT.manifest)
+        msgspec.json.decode(text, type=layout.manifest)
     except msgspec.ValidationError as error:
         raise ValueError(f"this run cannot be stored: {error}") from error
     return msgspec.json.format(text, indent=1)
@@ -311,37 +316,64 @@ def write_beside(folder: Path, name: str, text: str) -> None:
 # --- load ----------------------------------------------------------------------------------------------------------
 def load(folder: Path) -> Run:
     """Read the run in `folder`; RunDamaged in one line where it is incomplete, damaged or newer than this version."""
-    manifest = _read_manifest(folder)
-    body, tables = manifest.run, {}  # type: ignore[attr-defined]  # the field that `_layout` adds
-    for table in LAYOUT.tables:
-        if table.name in manifest.tables:
-            tables[table.name] = _read_table(folder / table.file, table, manifest.tables[table.name])
-        elif table.name in LAYOUT.required:
-            raise RunDamaged(what=f"it has no table {table.name}", where=str(folder / MANIFEST), todo=AGAIN)
-    run: Run = LAYOUT.make(**{name: getattr(body, name) for name in LAYOUT.rest}, **tables)
+    run = typing.cast("Run", _loaded(folder, LAYOUT))
     _check_references(run, folder)
     return run
 
 
-def _read_manifest(folder: Path) -> _Manifest:
-    path = folder / MANIFEST
+def load_traffic(folder: Path) -> LoadRun:
+    """Read what `load` recorded in `folder`; RunDamaged as `load`."""
+    run = typing.cast("LoadRun", _loaded(folder, LOAD_LAYOUT))
+    for column in (run.sends.level, run.buckets.level):
+        if column.size and not 0 <= int(column.min()) <= int(column.max()) < len(run.levels):
+            raise RunDamaged(what="a request has a level that is not there", where=str(folder), todo=AGAIN)
+    return run
+
+
+def is_traffic(folder: Path) -> bool:
+    """Whether the run in `folder` is one of `load`; RunDamaged where its manifest cannot be read."""
+    return _schema_of(_manifest_text(folder), folder / MANIFEST).startswith(LOAD_LAYOUT.schema.rpartition("/")[0])
+
+
+def _loaded(folder: Path, layout: _Layout) -> object:
+    manifest = _read_manifest(folder, layout)
+    body, tables = manifest.run, {}  # type: ignore[attr-defined]  # the field that `_layout` adds
+    for table in layout.tables:
+        if table.name in manifest.tables:
+            tables[table.name] = _read_table(folder / table.file, table, manifest.tables[table.name])
+        elif table.name in layout.required:
+            raise RunDamaged(what=f"it has no table {table.name}", where=str(folder / MANIFEST), todo=AGAIN)
+    return layout.make(**{name: getattr(body, name) for name in layout.rest}, **tables)
+
+
+def _manifest_text(folder: Path) -> bytes:
     if not folder.is_dir():
         raise RunDamaged(what="there is no such run folder", where=str(folder), todo="Give the folder of a run")
-    with _opened(path, MANIFEST_BYTES, "the run is incomplete: it has no manifest") as (descriptor, size):
-        text = os.pread(descriptor, size, 0)
+    with _opened(folder / MANIFEST, MANIFEST_BYTES, "the run is incomplete: it has no manifest") as (descriptor, size):
+        return os.pread(descriptor, size, 0)
+
+
+def _schema_of(text: bytes, path: Path) -> str:
     try:
-        schema = msgspec.json.decode(text, type=_Head).schema
-        _check_schema(schema, path)
-        return msgspec.json.decode(text, type=LAYOUT.manifest)
+        return msgspec.json.decode(text, type=_Head).schema
     except (msgspec.DecodeError, RecursionError) as error:
         raise RunDamaged(what=f"the manifest is damaged: {error}", where=str(path), todo=AGAIN) from error
 
 
-def _check_schema(schema: str, path: Path) -> None:
+def _read_manifest(folder: Path, layout: _Layout) -> _Manifest:
+    path, text = folder / MANIFEST, _manifest_text(folder)
+    _check_schema(_schema_of(text, path), layout.schema, path)
+    try:
+        return msgspec.json.decode(text, type=layout.manifest)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise RunDamaged(what=f"the manifest is damaged: {error}", where=str(path), todo=AGAIN) from error
+
+
+def _check_schema(schema: str, known: str, path: Path) -> None:
     """RunDamaged unless `schema` is the one that this version reads."""
-    if schema == SCHEMA:
+    if schema == known:
         return
-    family, _, number = SCHEMA.rpartition("/")
+    family, _, number = known.rpartition("/")
     if re.fullmatch(rf"{re.escape(family)}/[0-9]{{1,9}}", schema) and int(schema.rpartition("/")[2]) > int(number):
         what = f"written by a newer pinchpoint ({schema})"
         raise RunDamaged(what=what, where=str(path), todo="Update pinchpoint to read it")

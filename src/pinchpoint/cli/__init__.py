@@ -23,6 +23,7 @@ from pinchpoint import __version__
 from pinchpoint.cli import configuration
 from pinchpoint.cli.diagnose import diagnose
 from pinchpoint.cli.explain import explain
+from pinchpoint.cli.load import load
 from pinchpoint.cli.machine import machine
 from pinchpoint.cli.record import record
 from pinchpoint.cli.report import report
@@ -33,7 +34,7 @@ from pinchpoint.errors import INTERRUPTS, Interrupted, PinchpointError, interrup
 __all__ = ["main"]
 
 Given = ParamSpec("Given")
-VERBS: tuple[Callable[..., int], ...] = (diagnose, record, report, machine, explain, schema)
+VERBS: tuple[Callable[..., int], ...] = (diagnose, record, load, report, machine, explain, schema)
 DONE, USAGE, DEFECT, INTERRUPTED = 0, 2, 70, 130
 OUT_OF_MEMORY = -1  # among ourselves: a usage error, after which nothing more is tried
 REPORT_TO = "the pinchpoint issue tracker"

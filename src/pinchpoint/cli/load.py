@@ -1,0 +1,121 @@
+"""`pinchpoint load`: send requests to a server and say what came of them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pinchpoint.cli import configuration, options
+from pinchpoint.cli.progress import Progress
+from pinchpoint.cli.streams import STDOUT, checked_json, coloured, results_on_stderr, say, show, write_json
+from pinchpoint.errors import Interrupted, interrupts_held
+
+if TYPE_CHECKING:
+    from pinchpoint.api import LoadOutcome
+
+
+def _option(name: str, metavar: str | None, words: str, **more: Any) -> Any:  # noqa: ANN401  # as typer declares it
+    return typer.Option(name, metavar=metavar, help=words, show_default=False, **more)
+
+
+Url = Annotated[
+    str,
+    typer.Argument(
+        metavar="URL", help="http://, https://, http+unix://%2Fsocket/path, grpc://host:port/pkg.Service/Method."
+    ),
+]
+Concurrency = Annotated[str | None, _option("--concurrency", "16|1,2,4", "Requests in flight, or levels of it (1).")]
+Rate = Annotated[str | None, _option("--rate", "200/s", "Requests a second, whatever comes back; or levels of it.")]
+Kind = Annotated[str, _option("--arrivals", "poisson|constant|burst=K", "How requests of a --rate come (poisson).")]
+Think = Annotated[
+    float | None, _option("--think", "10ms", "Pause of each in flight after an answer (0).", parser=options.duration)
+]
+Duration = Annotated[float, _option("--duration", "10s", "Time of each level (10 s).", parser=options.duration)]
+Count = Annotated[int | None, _option("--count", "N", "Requests of each level, in place of a time.")]
+Warmup = Annotated[
+    float | None, _option("--warmup", "2s", "Start that does not count (found out).", parser=options.duration)
+]
+Slo = Annotated[str | None, _option("--slo", "p99=50ms", "Look for the highest rate that keeps this.")]
+Inputs = Annotated[list[str] | None, _option("--input", "FILE", "A body, or a folder of them; repeatable.")]
+Headers = Annotated[
+    list[str] | None, _option("--header", "'NAME: VALUE'", "A header; NAME: env:VARIABLE keeps it off the screen.")
+]
+Method = Annotated[str | None, _option("--method", "POST", "The method (POST with a body, else GET).")]
+Timeout = Annotated[float, _option("--timeout", "10s", "Longest wait for an answer (10 s).", parser=options.duration)]
+Status = Annotated[str | None, _option("--expect-status", "200", "Statuses that count as answered (any 2xx).")]
+Expect = Annotated[
+    str | None, _option("--expect", "same|path=value", "Answers: equal to the first, or JSON with a value.")
+]
+Workers = Annotated[int, _option("--workers", "N", "Client processes (1).")]
+MaxRate = Annotated[str | None, _option("--max-rate", "R/s", "The most that another machine is sent; needed there.")]
+Ca = Annotated[str | None, _option("--ca", "FILE", "Authorities that sign the server's certificate.")]
+Insecure = Annotated[bool, _option("--insecure", None, "Do not check the server's certificate.")]
+
+
+def load(
+    url: Url,
+    concurrency: Concurrency = None,
+    rate: Rate = None,
+    arrivals: Kind = "poisson",
+    think: Think = None,
+    duration: Duration = 10.0,
+    count: Count = None,
+    warmup: Warmup = None,
+    slo: Slo = None,
+    input: Inputs = None,  # noqa: A002  # the option's name
+    header: Headers = None,
+    method: Method = None,
+    timeout: Timeout = 10.0,
+    expect_status: Status = None,
+    expect: Expect = None,
+    workers: Workers = 1,
+    max_rate: MaxRate = None,
+    ca: Ca = None,
+    insecure: Insecure = False,
+    seed: options.Seed = 0,
+    json: options.Json = None,
+    out: options.Out = None,
+    quiet: options.Quiet = False,
+) -> int:
+    """Send requests to URL and say what came of them.
+
+    Tells throughput, latency with intervals, errors by kind, and whether this
+    client was the limit.
+
+    Exits with 0 if valid, 2 on bad input, 3 if the run does not count, 130 if interrupted.
+    """
+    checked_json(json)
+    from pinchpoint import api
+    from pinchpoint.driving import Asked
+
+    asked = Asked(
+        url=url, concurrency=concurrency, rate=rate, arrivals=arrivals, think_s=think or 0.0, seconds=duration, count=count,
+        warmup_s=warmup, slo=slo, input=tuple(input or ()), header=tuple(header or ()), method=method, timeout_s=timeout,
+        expect_status=expect_status, expect=expect, workers=workers, max_rate=max_rate, ca=ca, insecure=insecure, seed=seed,
+    )  # fmt: skip
+    with Progress(quiet=quiet) as progress, results_on_stderr(json == STDOUT):
+        outcome = api.load(asked, out=out, limits=configuration.read().limits, progress=progress)
+    with interrupts_held() as interrupts:
+        code = _told(outcome, json, quiet=quiet)
+    return Interrupted.exit_code if interrupts.seen else code
+
+
+def _told(outcome: LoadOutcome, json: str | None, *, quiet: bool) -> int:
+    """Write the JSON, show the screen, and say what went wrong; the exit code."""
+    from pinchpoint import api
+
+    stream = sys.stderr if json == STDOUT else sys.stdout
+    try:
+        if json is not None:
+            write_json(json, api.render_load(outcome.report, "json"))
+    finally:
+        if stream is sys.stdout or not quiet:
+            show(api.render_load(outcome.report, "terminal-colour" if coloured(stream) else "terminal"), stream)
+            if outcome.folder:
+                show(f"Run: {Path(outcome.folder)}", stream)
+        if outcome.line:
+            say(outcome.line)
+    return outcome.exit_code

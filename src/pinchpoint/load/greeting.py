@@ -1,0 +1,193 @@
+"""The first request, sent alone: whether anybody is there, how the answer looks, whether it comes as a stream."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import ssl
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httptools
+
+from pinchpoint.errors import BadInput, TargetFailed
+from pinchpoint.load.addresses import Address
+from pinchpoint.load.wire import INTERIM, MOST_BYTES
+
+BLOCK_BYTES = 1 << 16
+KEPT_BYTES = 1 << 20  # of the answer, for the server that does nothing
+STREAM = b"text/event-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """The first answer: from which IP address, its status with its words, its bytes, and whether it is a stream of events.
+
+    `raw` is None where it is too large to be sent again by the server that does nothing.
+    """
+
+    host: str
+    status: int
+    reason: str
+    server: str
+    stream: bool
+    seconds: float
+    size: int
+    raw: bytes | None
+    keeps: bool
+
+
+class _Answer:
+    """What httptools says of an answer."""
+
+    def __init__(self) -> None:
+        self.parser: Any = httptools.HttpResponseParser(self)
+        self.complete = self.stream = self.lengthy = self.keeps = False
+        self.reason, self.server, self.body = "", "", 0
+        self.status = 0
+
+    def on_status(self, words: bytes) -> None:
+        """The words behind the status."""
+        self.reason = words.decode("latin-1")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header."""
+        lowered = name.lower()
+        if lowered == b"content-type":
+            self.stream = value.strip().lower().startswith(STREAM)
+        elif lowered == b"server":
+            self.server = "".join(c for c in value.decode("latin-1") if c.isprintable())[:80]
+        elif lowered in (b"content-length", b"transfer-encoding"):
+            self.lengthy = True
+
+    def on_message_complete(self) -> None:
+        """The answer is whole."""
+        self.status = self.parser.get_status_code()
+        self.complete = self.status not in INTERIM
+        self.keeps = bool(self.parser.should_keep_alive())
+
+
+def greet(
+    address: Address, hosts: Sequence[str], request: bytes, timeout_s: float, tls: ssl.SSLContext | None
+) -> Greeting:
+    """Send one request and take its answer. BadInput where nobody is there or TLS fails, TargetFailed where nothing
+    that can be understood comes back in time.
+    """
+    begin = time.monotonic()
+    host, connection = _connected(address, hosts, timeout_s, tls)
+    with connection:
+        answer, raw, size = _asked(address, connection, request, timeout_s, begin)
+    kept = bytes(raw) if size <= KEPT_BYTES else None
+    keeps = answer.keeps
+    reason = answer.reason[:80]
+    seconds = time.monotonic() - begin
+    return Greeting(host, answer.status, reason, answer.server, answer.stream, seconds, size, kept, keeps)
+
+
+def _connected(
+    address: Address, hosts: Sequence[str], timeout_s: float, tls: ssl.SSLContext | None
+) -> tuple[str, socket.socket]:
+    failure: Exception | None = None
+    for host in hosts or ("",):
+        try:
+            return host, _connection(address, host, timeout_s, tls)
+        except (OSError, ValueError) as error:
+            failure = error
+    assert failure is not None
+    raise _no_connection(address, failure)
+
+
+def _connection(address: Address, host: str, timeout_s: float, tls: ssl.SSLContext | None) -> socket.socket:
+    with contextlib.ExitStack() as stack:
+        if address.unix:
+            plain = stack.enter_context(socket.socket(socket.AF_UNIX))
+            plain.settimeout(timeout_s)
+            plain.connect(address.unix)
+        else:
+            plain = stack.enter_context(socket.create_connection((host, address.port), timeout_s))
+        connection = tls.wrap_socket(plain, server_hostname=address.host) if tls else plain
+        stack.pop_all()
+    return connection
+
+
+def _no_connection(address: Address, error: Exception) -> BadInput | TargetFailed:
+    where = address.uri
+    if isinstance(error, ssl.SSLCertVerificationError):
+        todo = "Name its authority with --ca FILE, or pass --insecure if you trust the network"
+        return BadInput(what=f"its certificate is not trusted: {error.verify_message}", where=where, todo=todo)
+    if isinstance(error, ssl.SSLError):
+        said = (error.reason or str(error)).replace("_", " ").lower()
+        todo = "Check the port, or write http:// if it speaks no TLS"
+        return BadInput(what=f"no TLS connection: {said}", where=where, todo=todo)
+    if isinstance(error, ConnectionRefusedError):
+        return BadInput(what="nothing listens there", where=where, todo="Start the server, or check host and port")
+    if isinstance(error, FileNotFoundError):
+        return BadInput(what="there is no such socket", where=where, todo="Start the server, or check its path")
+    if isinstance(error, TimeoutError):
+        return BadInput(
+            what="it accepts no connection in time", where=where, todo="Check host and port, or use --timeout"
+        )
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return BadInput(what="no file descriptor is left", where=where, todo="Raise the limit with ulimit -n")
+    why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return BadInput(what=f"cannot be reached: {why}", where=where, todo="Check host and port")
+
+
+def _asked(
+    address: Address, connection: socket.socket, request: bytes, timeout_s: float, begin: float
+) -> tuple[_Answer, bytearray, int]:
+    """The answer, its first bytes, and how many there were; TargetFailed where it is none."""
+    answer, raw, size = _Answer(), bytearray(), 0
+    with _failures(address, timeout_s):
+        connection.sendall(request)
+        for data in _pieces(connection, begin + timeout_s):
+            size += len(data)
+            if size <= KEPT_BYTES:
+                raw += data
+            answer.parser.feed_data(data)
+            if answer.complete:
+                return answer, raw, size
+            if size > MOST_BYTES:
+                raise _failed(address, f"its first answer has more than {MOST_BYTES >> 20} MB", "Ask for less")
+    answer.status = answer.parser.get_status_code() if size else 0
+    if answer.lengthy or not answer.status:
+        which = "before its first answer was whole" if size else "without an answer to the first request"
+        raise _failed(address, f"it closed the connection {which}", "Look at its log")
+    return answer, raw, size
+
+
+def _failed(address: Address, what: str, todo: str) -> TargetFailed:
+    return TargetFailed(what=what, where=address.uri, todo=todo)
+
+
+@contextlib.contextmanager
+def _failures(address: Address, timeout_s: float) -> Iterator[None]:
+    """What goes wrong while an answer is awaited, as TargetFailed."""
+    try:
+        yield
+    except TimeoutError:
+        what = f"no answer to the first request within {timeout_s:g} s"
+        raise _failed(address, what, "Check it, or use --timeout") from None
+    except httptools.HttpParserUpgrade:
+        raise _failed(address, "it wants another protocol than HTTP/1.1", "Check the URL") from None
+    except httptools.HttpParserError:
+        raise _failed(address, "its first answer is not HTTP/1.1", "Check port and scheme") from None
+    except OSError as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise _failed(address, f"it broke the connection at the first request: {why}", "Look at its log") from None
+
+
+def _pieces(connection: socket.socket, end: float) -> Iterator[bytes]:
+    """What the server sends until it ends the connection; TimeoutError at `end` of the monotonic clock."""
+    while True:
+        left = end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        connection.settimeout(left)
+        data = connection.recv(BLOCK_BYTES)
+        if not data:
+            return
+        yield data

@@ -1,0 +1,109 @@
+"""gRPC in place of HTTP/1.1: unary calls of raw bytes over one channel a worker, each slot one call at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic_ns
+from typing import Any
+
+import grpc
+from grpc import aio
+
+from pinchpoint.load import records
+from pinchpoint.load.wire import MOST_BYTES
+from pinchpoint.load.worker import Worker
+
+OPTIONS = (("grpc.max_receive_message_length", MOST_BYTES), ("grpc.max_send_message_length", MOST_BYTES * 4),
+           ("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1))  # fmt: skip
+_OUTCOMES = {
+    grpc.StatusCode.DEADLINE_EXCEEDED: records.TIMEOUT,
+    grpc.StatusCode.UNAVAILABLE: records.RESET,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: records.STATUS,
+}
+
+
+class Slot:
+    """A place for one call at a time; to the worker it looks like a connection."""
+
+    __slots__ = (
+        "_call",
+        "_worker",
+        "busy",
+        "bytes",
+        "due",
+        "events",
+        "first",
+        "gap",
+        "given_up",
+        "open",
+        "payload",
+        "sent",
+    )  # fmt: skip
+
+    def __init__(self, worker: GrpcWorker) -> None:
+        self._worker = worker
+        self._call: Any = None
+        self.open, self.busy = True, False
+        self.given_up = 0
+        self.due = self.sent = self.first = self.payload = self.bytes = self.events = self.gap = 0
+
+    def send(self, due_ns: int, payload: int) -> None:
+        """Send a request that was due at `due_ns`."""
+        self.due, self.payload, self.busy = due_ns, payload, True
+        self.first = self.bytes = self.given_up = 0
+        self.sent = monotonic_ns()
+        self._call = self._worker.loop.create_task(self._answer(payload))
+
+    async def _answer(self, payload: int) -> None:
+        worker = self._worker
+        try:
+            answer = await worker.ask(worker.requests[payload], metadata=worker.metadata)
+        except aio.AioRpcError as error:
+            self._finish(*_failure(error))
+            return
+        except asyncio.CancelledError:
+            self._finish(self.given_up or records.CUT_OFF, 0)
+            return
+        self.first = monotonic_ns()
+        self.bytes = len(answer)
+        check = worker.check
+        self._finish(records.OK if check is None or check(payload, answer) else records.UNEXPECTED, 0)
+
+    def abort(self, outcome: int) -> None:
+        """Give up the call under way."""
+        self.given_up = outcome
+        self._call.cancel()
+
+    def close(self) -> None:
+        """The slot takes no more calls."""
+        self.open = False
+        self._worker.lost(self)  # type: ignore[arg-type]  # it looks like a connection
+
+    def _finish(self, outcome: int, status: int) -> None:
+        self.busy = False
+        self._worker.ended(self, outcome, status, monotonic_ns())  # type: ignore[arg-type]
+
+
+def _failure(error: aio.AioRpcError) -> tuple[int, int]:
+    """The outcome of a call that failed, and its status code."""
+    code = error.code()
+    words = (error.details() or "").lower()
+    if code is grpc.StatusCode.UNAVAILABLE and "refused" in words:
+        return records.REFUSED, 0
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in words:
+        return records.TOO_LARGE, 0
+    return _OUTCOMES.get(code, records.STATUS), code.value[0]
+
+
+class GrpcWorker(Worker):
+    """Drives levels over gRPC."""
+
+    def __init__(self, plan: dict[str, Any], ring: records.Ring, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(plan, ring, loop)
+        host = f"[{plan['host']}]" if ":" in plan["host"] else plan["host"]
+        self._channel = aio.insecure_channel(f"{host}:{plan['port']}", options=OPTIONS)
+        self.ask = self._channel.unary_unary(plan["target"])
+        self.metadata = tuple((name, value) for name, value in plan["metadata"]) or None
+
+    async def _connected(self) -> Any:  # noqa: ANN401  # a slot that looks like a connection
+        return Slot(self)

@@ -1,0 +1,55 @@
+"""What the workers and the process above them share: a ring of records, one a request, and a few counters.
+
+A worker writes a row when a request ends and then the count of rows; the reader takes what is new a few times a second. Nobody
+waits for anybody: a reader that falls a whole ring behind finds how many rows it lost, and says so. Standard library only.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+
+# How a request ended (`outcome`): answered, or one of the kinds of failure.
+OUTCOMES = (
+    "ok", "status", "unexpected", "timeout", "refused", "reset", "closed", "short", "malformed", "too_large", "tls",
+    "no_descriptor", "unreachable", "cut_off",
+)  # fmt: skip
+(
+    OK, STATUS, UNEXPECTED, TIMEOUT, REFUSED, RESET, CLOSED, SHORT, MALFORMED, TOO_LARGE, TLS, NO_DESCRIPTOR,
+    UNREACHABLE, CUT_OFF,
+) = range(len(OUTCOMES))  # fmt: skip
+
+# A row: when it was due, sent, first answered and done (CLOCK_MONOTONIC, ns; 0 where that never was), how it ended, its
+# status and payload, events of a stream, bytes of the answer with its head, and the longest gap between two events.
+ROW = struct.Struct("=4q4i2q")
+COLUMNS = (
+    ("due_ns", "<i8"), ("sent_ns", "<i8"), ("first_ns", "<i8"), ("done_ns", "<i8"), ("outcome", "<i4"), ("status", "<i4"),
+    ("payload", "<i4"), ("events", "<i4"), ("bytes", "<i8"), ("gap_ns", "<i8"),
+)  # fmt: skip
+ROWS = 1 << 18  # of a ring: two seconds of the fastest worker
+
+# Counters in the head, as numbers of 8 bytes.
+WRITTEN, SENT, WAITING, CONNECTS, UNASKED, CPU_NS, DELAY_NS = range(7)
+HEAD_BYTES = 4096
+RING_BYTES = HEAD_BYTES + ROWS * ROW.size
+
+
+class Ring:
+    """The shared memory of one worker, mapped from a descriptor of `RING_BYTES`."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.memory = mmap.mmap(descriptor, RING_BYTES)
+        self.head = memoryview(self.memory)[:HEAD_BYTES].cast("q")
+
+    def close(self) -> None:
+        """Let go of the memory."""
+        self.head.release()
+        self.memory.close()
+
+
+def new_ring(name: str) -> int:
+    """A descriptor of memory for a ring; pages that nobody writes take no memory."""
+    descriptor = os.memfd_create(name, 0)
+    os.ftruncate(descriptor, RING_BYTES)
+    return descriptor

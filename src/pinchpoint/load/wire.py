@@ -1,0 +1,332 @@
+"""HTTP/1.1 on a raw asyncio protocol: one request at a time on a connection, each ended as one of `records.OUTCOMES`.
+
+What comes from the server is untrusted: bounded in size, never evaluated. httptools (llhttp) parses; only the callback that is
+needed is defined, since each costs a call a request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import re
+import ssl
+from collections.abc import Callable
+from time import monotonic_ns
+from typing import Any, Protocol
+
+import httptools
+
+from pinchpoint.load.records import (
+    CLOSED,
+    MALFORMED,
+    NO_DESCRIPTOR,
+    OK,
+    REFUSED,
+    RESET,
+    SHORT,
+    STATUS,
+    TIMEOUT,
+    TLS,
+    TOO_LARGE,
+    UNEXPECTED,
+    UNREACHABLE,
+)
+
+MOST_BYTES = 64 << 20  # of an answer
+HEAD_BYTES = 64 << 10  # of its head
+SUCCESS = range(200, 300)
+INTERIM = range(100, 200)
+INTERIM_LINE = re.compile(rb"HTTP/1\.\d 1")
+END, LENGTH, CODING = b"\r\n\r\n", b"\ncontent-length:", b"\ntransfer-encoding:"
+_UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM}
+
+
+class Like:
+    """The head and the length of the last good answer. One that begins with the same head has the same framing, so that if it
+    is as long it is whole, and need not be parsed.
+    """
+
+    __slots__ = ("head", "length", "status")
+
+    def __init__(self) -> None:
+        self.head, self.length, self.status = b"", -1, 0
+
+
+class Driver(Protocol):
+    """Who sends requests over a connection and takes what became of them."""
+
+    requests: tuple[bytes, ...]
+    statuses: frozenset[int]
+    check: Callable[[int, bytes], bool] | None
+    like: Like
+
+    def ended(self, connection: Connection, outcome: int, status: int, done: int) -> None:
+        """The request of `connection` ended; its next one may be sent."""
+        ...
+
+    def unasked(self) -> None:
+        """Bytes came that nobody had asked for."""
+        ...
+
+    def lost(self, connection: Connection) -> None:
+        """The connection is gone."""
+        ...
+
+
+class Connection(asyncio.Protocol):
+    """A connection, its request under way, and what came back of it so far."""
+
+    __slots__ = (
+        "_complete",
+        "_driver",
+        "_head",
+        "_keeps",
+        "_parser",
+        "_said",
+        "_transport",
+        "busy",
+        "bytes",
+        "due",
+        "events",
+        "first",
+        "gap",
+        "open",
+        "payload",
+        "sent",
+    )  # fmt: skip
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._transport: Any = None
+        self._parser: Any = None
+        self._complete = 0  # answers since the request was sent
+        self._said = 0  # the last status
+        self._head = b""
+        self.open = self.busy = self._keeps = False
+        self.due = self.sent = self.first = self.payload = self.bytes = self.events = self.gap = 0
+
+    def send(self, due_ns: int, payload: int) -> None:
+        """Send a request that was due at `due_ns`."""
+        self.due, self.payload = due_ns, payload
+        self.first = self.bytes = 0
+        self.busy = True
+        self._parser = None
+        self.sent = monotonic_ns()
+        self._transport.write(self._driver.requests[payload])
+
+    def abort(self, outcome: int) -> None:
+        """Give up the request under way, and the connection with it."""
+        self._finish(outcome, self._said, keep=False)
+
+    def close(self) -> None:
+        """Close a connection that has no request under way."""
+        self.open = False
+        if self._transport is not None:
+            self._transport.abort()
+
+    # --- as asyncio calls it ---------------------------------------------------------------------------------------
+    def connection_made(self, transport: Any) -> None:  # noqa: ANN401  # uvloop's own classes
+        """The connection stands."""
+        self._transport, self.open = transport, True
+
+    def data_received(self, data: bytes) -> None:
+        """A piece of the answer."""
+        driver = self._driver
+        like = driver.like
+        if len(data) == like.length and self.busy and not self.bytes and data.startswith(like.head):
+            self.first = now = monotonic_ns()
+            self.bytes = like.length
+            self.busy = False
+            driver.ended(self, OK, like.status, now)
+            return
+        if not self.busy:
+            driver.unasked()
+            self.close()
+            return
+        if not self.bytes:
+            self.first, self._head = monotonic_ns(), data
+            self._parser, self._complete, self._said = httptools.HttpResponseParser(self), 0, 0
+        elif len(self._head) < HEAD_BYTES:
+            self._head += data
+        self.bytes += len(data)
+        self._parse(data)
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._finish(UNEXPECTED, 101, keep=False)
+        except httptools.HttpParserError:
+            self._finish(MALFORMED, 0, keep=False)
+        else:
+            if self._complete:
+                self._answered(keep=self._keeps)
+            elif self.bytes > MOST_BYTES:
+                self._finish(TOO_LARGE, self._said, keep=False)
+            elif self.bytes > HEAD_BYTES and END not in self._head:
+                self._finish(MALFORMED, 0, keep=False)
+
+    def on_message_complete(self) -> None:
+        """An answer is whole; those that only announce another one do not count."""
+        self._said = self._parser.get_status_code()
+        if self._said not in INTERIM:
+            self._complete += 1
+            self._keeps = (
+                self._parser.should_keep_alive()
+            )  # known here only: afterwards the parser awaits another answer
+
+    def eof_received(self) -> None:
+        """The server sends no more: that ends an answer whose length it did not say."""
+        if self.busy and self.bytes:
+            self._ended_by_closing()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The connection is gone; a request under way has failed."""
+        self.open = False
+        if self.busy:
+            outcome = _kind(error) if error else SHORT if self.bytes else CLOSED
+            self._finish(outcome, self._said, keep=False)
+        self._driver.lost(self)
+
+    # --- what came of it -------------------------------------------------------------------------------------------
+    def _answered(self, *, keep: bool) -> None:
+        status = self._said
+        wanted = self._driver.statuses
+        if self._complete > 1:
+            self._finish(MALFORMED, status, keep=False)
+        elif status in wanted if wanted else status in SUCCESS:
+            if keep and self.bytes == len(self._head):
+                self._remember(status)
+            self._finish(OK if self.matches() else UNEXPECTED, status, keep=keep)
+        else:
+            self._finish(STATUS, status, keep=keep)
+
+    def _remember(self, status: int) -> None:
+        """Know the next answer by this one, if its head says how long it is."""
+        head, _, body = self._head.partition(END)
+        lowered = head.lower()
+        like = self._driver.like
+        like.length = -1
+        if LENGTH in lowered and CODING not in lowered and not INTERIM_LINE.match(head):
+            like.head, like.length, like.status = head + END, len(head) + len(END) + len(body), status
+
+    def _ended_by_closing(self) -> None:
+        head, end, _ = self._head.partition(END)
+        lowered = head.lower()
+        if end and LENGTH not in lowered and CODING not in lowered:
+            self._said, self._complete = self._parser.get_status_code(), 1
+            self._answered(keep=False)
+        else:
+            self._finish(SHORT if end else CLOSED, 0, keep=False)
+
+    def _finish(self, outcome: int, status: int, *, keep: bool) -> None:
+        self.busy = False
+        if not keep:
+            self.close()
+        self._driver.ended(self, outcome, status, monotonic_ns())
+
+    def matches(self) -> bool:
+        """Whether the answer is as expected; here nothing is."""
+        return True
+
+
+class Checked(Connection):
+    """A connection that keeps each answer's body until it is checked, so all of them are parsed."""
+
+    __slots__ = ("_parts",)
+
+    def send(self, due_ns: int, payload: int) -> None:
+        """Send a request that was due at `due_ns`."""
+        self._parts: list[bytes] = []
+        super().send(due_ns, payload)
+
+    def on_body(self, data: bytes) -> None:
+        """A piece of the body."""
+        self._parts.append(data)
+
+    def _remember(self, status: int) -> None:
+        pass
+
+    def matches(self) -> bool:
+        """Whether the driver's check holds."""
+        check = self._driver.check
+        return check is None or check(self.payload, b"".join(self._parts))
+
+
+class Streamed(Checked):
+    """A connection whose answers are server-sent events: the first one is what was waited for, and gaps are kept."""
+
+    __slots__ = ("_last", "_rest")
+
+    def send(self, due_ns: int, payload: int) -> None:
+        """Send a request that was due at `due_ns`."""
+        self.events = self.gap = self._last = 0
+        self._rest = b""
+        super().send(due_ns, payload)
+
+    def on_body(self, data: bytes) -> None:
+        """A piece of the stream: count the events that it ends."""
+        now = monotonic_ns()
+        text = self._rest + data.replace(b"\r", b"")
+        ended = text.count(b"\n\n")
+        self._rest = text[-1:] if not text.endswith(b"\n\n") else b""
+        if ended:
+            if not self.events:
+                self.first = now
+            else:
+                self.gap = max(self.gap, now - self._last)
+            self.events, self._last = self.events + ended, now
+        if self._driver.check is not None:
+            super().on_body(data)
+
+
+# --- checks of answers ---------------------------------------------------------------------------------------------
+class Same:
+    """Each payload's answers are byte for byte its first one."""
+
+    def __init__(self) -> None:
+        self._first: dict[int, bytes] = {}
+
+    def __call__(self, payload: int, body: bytes) -> bool:
+        """Whether an answer is as the first one to its payload."""
+        return self._first.setdefault(payload, body) == body
+
+
+class At:
+    """The answer is JSON that has `text` at `path`, whose steps are names and numbers joined by dots."""
+
+    def __init__(self, path: str, text: str) -> None:
+        self._steps = [step for step in path.split(".") if step and step != "$"]
+        self._text = text
+
+    def __call__(self, _payload: int, body: bytes) -> bool:
+        """Whether an answer has the value; what is no JSON has none."""
+        try:
+            found = json.loads(body)
+            for step in self._steps:
+                found = found[int(step)] if isinstance(found, list) else found[step]
+        except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+            return False
+        return found == self._text or json.dumps(found) == self._text
+
+
+# --- connecting ----------------------------------------------------------------------------------------------------
+def kind_of(error: BaseException) -> int:
+    """The outcome of a request whose connection could not be made."""
+    if isinstance(error, ConnectionRefusedError | FileNotFoundError):
+        return REFUSED
+    return _kind(error)
+
+
+def _kind(error: BaseException) -> int:
+    if isinstance(error, ssl.SSLError | ssl.CertificateError):
+        return TLS
+    if isinstance(error, TimeoutError):
+        return TIMEOUT
+    if isinstance(error, ConnectionResetError | BrokenPipeError | ConnectionAbortedError):
+        return RESET
+    number = error.errno if isinstance(error, OSError) else None
+    if number in (errno.EMFILE, errno.ENFILE):
+        return NO_DESCRIPTOR
+    return UNREACHABLE if number in _UNREACHABLE else RESET

@@ -1,0 +1,423 @@
+"""A process that sends requests when they are due and writes what became of them into its ring.
+
+The process above it speaks one line of JSON at a time over a pipe: what to send and where, then a level to drive at a given
+moment, then an end. This one answers each line with one. It is kept small, since each of its microseconds is the client's:
+asyncio on uvloop, no garbage collection while a level runs, a row of 64 bytes a request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import gc
+import heapq
+import json
+import os
+import random
+import signal
+import ssl
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from time import monotonic_ns, process_time_ns
+from typing import Any
+
+from pinchpoint.domain.arrivals import CLOSED, Arrivals
+from pinchpoint.load import records
+from pinchpoint.load.arrivals import due_times, share
+from pinchpoint.load.pacing import SPIN_NS, Alarm
+from pinchpoint.load.wire import At, Checked, Connection, Like, Same, Streamed, kind_of
+
+TICK_S = 0.05
+READY_CONNECTIONS = 16  # of an open loop, before it begins
+MOST_CONNECTIONS = 4096
+MOST_AT_ONCE = 64  # sends of one ring of the alarm: answers are taken in between
+RETRY_NS = 50_000_000  # before a connection that could not be made is tried again
+UNTIL_NEVER = 1 << 62
+PUBLISHED = 63  # rows are told in sets of 64, and at each tick
+WRITTEN = records.WRITTEN
+_ROW, _ROWS, _HEAD = records.ROW, records.ROWS, records.HEAD_BYTES
+
+
+class Worker:
+    """Drives levels over HTTP; `wire.Driver` for its connections."""
+
+    def __init__(self, plan: dict[str, Any], ring: records.Ring, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop, self.ring = loop, ring
+        self.requests = tuple(base64.b64decode(each) for each in plan["requests"])
+        self.statuses = frozenset(plan["statuses"])
+        self.check: Callable[[int, bytes], bool] | None = _check(plan["check"])
+        self._plan = plan
+        self._number, self._workers = int(plan["worker"]), int(plan["workers"])
+        self._kind = Streamed if plan["stream"] else Checked if self.check else Connection
+        self._tls = _tls(plan)
+        self._timeout_ns = int(plan["timeout_s"] * 1e9)
+        self._seed = plan["seed"]
+        self._pack, self._memory, self._head = _ROW.pack_into, ring.memory, ring.head
+        self._written = self._sent = 0
+        self.like = Like()
+        self._connections: set[Connection] = set()
+        self._dialling = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._over: asyncio.Event | None = None
+        self._next: Callable[[Connection, int], None] = self._idle_on
+        self._begin(Arrivals(CLOSED))
+
+    def _begin(self, arrivals: Arrivals) -> None:
+        """Forget the level before."""
+        self._arrivals = arrivals
+        self._closed = arrivals.loop == CLOSED
+        self._left, self._until, self._sending = 0, 0, False
+        self._idle: list[Connection] = []
+        self._waiting: deque[tuple[int, int]] = deque()
+        self._thinking: list[tuple[int, int]] = []
+        self._slots = 0  # of a closed loop: how many requests are kept in flight
+        self._generator = random.Random(f"{self._seed} payloads {self._number}")  # noqa: S311  # a mix, not a secret
+        self._mixed = len(self.requests) > 1
+
+    def _pick(self) -> int:
+        """The payload of the next request."""
+        return self._generator.randrange(len(self.requests))
+
+    # --- a level ---------------------------------------------------------------------------------------------------
+    async def prepare(self, level: dict[str, Any]) -> None:
+        """Open the connections that the level begins with."""
+        self._begin(Arrivals(**level["arrivals"]))
+        self._slots = share(self._arrivals.concurrency, self._number, self._workers)
+        wanted = self._slots if self._closed else share(READY_CONNECTIONS, self._number, self._workers)
+        for connection in [each for each in self._connections if not each.busy][wanted:]:
+            connection.close()
+        kept = [each for each in self._connections if each.open]
+        self._idle = kept
+        await asyncio.gather(*(self._dial() for _ in range(min(wanted, MOST_CONNECTIONS) - len(kept))))
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+
+    async def run(self, level: dict[str, Any], start_ns: int) -> None:
+        """Send from `start_ns` on until the level's time or count is over, and wait for what is in flight."""
+        self._over = asyncio.Event()
+        self._until = start_ns + int(level["seconds"] * 1e9) if level["seconds"] else UNTIL_NEVER
+        count = level["count"]
+        self._left = share(count, self._number, self._workers) if count else UNTIL_NEVER
+        gap = level.get("spacing_s", 0.0)
+        self._spacing_ns, self._gate = int(gap * self._workers * 1e9), start_ns
+        self._next = self._closed_on if self._closed else self._open_on
+        self._sending = True
+        alarm = self._alarm = Alarm(self.loop, self._rung)
+        tick = self.loop.create_task(self._tick())
+        try:
+            if self._closed:
+                self._thinking = [(start_ns, number) for number in range(self._slots)]
+                alarm.at(start_ns)
+            else:
+                self._due: Iterator[int] = due_times(self._arrivals, self._seed, self._number, self._workers)
+                self._start, self._coming = start_ns, start_ns + next(self._due)
+                alarm.at(self._coming)
+            await self._over.wait()
+        finally:
+            self._sending = False
+            tick.cancel()
+            alarm.close()
+            self._counters()
+            gc.enable()
+            gc.unfreeze()
+
+    def stop(self) -> None:
+        """Send no more, and give up what is in flight."""
+        self._left = 0
+        self._end_sending()
+        while self._waiting:
+            self._unsent(*self._waiting.popleft(), records.CUT_OFF)
+        for connection in [each for each in self._connections if each.busy]:
+            connection.abort(records.CUT_OFF)
+        self._finish_if_over()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.stop()
+        for connection in list(self._connections):
+            connection.close()
+
+    # --- as connections call it ------------------------------------------------------------------------------------
+    def ended(self, connection: Connection, outcome: int, status: int, done: int) -> None:
+        """A request ended: note it, and let the connection go on."""
+        written = self._written
+        self._pack(
+            self._memory, _HEAD + (written % _ROWS) * 64, connection.due, connection.sent, connection.first, done, outcome,
+            status, connection.payload, connection.events, connection.bytes, connection.gap,
+        )  # fmt: skip
+        self._written = written + 1
+        if not written & PUBLISHED:
+            self._head[WRITTEN] = written + 1
+        self._next(connection, done)
+
+    def unasked(self) -> None:
+        """Bytes came that nobody had asked for."""
+        self._head[records.UNASKED] += 1
+
+    def lost(self, connection: Connection) -> None:
+        """The connection is gone."""
+        self._connections.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    # --- closed loop -----------------------------------------------------------------------------------------------
+    def _closed_on(self, connection: Connection, done: int) -> None:
+        """Answer in, next request out."""
+        if done >= self._until or self._left <= 0:
+            self._idle_on(connection, done)
+            self._finish_if_over()
+        elif self._arrivals.think_s or self._spacing_ns:
+            self._idle_on(connection, done)
+            self._think(done + int(self._arrivals.think_s * 1e9))
+        elif connection.open:
+            self._left -= 1
+            self._sent += 1
+            connection.send(done, self._pick() if self._mixed else 0)
+        else:
+            self._submit(done)
+
+    def _think(self, at: int) -> None:
+        """The next request of a slot comes at `at`, or later where the rate is capped."""
+        if self._spacing_ns:
+            at = max(at, self._gate)
+            self._gate = at + self._spacing_ns
+        heapq.heappush(self._thinking, (at, len(self._thinking)))
+        self._alarm.at(self._thinking[0][0])
+
+    # --- open loop -------------------------------------------------------------------------------------------------
+    def _open_on(self, connection: Connection, _done: int) -> None:
+        """Answer in: the connection takes what waits."""
+        if connection.open:
+            if self._waiting:
+                connection.send(*self._waiting.popleft())
+            else:
+                self._idle.append(connection)
+        elif self._waiting:
+            self._dial_soon()
+        self._finish_if_over()
+
+    def _rung(self) -> None:
+        """A request is due."""
+        now, sent = monotonic_ns(), 0
+        if self._closed:
+            while self._thinking and self._thinking[0][0] <= now and sent < MOST_AT_ONCE:
+                due, _ = heapq.heappop(self._thinking)
+                sent += 1
+                if due < self._until and self._left > 0:
+                    self._submit(due)
+            if self._thinking:
+                self._alarm.at(self._thinking[0][0])
+            self._finish_if_over()
+            return
+        while sent < MOST_AT_ONCE and self._left > 0 and self._coming < self._until:
+            if now < self._coming:
+                if self._coming - now > SPIN_NS:
+                    break
+                now = monotonic_ns()
+                continue
+            self._submit(self._coming)
+            sent += 1
+            self._coming = self._start + next(self._due)
+            now = monotonic_ns()
+        if self._left > 0 and self._coming < self._until:
+            self._alarm.at(self._coming)
+        else:
+            self._end_sending()
+            self._finish_if_over()
+
+    # --- both ------------------------------------------------------------------------------------------------------
+    def _submit(self, due: int) -> None:
+        """Send a request that is due, over a connection that has none under way; wait for one if need be."""
+        self._left -= 1
+        self._sent += 1
+        payload = self._pick() if self._mixed else 0
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.open:
+                connection.send(due, payload)
+                return
+        self._waiting.append((due, payload))
+        self._dial_soon()
+
+    def _idle_on(self, connection: Connection, _done: int) -> None:
+        if connection.open:
+            self._idle.append(connection)
+
+    def _unsent(self, due: int, payload: int, outcome: int) -> None:
+        """A request that never left ended."""
+        at = _HEAD + (self._written % _ROWS) * 64
+        done = monotonic_ns()
+        self._pack(self._memory, at, due, 0, 0, done, outcome, 0, payload, 0, 0, 0)
+        self._written += 1
+
+    def _end_sending(self) -> None:
+        self._sending = False
+
+    def _finish_if_over(self) -> None:
+        """Say that the level is over once nothing is to be sent and nothing is in flight."""
+        if self._closed and self._sending and (self._left <= 0 or monotonic_ns() >= self._until):
+            self._sending = False
+            self._thinking.clear()
+        if self._over is None or self._sending or self._waiting or any(each.busy for each in self._connections):
+            return
+        self._over.set()
+
+    def _dial_soon(self) -> None:
+        """Open one more connection for what waits."""
+        if len(self._connections) + self._dialling < MOST_CONNECTIONS and self._dialling < len(self._waiting):
+            task = self.loop.create_task(self._dial())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _dial(self) -> None:
+        """Make a connection; where that fails, the request that has waited longest failed."""
+        self._dialling += 1
+        self._head[records.CONNECTS] += 1
+        try:
+            connection = await self._connected()
+        except (TimeoutError, OSError, ssl.SSLError, EOFError) as error:
+            self._dialling -= 1
+            if self._waiting:
+                self._failed_to_connect(kind_of(error))
+            return
+        self._dialling -= 1
+        self._connections.add(connection)
+        if self._waiting:
+            connection.send(*self._waiting.popleft())
+        else:
+            self._idle.append(connection)
+
+    def _failed_to_connect(self, outcome: int) -> None:
+        self._unsent(*self._waiting.popleft(), outcome)
+        if self._closed and self._sending:
+            heapq.heappush(self._thinking, (monotonic_ns() + RETRY_NS, len(self._thinking)))
+            self._alarm.at(self._thinking[0][0])
+        elif self._waiting:
+            self._dial_soon()
+        self._finish_if_over()
+
+    async def _connected(self) -> Connection:
+        plan, make = self._plan, lambda: self._kind(self)
+        async with asyncio.timeout(plan["timeout_s"]):
+            if plan["unix"]:
+                _, connection = await self.loop.create_unix_connection(make, plan["unix"])
+            else:
+                name = plan["name"] if self._tls else None
+                _, connection = await self.loop.create_connection(
+                    make, plan["host"], plan["port"], ssl=self._tls, server_hostname=name
+                )
+        return connection
+
+    async def _tick(self) -> None:
+        """Watch over time-outs and counters."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            late = monotonic_ns() - self._timeout_ns
+            for connection in [each for each in self._connections if each.busy and each.sent < late]:
+                connection.abort(records.TIMEOUT)
+            while self._waiting and self._waiting[0][0] < late:
+                self._unsent(*self._waiting.popleft(), records.TIMEOUT)
+            self._counters()
+            self._finish_if_over()
+
+    def _counters(self) -> None:
+        head = self._head
+        head[WRITTEN], head[records.SENT] = self._written, self._sent
+        head[records.WAITING] = len(self._waiting)
+        head[records.CPU_NS] = process_time_ns()
+        with contextlib.suppress(OSError, ValueError, IndexError), open("/proc/self/schedstat", "rb") as file:
+            head[records.DELAY_NS] = int(file.read().split()[1])
+
+
+def _check(said: list[str] | None) -> Callable[[int, bytes], bool] | None:
+    """The check of answers: `["same"]` or `["at", path, text]`."""
+    if not said:
+        return None
+    return Same() if said[0] == "same" else At(said[1], said[2])
+
+
+def _tls(plan: dict[str, Any]) -> ssl.SSLContext | None:
+    if not plan["tls"]:
+        return None
+    context = ssl.create_default_context(cafile=plan["ca"])
+    if plan["insecure"]:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+# --- the pipe ------------------------------------------------------------------------------------------------------
+class _Lines:
+    """Lines of JSON from a pipe, as they come."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, descriptor: int) -> None:
+        self._queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+        self._fd, self._rest, self._loop = descriptor, b"", loop
+        self.stop: Callable[[], None] = lambda: None
+        os.set_blocking(descriptor, False)
+        loop.add_reader(descriptor, self._read)
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._fd, 1 << 20)
+        except BlockingIOError:
+            return
+        if not data:
+            self._loop.remove_reader(self._fd)
+            self.stop()
+            self._queue.put_nowait(None)
+            return
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            said = json.loads(line)
+            if said["do"] == "stop":
+                self.stop()
+            else:
+                self._queue.put_nowait(said)
+
+    async def next(self) -> dict[str, Any] | None:
+        """The next line but `stop`, which is obeyed at once; None when the other end is gone."""
+        return await self._queue.get()
+
+
+async def serve(ring: records.Ring, commands: int, answers: int) -> None:
+    """Obey the lines that come until the other end closes the pipe."""
+    loop = asyncio.get_running_loop()
+    lines = _Lines(loop, commands)
+    worker: Any = None
+    while (said := await lines.next()) is not None:
+        if said["do"] == "plan":
+            worker = _made(said, ring, loop)
+            lines.stop = worker.stop
+        elif said["do"] == "prepare":
+            await worker.prepare(said)
+        elif said["do"] == "run":
+            await worker.run(said, said["start_ns"])
+        os.write(answers, json.dumps({"did": said["do"]}).encode() + b"\n")
+    if worker is not None:
+        worker.close()
+
+
+def _made(plan: dict[str, Any], ring: records.Ring, loop: asyncio.AbstractEventLoop) -> Any:  # noqa: ANN401  # either wire
+    if plan["kind"] == "grpc":
+        from pinchpoint.load.grpc_worker import GrpcWorker
+
+        return GrpcWorker(plan, ring, loop)
+    return Worker(plan, ring, loop)
+
+
+def main() -> None:
+    """Begin: `python -m pinchpoint.load.worker RING COMMANDS ANSWERS`, three descriptors."""
+    import uvloop
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the process above decides; when it is gone, its pipe is
+    ring, commands, answers = map(int, sys.argv[1:4])
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(records.Ring(ring), commands, answers))
+
+
+if __name__ == "__main__":
+    main()
