@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol
 
 import msgspec
 
@@ -25,7 +23,7 @@ from pinchpoint.domain.target import TargetSpec
 from pinchpoint.domain.traffic import LoadRun
 from pinchpoint.domain.verdict import Diagnosis
 from pinchpoint.domain.workload import PROCESSES, THREADS, Workload
-from pinchpoint.driving import Asked, understood
+from pinchpoint.driving import LoadOptions, understood
 from pinchpoint.errors import AnalysisFailed, BadInput, TargetFailed, interrupts_heard, interrupts_held
 from pinchpoint.limits import Limits
 from pinchpoint.load import engine
@@ -38,6 +36,7 @@ from pinchpoint.reporters.json_document import document
 from pinchpoint.reporters.load_screen import render_load as load_screen
 from pinchpoint.reporters.load_screen import render_load_coloured
 from pinchpoint.reporters.machine import render_machine
+from pinchpoint.saving import Kept, remove, saved
 from pinchpoint.tracks import tracks
 
 RUNS = Path("pinchpoint-runs")
@@ -85,18 +84,6 @@ class Outcome:
         printer.text(str(self))
 
 
-R = TypeVar("R", Run, LoadRun)
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept(Generic[R]):
-    """A run, where it is kept, and why that is not where it was meant to be."""
-
-    run: R
-    folder: Path | None
-    trouble: BadInput | None = None
-
-
 def diagnose(
     target: str | Path | Callable[..., object],
     *,
@@ -125,7 +112,7 @@ def diagnose(
     judged, target = _limits(limits), _named(target)
     if store.is_run(Path(target)):
         run = store.load(Path(target))
-        found = _inquired(_Kept(run, Path(target)), judged)
+        found = _inquired(Kept(run, Path(target)), judged)
         return Outcome(found, Path(target), COMPLETE if _answered(found) else INCONCLUSIVE, _line(run, found))
     spec = TargetSpec("", target, tuple((settings or {}).items()), python, input, trust)
     workload = _workload(budget_s, seed, timeout_s, batch, length, workers)
@@ -177,7 +164,7 @@ class LoadOutcome:
 
 
 def load(
-    asked: Asked | str,
+    asked: LoadOptions | str,
     *,
     out: Path | str | None = None,
     limits: Mapping[str, float] | None = None,
@@ -187,7 +174,7 @@ def load(
     interrupt ends the sending, and what was measured is saved and reported.
     """
     judged = _limits(limits)
-    traffic, sending = understood(Asked(asked) if isinstance(asked, str) else asked)
+    traffic, sending = understood(LoadOptions(asked) if isinstance(asked, str) else asked)
     now, root = datetime.now().astimezone(), Path(out or RUNS)
     existed = os.path.isdir(root)
     with interrupts_held() as interrupts:
@@ -197,18 +184,16 @@ def load(
                 naming = engine.Naming(folder.name, now.isoformat(timespec="seconds"), __version__, _environment())
                 run = engine.drive(traffic, sending, naming, progress or _silent)
         except BaseException:
-            _remove(folder, existed=existed)
+            remove(folder, existed=existed)
             raise
-        kept = _save(run, folder, existed=existed)
+        kept = saved(run, folder, existed=existed)
         report = load_report(run, judged)
     return _load_outcome(kept, report, interrupted=interrupts.seen or run.ended == "interrupted")
 
 
-def _load_outcome(kept: _Kept[LoadRun], report: LoadReport, *, interrupted: bool) -> LoadOutcome:
+def _load_outcome(kept: Kept[LoadRun], report: LoadReport, *, interrupted: bool) -> LoadOutcome:
     line = f"{report.target.uri}: {report.reasons[0].text}." if report.reasons else None
-    if kept.trouble is not None:
-        where = f"The run is in {kept.folder}." if kept.folder else "The run is not kept."
-        line = " ".join(filter(None, (str(kept.trouble), where, line)))
+    line = kept.line(line)
     if interrupted:
         done = sum(level.done for level in report.levels)
         line = (
@@ -264,7 +249,7 @@ def report(run: str, format: str = "terminal", limits: Mapping[str, float] | Non
     """A run folder's diagnosis again, in a form that `render` knows, or as `perfetto` the run on a time line."""
     if store.is_run(Path(run)) and store.is_traffic(Path(run)):
         return render_load(load_report(store.load_traffic(Path(run)), _limits(limits)), format)
-    kept = _Kept(_loaded(run), Path(run))
+    kept = Kept(_loaded(run), Path(run))
     traces = {reporter.name: reporter for reporter in plugins.builtin().trace_reporters}
     if format in traces:
         return traces[format].render(tracks(kept.run))
@@ -278,7 +263,7 @@ def write_page(run: str | Path, diagnosis: Diagnosis | None = None, limits: Mapp
     """
     folder = Path(run)
     if diagnosis is None:
-        diagnosis = _inquired(_Kept(_loaded(str(run)), folder), _limits(limits))
+        diagnosis = _inquired(Kept(_loaded(str(run)), folder), _limits(limits))
     try:
         text = render(diagnosis, "html")
     except Exception as error:
@@ -308,7 +293,7 @@ def explain(word: str) -> str:
 
 def _record(
     spec: TargetSpec, workload: Workload, out: Path, progress: Callable[[str], None], glimpse: Callable[[Run], None]
-) -> _Kept[Run]:
+) -> Kept[Run]:
     """Record and save; a failure before the first answer leaves no folder behind."""
     now = datetime.now().astimezone()
     kind = next((t for t in plugins.builtin().targets if t.recognises(spec.uri)), None)
@@ -336,11 +321,11 @@ def _record(
                 ),
             )
     except BaseException:
-        _remove(folder, existed=existed)
+        remove(folder, existed=existed)
         raise
     for feed in folder.glob("*.npz"):
         feed.unlink(missing_ok=True)
-    return _save(run, folder, existed=existed)
+    return saved(run, folder, existed=existed)
 
 
 def _unseen(_: Run) -> None:
@@ -356,46 +341,12 @@ def _first_verdict(progress: Callable[[str], None], judged: Limits, run: Run) ->
                 progress(f"first verdict: {found.verdicts['latency'].sentence}")
 
 
-def _save(run: R, folder: Path, *, existed: bool) -> _Kept[R]:
-    """Save a run, if need be among the temporary files: what was measured is not given up for a full disk."""
-    try:
-        store.save(run, folder)
-    except BaseException as error:
-        _remove(folder, existed=existed)
-        if isinstance(error, BadInput):
-            return _Kept(run, _saved_elsewhere(run), error)
-        raise
-    return _Kept(run, folder)
-
-
-def _saved_elsewhere(run: Run | LoadRun) -> Path | None:
-    """The run in a folder among the temporary files; None where they take it no more than the user's own folder."""
-    try:
-        folder = Path(tempfile.mkdtemp(prefix="pinchpoint-run-"))
-    except OSError:
-        return None
-    try:
-        store.save(run, folder)
-    except BadInput:
-        shutil.rmtree(folder, ignore_errors=True)
-        return None
-    return folder
-
-
-def _remove(folder: Path, *, existed: bool) -> None:
-    """A run folder without a run helps nobody, nor does a folder of runs that was made for it."""
-    shutil.rmtree(folder, ignore_errors=True)
-    if not existed:
-        with contextlib.suppress(OSError):
-            folder.parent.rmdir()
-
-
 def _limits(own: Mapping[str, float] | None) -> Limits:
     """The shipped limits with the user's own; BadInput on a name that does not exist."""
     return shipped_limits.overridden(shipped_limits.shipped(), own or {})
 
 
-def _inquired(kept: _Kept[Run], judged: Limits) -> Diagnosis:
+def _inquired(kept: Kept[Run], judged: Limits) -> Diagnosis:
     """The diagnosis; a defect of ours in it is said together with where the run is."""
     try:
         return inquire.inquire(kept.run, plugins.builtin(), judged)
@@ -439,14 +390,12 @@ def _workload(budget_s: float, seed: int, timeout_s: float, batch: int, length: 
     return chosen if length is None else replace(chosen, length=length)
 
 
-def _outcome(kept: _Kept[Run], found: Diagnosis | None, *, interrupted: bool) -> Outcome:
+def _outcome(kept: Kept[Run], found: Diagnosis | None, *, interrupted: bool) -> Outcome:
     """What came of a recording, and of the diagnosis if there was one."""
     line = _line(kept.run, found)
     if interrupted and kept.run.ended == "complete":
         line = f"{kept.run.target.uri}: interrupted when everything was measured; nothing is lost."
-    if kept.trouble is not None:
-        where = f"The run is in {kept.folder}." if kept.folder else "The run is not kept."
-        line = " ".join(filter(None, (str(kept.trouble), where, line)))
+    line = kept.line(line)
     if interrupted or kept.run.ended == "interrupted":
         return Outcome(found, kept.folder, INTERRUPTED, line)
     if kept.folder is None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from pinchpoint.domain.arrivals import BURST, CLOSED, CONSTANT, POISSON, Arrivals
 from pinchpoint.domain.traffic import Slo, Traffic
@@ -20,17 +22,20 @@ _PERCENT = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """The options of `load`, as they are written on the command line."""
+class LoadOptions:
+    """What to send where. Rates, loads and promises are written as on the command line; times are seconds.
+
+    `concurrency` ("16", "1,2,4") keeps requests in flight; `rate` ("200/s", "100,200") sends them whatever comes back, by
+    `arrivals` ("poisson", "constant", "burst=8"). With `slo` ("p99=50ms") alone the highest rate that keeps it is looked for;
+    beside a rate or requests in flight it is judged there. `expect` is "same" or "path=value"; `mix` weighs `input`.
+    """
 
     url: str
     concurrency: str | None = None
     rate: str | None = None
     arrivals: str = POISSON
-    think_s: float = 0.0
     seconds: float = 10.0
     count: int | None = None
-    warmup_s: float | None = None
     slo: str | None = None
     input: tuple[str, ...] = ()
     header: tuple[str, ...] = ()
@@ -40,12 +45,53 @@ class Asked:
     expect: str | None = None
     workers: int = 1
     max_rate: str | None = None
+    seed: int = 0
+    think_s: float = 0.0
+    warmup_s: float | None = None
+    mix: tuple[float, ...] = ()
+    mlperf: bool = False
     ca: str | None = None
     insecure: bool = False
-    seed: int = 0
 
 
-def understood(asked: Asked) -> tuple[Traffic, Sending]:
+def with_settings(options: LoadOptions, pairs: Mapping[str, str]) -> LoadOptions:
+    """The options with those that are rarely needed, as `--set NAME=VALUE` writes them; BadInput for any other."""
+    changes: dict[str, Any] = {}
+    for name, text in pairs.items():
+        if name not in SETTINGS:
+            raise _bad(f"no setting {name!r}", "--set", f"Use one of {', '.join(SETTINGS)}")
+        field, read, allowed = SETTINGS[name]
+        try:
+            changes[field] = read(text.strip())
+        except ValueError:
+            raise _bad(f"{name} cannot be {text.strip()!r}", "--set", f"Write {allowed}") from None
+    return replace(options, **changes)
+
+
+def _flag(text: str) -> bool:
+    return {"yes": True, "no": False}[text] if text in ("yes", "no") else _refuse(text)
+
+
+def _weights(text: str) -> tuple[float, ...]:
+    found = tuple(float(each) for each in text.split(","))
+    return found if all(0 <= each < math.inf for each in found) and sum(found) > 0 else _refuse(text)
+
+
+def _refuse(text: str) -> Any:  # noqa: ANN401  # it never returns
+    raise ValueError(text)
+
+
+SETTINGS: Mapping[str, tuple[str, Callable[[str], object], str]] = {
+    "think": ("think_s", parse_duration, "a pause such as 10ms"),
+    "warmup": ("warmup_s", parse_duration, "a time such as 2s"),
+    "mix": ("mix", _weights, "a weight for each input, such as 3,1"),
+    "mlperf": ("mlperf", _flag, "yes or no"),
+    "ca": ("ca", str, "a PEM file"),
+    "insecure": ("insecure", _flag, "yes or no"),
+}
+
+
+def understood(asked: LoadOptions) -> tuple[Traffic, Sending]:
     """What is to be sent, with all that can be checked before anything is."""
     address = addresses.parse(asked.url)
     bodies = payloads.read(asked.input)
@@ -53,12 +99,13 @@ def understood(asked: Asked) -> tuple[Traffic, Sending]:
     most = _rate(asked.max_rate, "--max-rate") if asked.max_rate else 0.0
     levels = _levels(asked, most)
     slo = _slo(asked.slo) if asked.slo else None
-    if slo and (asked.rate or asked.concurrency):
-        raise _bad("it looks for the rate itself", "--slo", "Leave out --rate and --concurrency")
-    if slo and asked.count:
-        raise _bad("a search takes time, not a count", "--slo", "Use --duration for its trials")
+    searching = slo is not None and not asked.rate and not asked.concurrency
+    if searching and asked.count is not None:
+        raise _bad("a search takes time, not a count", "--slo", "Use --duration for its trials, or name a --rate")
+    if asked.mix and len(asked.mix) != len(bodies):
+        raise _bad(f"{len(asked.mix)} weights for {len(bodies)} inputs", "--set mix", "Give one for each --input")
     traffic = Traffic(
-        levels=() if slo else levels,
+        levels=() if searching else levels,
         seconds=_positive(asked.seconds, "--duration"),
         count=_whole(asked.count, "--count") if asked.count is not None else 0,
         warmup_s=asked.warmup_s,
@@ -67,30 +114,32 @@ def understood(asked: Asked) -> tuple[Traffic, Sending]:
         workers=_workers(asked.workers),
         method=payloads.method_of(asked.method, bodies) if address.kind == "http" else "",
         payloads=tuple(each.name for each in bodies if each.name),
+        mix=asked.mix,
         headers=tuple(each.name for each in headers),
         statuses=_statuses(asked.expect_status),
         check=_check(asked.expect),
         slo=slo,
         most_per_s=most,
+        mlperf=asked.mlperf,
     )
     sending = Sending(address, bodies, headers, asked.ca, asked.insecure)
     tls_context(sending)
     return traffic, sending
 
 
-def _levels(asked: Asked, most: float) -> tuple[Arrivals, ...]:
+def _levels(asked: LoadOptions, most: float) -> tuple[Arrivals, ...]:
     if asked.rate and asked.concurrency:
         raise _bad("either requests in flight or a rate", "--rate, --concurrency", "Give one of them")
     if asked.rate:
         if asked.think_s:
-            raise _bad("an open loop waits for nobody", "--think", "Use it with --concurrency")
+            raise _bad("an open loop waits for nobody", "--set think", "Use it with --concurrency")
         loop, burst = _arrivals(asked.arrivals)
         rates = [_rate(each, "--rate") for each in asked.rate.split(",")]
         if most and max(rates) > most:
             raise _bad(f"more than --max-rate permits ({most:g}/s)", "--rate", "Lower it, or permit more")
         return _few(tuple(Arrivals(loop, rate_per_s=rate, burst=burst) for rate in rates), "--rate")
     if asked.think_s < 0:
-        raise _bad("a time is positive", "--think", "Write it as 10ms")
+        raise _bad("a time is positive", "--set think", "Write it as 10ms")
     loads = [_concurrency(each) for each in (asked.concurrency or "1").split(",")]
     return _few(tuple(Arrivals(CLOSED, load, think_s=asked.think_s) for load in loads), "--concurrency")
 

@@ -13,6 +13,7 @@ from pinchpoint.domain.arrivals import CLOSED
 from pinchpoint.domain.load_report import (
     Bar,
     ClientReport,
+    EarlyStopping,
     Knee,
     LevelReport,
     LoadReport,
@@ -20,11 +21,13 @@ from pinchpoint.domain.load_report import (
     Reason,
     SloReport,
     Spread,
+    Stretch,
 )
 from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.traffic import CONFIRMED, MEASURED, Client, Level, LoadRun, Sends
 from pinchpoint.limits import Limits
-from pinchpoint.load import histogram, records
+from pinchpoint.load import histogram, mlperf, records
+from pinchpoint.load.search import BROKEN, KEPT
 from pinchpoint.units import digits, duration, percent
 
 SCHEMA = "pinchpoint/load/1"
@@ -32,6 +35,10 @@ QUANTILES = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999))
 OF_MOST = 0.9  # of the highest throughput, at the knee
 BARS_AN_OCTAVE = 8
 FEWEST = 2  # for a mean
+FEWEST_OF_TREND = 40
+STRETCHES = 60
+OVER_SATURATED = "over-saturated"
+GROWS = "latency grows for as long as more is sent than is answered"
 CLIENT_WAS_THE_LIMIT, LOST, ERRORS = "V101", "V103", "V105"
 
 Floats = npt.NDArray[np.float64]
@@ -40,19 +47,29 @@ Floats = npt.NDArray[np.float64]
 def load_report(run: LoadRun, limits: Limits) -> LoadReport:
     """The report of a run; pure, so that it can be made again from the folder alone."""
     levels = tuple(_level(run, number, limits) for number in range(len(run.levels)))
-    counted = [each for each in levels if each.purpose == MEASURED or each.purpose == CONFIRMED] or list(levels)
+    slo = _slo(run, levels)
+    counted = _counted(levels, slo)
     reasons = tuple(dict.fromkeys(reason for each in counted for reason in each.reasons))
     if run.ended != "complete":
         reasons += (Reason("ended", run.ended),)
     if not levels:
         reasons += (Reason("ended", "nothing was measured"),)
-    slo = _slo(run, levels)
-    if slo and slo.highest_rate_per_s is None and run.ended == "complete":
+    if slo and not run.traffic.levels and slo.highest_rate_per_s is None and run.ended == "complete":
         reasons += (Reason("V104", slo.reason),)
     return LoadReport(
         SCHEMA, run.id, not reasons, reasons, Place(run.kind, run.uri, run.server), run.traffic, run.environment,
         _client(run.client, counted), levels, _knee(levels), slo, run.notes, run.ended,
     )  # fmt: skip
+
+
+def _counted(levels: Sequence[LevelReport], slo: SloReport | None) -> list[LevelReport]:
+    """The levels that the answer rests on: those that were asked for, or the ends of a search."""
+    rate = slo.highest_rate_per_s if slo else None
+    ends = (rate.value, rate.high) if rate else ()
+    found = [
+        each for each in levels if each.purpose == MEASURED or (each.purpose == CONFIRMED and each.rate_per_s in ends)
+    ]
+    return found or [each for each in levels if each.purpose == CONFIRMED]
 
 
 def _client(client: Client, counted: Sequence[LevelReport]) -> ClientReport:
@@ -70,10 +87,12 @@ def _level(run: LoadRun, number: int, limits: Limits) -> LevelReport:
     rows = run.sends.of(run.sends.level == number)
     rows = rows.of(np.argsort(rows.due_ns, kind="stable"))
     warm_up = _warm_up(run, level, rows)
-    answered = rows.of((rows.outcome == records.OK) & (np.arange(len(rows.due_ns)) >= warm_up))
+    counted = rows.of(np.arange(len(rows.due_ns)) >= warm_up)
+    answered = counted.of(counted.outcome == records.OK)
     failed = sum(each.count for each in level.failures)
     throughput = _throughput(level, answered)
-    latency, unpowered = _spread(answered.latency_s)
+    ended = OVER_SATURATED if _falls_behind(level, answered) else level.ended
+    latency, unpowered = _spread(answered.latency_s) if ended != OVER_SATURATED else (Spread(), (GROWS,))
     used, lag_share = _used(run.client, level, answered)
     closed = level.arrivals.loop == CLOSED
     return LevelReport(
@@ -98,9 +117,50 @@ def _level(run: LoadRun, number: int, limits: Limits) -> LevelReport:
         client_utilization=used,
         client_lag_share=lag_share,
         reasons=tuple(_reasons(level, failed, used, lag_share, limits)),
+        promise=level.promise,
+        mlperf=_mlperf(counted) if run.traffic.mlperf else (),
         distribution=_distribution(run, number),
-        ended=level.ended,
+        course=_course(level, rows),
+        ended=ended,
     )
+
+
+def _falls_behind(level: Level, answered: Sends) -> bool:
+    """Whether an open loop sends more than is answered, so that latency grows for as long as it lasts.
+
+    Seen by the requests that were due in a level's last quarter: they waited longer than those of its second quarter by
+    more than the little that both may differ, and at its end more were open than its longest answer at first would explain.
+    """
+    if level.ended != "complete":
+        return level.ended == OVER_SATURATED
+    if level.arrivals.loop == CLOSED or len(answered.due_ns) < FEWEST_OF_TREND:
+        return False
+    quarter = len(answered.due_ns) // 4
+    early, late = answered.latency_s[quarter : 2 * quarter], answered.latency_s[-quarter:]
+    lag_of_the_end = (int(answered.done_ns.max()) - int(answered.due_ns.max())) / 1e9
+    return float(np.quantile(late, 0.1)) > float(np.quantile(early, 0.9)) and lag_of_the_end > float(early.max())
+
+
+def _mlperf(counted: Sends) -> tuple[EarlyStopping, ...]:
+    """MLPerf's rules for each percentile; a request that failed took for ever."""
+    asked = counted.of(counted.outcome != records.CUT_OFF)
+    latency_s = np.where(asked.outcome == records.OK, asked.latency_s, np.inf)
+    return tuple(mlperf.early_stopping(latency_s, q) for _, q in QUANTILES[1:])
+
+
+def _course(level: Level, rows: Sends) -> tuple[Stretch, ...]:
+    """The level in equal stretches of time, by when requests were due."""
+    edges = np.linspace(level.begin_ns, level.end_ns, STRETCHES + 1)
+    at = np.clip(np.searchsorted(edges, rows.due_ns, side="right") - 1, 0, STRETCHES - 1)
+    found = []
+    for number in np.unique(at):
+        here = rows.of(at == number)
+        latency_s = here.latency_s[here.outcome == records.OK]
+        median, slowest = (float(np.median(latency_s)), float(latency_s.max())) if len(latency_s) else (None, None)
+        failed = int(np.count_nonzero((here.outcome != records.OK) & (here.outcome != records.CUT_OFF)))
+        begin_s = (float(edges[number]) - level.begin_ns) / 1e9
+        found.append(Stretch(begin_s, len(here.due_ns) * level.thinned, failed * level.thinned, median, slowest))
+    return tuple(found)
 
 
 def _warm_up(run: LoadRun, level: Level, rows: Sends) -> int:
@@ -192,9 +252,10 @@ def _reasons(level: Level, failed: int, used: float | None, lag_share: float | N
         found.append(Reason(CLIENT_WAS_THE_LIMIT, text))
     if level.lost:
         found.append(Reason(LOST, f"{level.lost:,} records were lost at {load}: the client had too little CPU"))
-    if level.done and failed == level.done:
+    if level.purpose == MEASURED and level.done and failed > limits.error_share.value * level.done:
         worst = max(level.failures, key=lambda each: each.count)
-        found.append(Reason(ERRORS, f"all {failed:,} requests failed at {load}: {worst.kind} {worst.example}".strip()))
+        said = f"{failed:,} of {level.done:,} requests failed at {load}, most of them: {worst.kind} {worst.example}"
+        found.append(Reason(ERRORS, said.strip()))
     if not level.done and level.ended == "complete":
         found.append(Reason(ERRORS, f"no request ended at {load}"))
     return found
@@ -220,23 +281,23 @@ def _slo(run: LoadRun, levels: Sequence[LevelReport]) -> SloReport | None:
     said: Callable[[Quantity | None, bool, str], SloReport] = lambda rate, sure, why: SloReport(  # noqa: E731
         slo.quantile, slo.bound_s, rate, sure, why
     )
-    tried = [
-        (each.arrivals.rate_per_s, each.kept, each.purpose, each.done)
-        for each in run.levels
-        if each.arrivals.loop != CLOSED and each.purpose != MEASURED
-    ]
-    if not tried:
+    if run.traffic.levels:
+        return said(None, False, "judged at the levels that were asked for")
+    trials = [each for each in run.levels if each.arrivals.loop != CLOSED]
+    if not trials:
         alone = levels[0].latency_s.p50 if levels else None
         took = f"; alone a request takes {duration(alone.value)}" if alone else ""
         return said(None, False, f"no rate could be tried{took}")
-    broken = [rate for rate, kept, _, _ in tried if not kept]
-    held = [rate for rate, kept, _, _ in tried if kept and not any(worse <= rate for worse in broken)]
+    looks = [each for each in trials if each.purpose == CONFIRMED]
+    broken = [each.arrivals.rate_per_s for each in looks if each.promise == BROKEN]
+    held = [each.arrivals.rate_per_s for each in looks if each.promise == KEPT]
+    held = [rate for rate in held if not any(worse <= rate for worse in broken)]
     if not held:
-        lowest = min(rate for rate, *_ in tried)
-        return said(None, False, f"it is broken at {digits(lowest)}/s already")
-    best, n = max(held), sum(done for rate, _, _, done in tried if rate == max(held))
-    above = min((rate for rate in broken if rate > best), default=best)
-    again = {rate for rate, _, purpose, _ in tried if purpose == CONFIRMED}
+        lowest = min(each.arrivals.rate_per_s for each in trials)
+        return said(None, False, f"none down to {digits(lowest)}/s was shown to")
+    best = max(held)
+    n = sum(each.done for each in looks if each.arrivals.rate_per_s == best)
+    above = min((rate for rate in broken if rate > best), default=None)
     capped = bool(run.traffic.most_per_s) and best >= run.traffic.most_per_s
-    sure = best in again and (above in again or capped)
-    return said(Quantity(best, best, above, n), sure, "" if sure else "its ends were not seen twice")
+    why = "" if above or capped else "where it breaks was not found"
+    return said(Quantity(best, best, above or best, n), not why, why)

@@ -29,30 +29,23 @@ Url = Annotated[
 ]
 Concurrency = Annotated[str | None, _option("--concurrency", "16|1,2,4", "Requests in flight, or levels of it (1).")]
 Rate = Annotated[str | None, _option("--rate", "200/s", "Requests a second, whatever comes back; or levels of it.")]
-Kind = Annotated[str, _option("--arrivals", "poisson|constant|burst=K", "How requests of a --rate come (poisson).")]
-Think = Annotated[
-    float | None, _option("--think", "10ms", "Pause of each in flight after an answer (0).", parser=options.duration)
-]
+Kind = Annotated[str, _option("--arrivals", "KIND", "Of a --rate: poisson, constant, or burst=8 (poisson).")]
 Duration = Annotated[float, _option("--duration", "10s", "Time of each level (10 s).", parser=options.duration)]
 Count = Annotated[int | None, _option("--count", "N", "Requests of each level, in place of a time.")]
-Warmup = Annotated[
-    float | None, _option("--warmup", "2s", "Start that does not count (found out).", parser=options.duration)
-]
-Slo = Annotated[str | None, _option("--slo", "p99=50ms", "Look for the highest rate that keeps this.")]
+Slo = Annotated[str | None, _option("--slo", "p99=50ms", "Find the highest rate that keeps this, or judge --rate.")]
 Inputs = Annotated[list[str] | None, _option("--input", "FILE", "A body, or a folder of them; repeatable.")]
 Headers = Annotated[
-    list[str] | None, _option("--header", "'NAME: VALUE'", "A header; NAME: env:VARIABLE keeps it off the screen.")
+    list[str] | None, _option("--header", "'NAME: VALUE'", "A header; the value env:NAME is read from there.")
 ]
 Method = Annotated[str | None, _option("--method", "POST", "The method (POST with a body, else GET).")]
 Timeout = Annotated[float, _option("--timeout", "10s", "Longest wait for an answer (10 s).", parser=options.duration)]
 Status = Annotated[str | None, _option("--expect-status", "200", "Statuses that count as answered (any 2xx).")]
-Expect = Annotated[
-    str | None, _option("--expect", "same|path=value", "Answers: equal to the first, or JSON with a value.")
-]
+Expect = Annotated[str | None, _option("--expect", "same|a.b=1", "Answers: equal to the first, or JSON with a value.")]
 Workers = Annotated[int, _option("--workers", "N", "Client processes (1).")]
-MaxRate = Annotated[str | None, _option("--max-rate", "R/s", "The most that another machine is sent; needed there.")]
-Ca = Annotated[str | None, _option("--ca", "FILE", "Authorities that sign the server's certificate.")]
-Insecure = Annotated[bool, _option("--insecure", None, "Do not check the server's certificate.")]
+MaxRate = Annotated[str | None, _option("--max-rate", "R/s", "The most to send; needed for other machines.")]
+Set = Annotated[
+    list[str] | None, _option("--set", "NAME=VALUE", "think, warmup, mix, mlperf, ca, insecure; see `explain load`.")
+]
 
 
 def load(
@@ -60,10 +53,8 @@ def load(
     concurrency: Concurrency = None,
     rate: Rate = None,
     arrivals: Kind = "poisson",
-    think: Think = None,
     duration: Duration = 10.0,
     count: Count = None,
-    warmup: Warmup = None,
     slo: Slo = None,
     input: Inputs = None,  # noqa: A002  # the option's name
     header: Headers = None,
@@ -73,8 +64,7 @@ def load(
     expect: Expect = None,
     workers: Workers = 1,
     max_rate: MaxRate = None,
-    ca: Ca = None,
-    insecure: Insecure = False,
+    set: Set = None,  # noqa: A002  # the option's name
     seed: options.Seed = 0,
     json: options.Json = None,
     out: options.Out = None,
@@ -88,14 +78,16 @@ def load(
     Exits with 0 if valid, 2 on bad input, 3 if the run does not count, 130 if interrupted.
     """
     checked_json(json)
+    pairs = options.settings(set or [])
     from pinchpoint import api
-    from pinchpoint.driving import Asked
+    from pinchpoint.driving import LoadOptions, with_settings
 
-    asked = Asked(
-        url=url, concurrency=concurrency, rate=rate, arrivals=arrivals, think_s=think or 0.0, seconds=duration, count=count,
-        warmup_s=warmup, slo=slo, input=tuple(input or ()), header=tuple(header or ()), method=method, timeout_s=timeout,
-        expect_status=expect_status, expect=expect, workers=workers, max_rate=max_rate, ca=ca, insecure=insecure, seed=seed,
+    asked = LoadOptions(
+        url=url, concurrency=concurrency, rate=rate, arrivals=arrivals, seconds=duration, count=count, slo=slo,
+        input=tuple(input or ()), header=tuple(header or ()), method=method, timeout_s=timeout, expect_status=expect_status,
+        expect=expect, workers=workers, max_rate=max_rate, seed=seed,
     )  # fmt: skip
+    asked = with_settings(asked, pairs)
     with Progress(quiet=quiet) as progress, results_on_stderr(json == STDOUT):
         outcome = api.load(asked, out=out, limits=configuration.read().limits, progress=progress)
     with interrupts_held() as interrupts:

@@ -41,12 +41,37 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
+class Stretch:
+    """A part of a level: when it began, its requests and failures, and median and slowest latency of those answered."""
+
+    at_s: float
+    requests: int
+    failed: int
+    median_s: float | None
+    slowest_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyStopping:
+    """What MLPerf Inference's rules say of one quantile: at 99 % confidence it is at most `bound_s` with `over` queries above;
+    null where `queries` are fewer than `queries_least`. `queries_fixed` would do without the rule of early stopping.
+    """
+
+    quantile: float
+    queries: int
+    over: int
+    bound_s: float | None
+    queries_least: int
+    queries_fixed: int
+
+
+@dataclass(frozen=True, slots=True)
 class LevelReport:
     """What came of one level of load.
 
     `latency_s` runs from due to done, `service_s` from sent to done, `lag_s` from due to sent, `first_byte_s` from sent to the
-    first byte (of a stream, its first event), `gap_s` is the longest gap between two events of a stream. `early_stopping`
-    says for each percentile whether MLPerf's rule lets the run end here.
+    first byte (of a stream, its first event), `gap_s` is the longest gap between two events of a stream. `promise` is kept,
+    broken or undecided where something was promised, else empty; `mlperf` is there if its rules were asked for.
     """
 
     loop: str
@@ -70,7 +95,10 @@ class LevelReport:
     client_utilization: float | None
     client_lag_share: float | None
     reasons: tuple[Reason, ...]
+    promise: str = ""
+    mlperf: tuple[EarlyStopping, ...] = ()
     distribution: tuple[Bar, ...] = ()
+    course: tuple[Stretch, ...] = ()
     ended: str = "complete"
 
 

@@ -25,8 +25,9 @@ class Slo:
 class Traffic:
     """What is to be sent: levels of load one after the other, each for `seconds` or `count` requests.
 
-    `payloads` and `headers` are names; what they hold is in no run. `spacing_s` keeps requests apart, where a rate is not
-    to be exceeded.
+    `payloads` and `headers` are names; what they hold is in no run. `mix` weighs the payloads, which are drawn at random.
+    Without levels and with an `slo`, the highest rate that keeps it is looked for, at most `most_per_s` if that is given.
+    `mlperf` judges percentiles by the rules of MLPerf Inference as well.
     """
 
     levels: tuple[Arrivals, ...]
@@ -38,12 +39,13 @@ class Traffic:
     workers: int = 1
     method: str = "GET"
     payloads: tuple[str, ...] = ()
+    mix: tuple[float, ...] = ()
     headers: tuple[str, ...] = ()
     statuses: tuple[int, ...] = ()
     check: tuple[str, ...] = ()
     slo: Slo | None = None
     most_per_s: float = 0.0
-    early_stopping: bool = False
+    mlperf: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ class Level:
     thinned: int = 1
     lost: int = 0
     ended: str = "complete"
-    kept: bool = True  # of a search: whether the promise was kept
+    promise: str = ""  # kept, broken or undecided, where something was promised
 
     @property
     def seconds(self) -> float:

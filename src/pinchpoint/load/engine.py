@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import ssl
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,7 +14,8 @@ import numpy as np
 
 from pinchpoint import stats
 from pinchpoint.domain.arrivals import CLOSED, POISSON, Arrivals
-from pinchpoint.domain.run import Environment, Ints
+from pinchpoint.domain.quantity import exact
+from pinchpoint.domain.run import Environment, Floats, Ints
 from pinchpoint.domain.traffic import (
     CONFIRMED,
     MEASURED,
@@ -32,14 +34,20 @@ from pinchpoint.load import greeting, grpc_greeting, payloads, records, self_pro
 from pinchpoint.load.addresses import Address, is_local, resolved
 from pinchpoint.load.crew import ROW, Crew, Rows, Seen
 from pinchpoint.load.histogram import BUCKETS
+from pinchpoint.load.mlperf import within
 from pinchpoint.load.search import BROKEN, KEPT, UNDECIDED, Search
 
 HOPELESS = 100  # requests of a level that all failed: it is given up
-OVERDUE = 10  # times the promised latency that a request waits: the rate is beyond what the target can do
-OVERDUE_S = 2.0  # without a promise
+OVERDUE = (
+    10  # times what was promised, or what a request takes alone: who waits so long is behind more than can be served
+)
+OVERDUE_S = 2.0  # at least
+OVER_SATURATED, INTERRUPTED = "over-saturated", "interrupted"
+RECOVERED = 2  # times what a request took alone
 PROBE_S = 1.0  # one request in flight, before a rate is looked for
 LEAST_OF_TRIAL_S = 1.0
-MOST_ROWS = 8_000_000  # of all levels together: past it, the earlier levels of a search are thinned
+MOST_LOOKS = 3  # at an end of a search
+MOST_ROWS = 2_000_000  # of all levels together, 128 MB: past it, every second row of each is given up
 
 Say = Callable[[str], None]
 
@@ -57,8 +65,12 @@ class Sending:
 
 @dataclass(slots=True)
 class _Found:
-    """What came of the levels so far."""
+    """What is being driven, and what came of its levels so far. `alone_s` is what a request took alone."""
 
+    traffic: Traffic
+    sending: Sending
+    say: Say
+    alone_s: float
     levels: list[Level] = field(default_factory=list)
     rows: list[Rows] = field(default_factory=list)
     counts: list[Ints] = field(default_factory=list)
@@ -79,8 +91,7 @@ def permitted(traffic: Traffic, address: Address, hosts: Sequence[str]) -> None:
     """BadInput where more than one request in flight would go to another machine without leave."""
     if is_local(tuple(hosts)) or traffic.most_per_s:
         return
-    single = all(each.loop == CLOSED and each.concurrency == 1 for each in traffic.levels) and len(traffic.levels) == 1
-    if not single or traffic.slo:
+    if [(each.loop, each.concurrency) for each in traffic.levels] != [(CLOSED, 1)]:
         what = "it is another machine: more than one request in flight may harm who else uses it"
         raise BadInput(what=what, where=address.uri, todo="Permit a rate with --max-rate, or leave it at one in flight")
 
@@ -96,14 +107,15 @@ def drive(traffic: Traffic, sending: Sending, naming: Naming, say: Say) -> LoadR
     say("first request")
     greeted = _greeted(traffic, sending, hosts, requests[0])
     plan = _plan(traffic, sending, requests, greeted)
-    found, client = _Found(), Client(traffic.workers, reason="interrupted")
+    found = _Found(traffic, sending, say, greeted.seconds)
+    client = Client(traffic.workers, reason="interrupted")
     try:
         say("what the client can do")
         in_flight = max((each.concurrency for each in traffic.levels), default=0) or self_proof.IN_FLIGHT
         client = self_proof.client(plan, requests[0], greeted.raw, in_flight, traffic.workers)
-        _drive_all(traffic, plan, sending, found, say)
+        _drive_all(plan, found)
     except KeyboardInterrupt:
-        found.ended = "interrupted"
+        found.ended = INTERRUPTED
     sends, buckets = _tables(found)
     return LoadRun(
         naming.id, naming.created, naming.version, address.kind, address.uri, traffic, naming.environment, sends, buckets,
@@ -141,9 +153,10 @@ def _plan(traffic: Traffic, sending: Sending, requests: Sequence[bytes], greeted
     address = sending.address
     return {
         "kind": address.kind, "requests": [base64.b64encode(each).decode() for each in requests],
-        "statuses": list(traffic.statuses), "check": list(traffic.check), "stream": greeted.stream, "host": greeted.host,
-        "port": address.port, "unix": address.unix, "tls": address.tls, "name": address.host, "ca": sending.ca,
-        "insecure": sending.insecure, "timeout_s": traffic.timeout_s, "seed": traffic.seed, "target": address.target,
+        "mix": list(traffic.mix), "statuses": list(traffic.statuses), "check": list(traffic.check), "stream": greeted.stream,
+        "host": greeted.host, "port": address.port, "unix": address.unix, "tls": address.tls, "name": address.host,
+        "ca": sending.ca, "insecure": sending.insecure, "timeout_s": traffic.timeout_s, "seed": traffic.seed,
+        "target": address.target,
         "metadata": [[each.name.lower(), each.value] for each in sending.headers] if address.kind == "grpc" else [],
     }  # fmt: skip
 
@@ -153,7 +166,8 @@ def _notes(traffic: Traffic, greeted: greeting.Greeting) -> list[str]:
     if not greeted.keeps and greeted.server != "grpc":
         notes.append("the server closes the connection after each answer: every request pays for a new one")
     if len(traffic.payloads) > 1:
-        notes.append(f"{len(traffic.payloads)} payloads, drawn at random")
+        weights = f" with weights {', '.join(f'{each:g}' for each in traffic.mix)}" if traffic.mix else ""
+        notes.append(f"{len(traffic.payloads)} payloads, drawn at random{weights}")
     return notes
 
 
@@ -164,32 +178,26 @@ def cpus_for(workers: int) -> tuple[int, ...]:
     return tuple(mine[-workers:]) if len(mine) >= 2 * workers + 2 else ()
 
 
-def _drive_all(traffic: Traffic, plan: Mapping[str, Any], sending: Sending, found: _Found, say: Say) -> None:
+def _drive_all(plan: Mapping[str, Any], found: _Found) -> None:
+    traffic = found.traffic
     crew = Crew(plan, traffic.workers, cpus_for(traffic.workers))
     try:
-        if traffic.slo:
-            _search(traffic, traffic.slo, crew, sending, found, say)
+        if traffic.slo and not traffic.levels:
+            _search(traffic.slo, crew, found)
         for arrivals in traffic.levels:
-            level = _drive(traffic, arrivals, traffic.seconds, MEASURED, crew, sending, found, say)
-            if level.ended == "interrupted":
-                found.ended = "interrupted"
-            if level.ended != "complete":
+            beyond = [each.arrivals.rate_per_s for each in found.levels if each.ended == OVER_SATURATED]
+            if beyond and arrivals.rate_per_s >= min(beyond):
+                continue
+            level = _drive(arrivals, traffic.seconds, MEASURED, crew, found)
+            if level.ended not in ("complete", OVER_SATURATED) or found.ended == INTERRUPTED:
                 break
     finally:
         crew.close()
 
 
-def _drive(
-    traffic: Traffic,
-    arrivals: Arrivals,
-    seconds: float,
-    purpose: str,
-    crew: Crew,
-    sending: Sending,
-    found: _Found,
-    say: Say,
-) -> Level:
+def _drive(arrivals: Arrivals, seconds: float, purpose: str, crew: Crew, found: _Found) -> Level:
     """Drive one level and keep what came of it."""
+    traffic = found.traffic
     count = traffic.count if purpose == MEASURED else 0
     order = {
         "arrivals": {name: getattr(arrivals, name) for name in arrivals.__slots__},
@@ -197,29 +205,64 @@ def _drive(
         "count": count,
         "spacing_s": 1 / traffic.most_per_s if traffic.most_per_s and arrivals.loop == CLOSED else 0.0,
     }
-    seen = crew.drive(order, _watching(traffic, arrivals, say), 2 * traffic.timeout_s + 5)
-    level = _level(seen, arrivals, purpose, sending)
+    seen = crew.drive(order, _watching(arrivals, found), _patience_s(traffic))
+    level, rows = _level(seen, arrivals, purpose, found.sending), seen.all_rows()
+    if traffic.slo:
+        level = replace(level, promise=promise(level, rows, traffic.slo, mlperf=traffic.mlperf))
     found.levels.append(level)
-    found.rows.append(seen.all_rows())
+    found.rows.append(rows)
     found.counts.append(seen.counts)
+    _shrink(found)
+    if level.ended == INTERRUPTED:
+        found.ended = INTERRUPTED
+    elif level.ended == OVER_SATURATED:
+        _recover(crew, found)
     return level
 
 
-def _watching(traffic: Traffic, arrivals: Arrivals, say: Say) -> Callable[[Seen, float], str]:
+def _patience_s(traffic: Traffic) -> float:
+    return 2 * traffic.timeout_s + 5
+
+
+def _recover(crew: Crew, found: _Found) -> None:
+    """Wait until the target has worked off what it was sent too much: one request takes about as long as it did alone."""
+    order = {"arrivals": {"loop": CLOSED, "concurrency": 1}, "seconds": PROBE_S / 4, "count": 0}
+    end = time.monotonic() + found.traffic.timeout_s
+    while time.monotonic() < end and found.ended != INTERRUPTED:
+        found.say("waiting until the target has recovered")
+        seen = crew.drive(order, _unwatched, _patience_s(found.traffic))
+        if seen.stopped == INTERRUPTED:
+            found.ended = INTERRUPTED
+        rows = seen.all_rows()
+        answered = rows[rows["outcome"] == records.OK]
+        if (
+            len(answered)
+            and float(np.median(answered["done_ns"] - answered["due_ns"])) <= RECOVERED * found.alone_s * 1e9
+        ):
+            return
+
+
+def _unwatched(_seen: Seen, _seconds: float) -> str:
+    return ""
+
+
+def _watching(arrivals: Arrivals, found: _Found) -> Callable[[Seen, float], str]:
     """What looks at a level while it runs: says how it goes, and stops what leads nowhere."""
-    bound_s = max(OVERDUE * traffic.slo.bound_s, OVERDUE_S) if traffic.slo else 0.0
+    slo = found.traffic.slo
+    usual_s = slo.bound_s if slo else found.alone_s
+    bound_s = min(max(OVERDUE * usual_s, OVERDUE_S), found.traffic.timeout_s)
     last = 0.0
 
     def watch(seen: Seen, seconds: float) -> str:
         nonlocal last
         if seconds - last >= 0.5:
             last = seconds
-            say(_live(arrivals, seen, seconds))
+            found.say(_live(arrivals, seen, seconds))
         if seen.done >= HOPELESS and seen.failed == seen.done:
             return f"all of the first {seen.done} requests failed"
         behind = seen.counters.get(records.SENT, 0) - seen.done
-        if bound_s and arrivals.loop != CLOSED and behind > arrivals.rate_per_s * bound_s + 100:
-            return "over-saturated"
+        if arrivals.loop != CLOSED and behind > arrivals.rate_per_s * bound_s + 100:
+            return OVER_SATURATED
         return ""
 
     return watch
@@ -233,7 +276,7 @@ def _live(arrivals: Arrivals, seen: Seen, seconds: float) -> str:
     if len(recent):
         latency = (recent["done_ns"] - recent["due_ns"]) / 1e6
         text += f", p50 {np.quantile(latency, 0.5):.3g} ms, p99 {np.quantile(latency, 0.99):.3g} ms"
-    waiting = seen.counters.get(records.SENT, 0) - seen.done
+    waiting = max(seen.counters.get(records.SENT, 0) - seen.done, 0)  # the counters are a little older than the rows
     return text + f", {waiting} under way" + (f", {seen.failed} failed" if seen.failed else "")
 
 
@@ -268,46 +311,80 @@ def _tables(found: _Found) -> tuple[Sends, Buckets]:
 
 
 # --- the highest rate ----------------------------------------------------------------------------------------------
-def _search(traffic: Traffic, slo: Slo, crew: Crew, sending: Sending, found: _Found, say: Say) -> None:
+def _search(slo: Slo, crew: Crew, found: _Found) -> None:
     """Look for the highest rate within what was promised; its trials are levels of their own."""
-    alone = _drive(traffic, Arrivals(CLOSED, 1), PROBE_S, SOUGHT, crew, sending, found, say)
+    traffic = found.traffic
+    alone = _drive(Arrivals(CLOSED, 1), PROBE_S, SOUGHT, crew, found)
     mean_s = alone.seconds / max(alone.done, 1)
     if alone.ended != "complete" or alone.failures:
         return
     search = Search(0.5 / mean_s, traffic.most_per_s or float("inf"))
-    while (following := search.next()) is not None:
+    while (following := search.next()) is not None and found.ended != INTERRUPTED:
         rate, again = following
-        say(f"{rate:.4g}/s ({'again' if again else 'looking for the highest rate'})")
-        least = stats.samples_needed(slo.quantile) / rate
-        seconds = max(traffic.seconds if again else traffic.seconds / 2, least * 1.2, LEAST_OF_TRIAL_S)
-        arrivals = Arrivals(POISSON, rate_per_s=rate)
-        purpose = CONFIRMED if again else SOUGHT
-        level = _drive(traffic, arrivals, seconds, purpose, crew, sending, found, say)
-        if level.ended == "interrupted":
-            found.ended = "interrupted"
-            return
-        outcome = kept(level, found.rows[-1], slo)
-        found.levels[-1] = replace(level, kept=outcome == KEPT)
+        found.say(f"{rate:.4g}/s ({'again' if again else 'looking for the highest rate'})")
+        least = 1.2 * stats.samples_needed(slo.quantile) / rate
+        if again:
+            outcome = _decided(rate, max(traffic.seconds, least, LEAST_OF_TRIAL_S), slo, crew, found)
+        else:
+            _drive(
+                Arrivals(POISSON, rate_per_s=rate),
+                max(traffic.seconds / 2, least, LEAST_OF_TRIAL_S),
+                SOUGHT,
+                crew,
+                found,
+            )
+            outcome = guess(found.levels[-1], found.rows[-1], slo)
         search.take(rate, outcome, again=again)
-        _shrink(found)
 
 
-def kept(level: Level, rows: Rows, slo: Slo) -> str:
-    """Whether a trial kept the promise: its interval lies on one side; requests that failed count as too slow."""
+def _decided(rate: float, seconds: float, slo: Slo, crew: Crew, found: _Found) -> str:
+    """What comes of a second look at a rate: trials are added up until they decide, or are too many."""
+    looks: list[Rows] = []
+    for _ in range(MOST_LOOKS):
+        level = _drive(Arrivals(POISSON, rate_per_s=rate), seconds, CONFIRMED, crew, found)
+        looks.append(found.rows[-1])
+        outcome = promise(level, np.concatenate(looks), slo, mlperf=found.traffic.mlperf)
+        found.levels[-1] = replace(level, promise=outcome)
+        if outcome != UNDECIDED or found.ended == INTERRUPTED:
+            break
+    return outcome
+
+
+def guess(level: Level, rows: Rows, slo: Slo) -> str:
+    """Whether a short trial rather kept the promise or broke it."""
+    late = _latency_s(rows) > slo.bound_s
+    return KEPT if level.ended == "complete" and len(late) and late.mean() <= 1 - slo.quantile else BROKEN
+
+
+def promise(level: Level, rows: Rows, slo: Slo, *, mlperf: bool) -> str:
+    """Whether a level kept what was promised: kept and broken are shown by an interval that lies on one side, or by MLPerf's
+    rule; requests that failed count as too slow.
+    """
     if level.ended != "complete" or not level.done:
         return BROKEN
-    asked = rows[rows["outcome"] != records.CUT_OFF]
-    late = np.where(asked["outcome"] == records.OK, (asked["done_ns"] - asked["due_ns"]) / 1e9, np.inf) > slo.bound_s
-    if not late.any():
-        return KEPT if len(asked) >= stats.samples_needed(slo.quantile) else UNDECIDED
-    share = stats.mean_interval(late[np.argsort(asked["due_ns"], kind="stable")].astype(np.float64))
-    if share.high <= 1 - slo.quantile:
+    latency_s = _latency_s(rows)
+    late = latency_s > slo.bound_s
+    if mlperf and within(latency_s, slo.quantile, slo.bound_s):
         return KEPT
-    return BROKEN if share.low > 1 - slo.quantile else UNDECIDED if share.value > 1 - slo.quantile else KEPT
+    if not late.any():
+        return KEPT if len(late) >= stats.samples_needed(slo.quantile) else UNDECIDED
+    share = stats.mean_interval(late.astype(np.float64)) if len(late) > 1 else exact(float(late[0]))
+    if share.low > 1 - slo.quantile:
+        return BROKEN
+    return KEPT if share.high <= 1 - slo.quantile and not mlperf else UNDECIDED
+
+
+def _latency_s(rows: Rows) -> Floats:
+    """Latencies in the order in which requests were due, infinite for those that failed."""
+    asked = rows[rows["outcome"] != records.CUT_OFF]
+    asked = asked[np.argsort(asked["due_ns"], kind="stable")]
+    latency: Floats = np.where(asked["outcome"] == records.OK, (asked["done_ns"] - asked["due_ns"]) / 1e9, np.inf)
+    return latency
 
 
 def _shrink(found: _Found) -> None:
-    """Keep every second row of the levels so far, once all of them hold too many."""
+    """Keep every second row of the largest level, and again, while all of them hold too many."""
     while sum(map(len, found.rows)) > MOST_ROWS:
-        found.rows = [rows[::2] for rows in found.rows]
-        found.levels = [replace(level, thinned=level.thinned * 2) for level in found.levels]
+        at = max(range(len(found.rows)), key=lambda number: len(found.rows[number]))
+        found.rows[at] = found.rows[at][::2].copy()
+        found.levels[at] = replace(found.levels[at], thinned=found.levels[at].thinned * 2)

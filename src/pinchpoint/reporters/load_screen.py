@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pinchpoint.domain.arrivals import CLOSED
-from pinchpoint.domain.load_report import LevelReport, LoadReport, Spread
+from pinchpoint.domain.load_report import EarlyStopping, LevelReport, LoadReport, Spread
 from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.traffic import MEASURED
 from pinchpoint.reporters.figures import seconds, value_and_interval
@@ -22,7 +22,7 @@ WORDS = {
     "unreachable": "host not reached",
 }  # fmt: skip
 INVALID = "NOT VALID: this run cannot answer the question."
-MOST_LEVELS = 24
+MOST_LEVELS, MOST_REASONS = 24, 3
 
 
 def render_load(report: LoadReport) -> str:
@@ -44,12 +44,15 @@ def _screen(report: LoadReport) -> Iterator[Line]:
     yield line("")
     if not report.valid:
         yield line(f"  {INVALID}", "alarm")
-        for reason in report.reasons:
+        for reason in report.reasons[:MOST_REASONS]:
             for text in wrapped(clean(_sentence(reason.text)), "  ", 4):
                 yield line(text)
+        if len(report.reasons) > MOST_REASONS:
+            yield line(f"  And {len(report.reasons) - MOST_REASONS} more reasons, in --json.")
         yield line("")
     yield from _answer(report)
     yield from _table(report)
+    yield from _early(report.levels)
     yield from _errors(report.levels)
     yield from _streams(report.levels)
     yield from _foot(report)
@@ -83,14 +86,17 @@ def _client(report: LoadReport) -> str:
 def _answer(report: LoadReport) -> Iterator[Line]:
     slo, knee = report.slo, report.knee
     if slo is not None:
-        promise = f"p{digits(slo.quantile * 100)} within {duration(slo.bound_s)}"
-        if slo.highest_rate_per_s is None:
+        promise = f"p{slo.quantile * 100:g} within {duration(slo.bound_s)}"
+        if report.workload.levels:
+            said = f"{promise}: {'; '.join(f'{each.promise} at {_load(each)}' for each in report.levels)}."
+        elif slo.highest_rate_per_s is None:
             said = f"No rate keeps {promise}: {slo.reason}."
         else:
             rate = slo.highest_rate_per_s
-            end = f", broken at {digits(rate.high)}/s" if rate.high > rate.value else ", the most that was permitted"
-            sure = "both seen twice" if slo.confirmed else slo.reason
-            said = f"UP TO {digits(rate.value)}/s keeps {promise} (n={rate.n:,}){end}; {sure}."
+            end = f"broken at {digits(rate.high)}/s" if rate.high > rate.value else "the most that was permitted"
+            said = (
+                f"UP TO {digits(rate.value)}/s keeps {promise} (n={rate.n:,}); {end if slo.confirmed else slo.reason}."
+            )
         for text in wrapped(said, "  ", 4):
             yield line(text, "bold")
         yield line("")
@@ -131,7 +137,7 @@ def _table(report: LoadReport) -> Iterator[Line]:
 
 def _unpowered(levels: Sequence[LevelReport]) -> str:
     for level in reversed(levels):
-        missing = [each for each in level.unpowered if not each.startswith("p999")]
+        missing = [each for each in level.unpowered if each.startswith("p") and not each.startswith("p999")]
         if level.purpose == MEASURED and missing:
             return f" Too few for {'; '.join(missing)} at {_load(level)}: use a longer --duration."
     return ""
@@ -148,6 +154,22 @@ def _maybe(quantity: Quantity | None, scale: float) -> str:
         return "-"
     value, inside = value_and_interval(quantity, scale)
     return f"{value} ({inside})" if inside and len(value) + len(inside) + 4 <= TIME_COLUMN else f"{value}"
+
+
+def _early(levels: Sequence[LevelReport]) -> Iterator[Line]:
+    """What MLPerf's rule of early stopping says, where it was asked for."""
+    for level in levels:
+        if level.purpose == MEASURED and level.mlperf:
+            said = [_bound(each) for each in level.mlperf]
+            for text in wrapped(f"MLPERF    {_load(level)}, at 99 % confidence: {'; '.join(said)}.", "", 10):
+                yield line(text)
+
+
+def _bound(found: EarlyStopping) -> str:
+    name = f"p{found.quantile * 100:g}"
+    if found.bound_s is None:
+        return f"{name} needs {found.queries_least:,} queries"
+    return f"{name} at most {duration(found.bound_s)} ({found.over:,} of {found.queries:,} above)"
 
 
 def _errors(levels: Sequence[LevelReport]) -> Iterator[Line]:
@@ -189,6 +211,11 @@ def _foot(report: LoadReport) -> Iterator[Line]:
     for note in report.notes:
         for text in wrapped(_sentence(clean(note)), "", 2):
             yield line(text)
+    for each in report.levels:
+        if each.purpose == MEASURED and each.ended == "over-saturated" and each.throughput_per_s:
+            said = f"{_load(each)} is more than it serves: {_rate(each.throughput_per_s)}/s were answered, and latency grew."
+            for text in wrapped(said, "", 2):
+                yield line(text)
     stopped = [each for each in report.levels if each.ended not in ("complete", "over-saturated")]
     for each in stopped:
         for text in wrapped(f"{_load(each)} ended early: {clean(each.ended)}."):
