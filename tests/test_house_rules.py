@@ -37,7 +37,7 @@ def test_a_function_is_short_and_nothing_is_a_stub(path):
 
 
 def test_the_public_names():
-    assert pinchpoint.__all__ == ["Diagnosis", "PinchpointError", "diagnose", "record", "stage"]
+    assert pinchpoint.__all__ == ["Diagnosis", "LoadOptions", "PinchpointError", "diagnose", "load", "record", "stage"]
     for name in pinchpoint.__all__:
         assert callable(getattr(pinchpoint, name))
 

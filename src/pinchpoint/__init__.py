@@ -12,12 +12,14 @@ from typing import Any
 from pinchpoint.stages import stage
 
 __version__ = "0.1.0"
-__all__ = ["Diagnosis", "PinchpointError", "diagnose", "record", "stage"]
+__all__ = ["Diagnosis", "LoadOptions", "PinchpointError", "diagnose", "load", "record", "stage"]
 
 _HOMES = {
     "Diagnosis": "pinchpoint.domain.verdict",
+    "LoadOptions": "pinchpoint.driving",
     "PinchpointError": "pinchpoint.errors",
     "diagnose": "pinchpoint.api",
+    "load": "pinchpoint.api",
     "record": "pinchpoint.api",
 }
 

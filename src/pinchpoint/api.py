@@ -33,8 +33,6 @@ from pinchpoint.process import BELONGS_TO, Ended
 from pinchpoint.record import Conditions
 from pinchpoint.record import record as record_run
 from pinchpoint.reporters.json_document import document
-from pinchpoint.reporters.load_screen import render_load as load_screen
-from pinchpoint.reporters.load_screen import render_load_coloured
 from pinchpoint.reporters.machine import render_machine
 from pinchpoint.saving import Kept, remove, saved
 from pinchpoint.tracks import tracks
@@ -152,7 +150,10 @@ def record(
 
 @dataclass(frozen=True, slots=True)
 class LoadOutcome:
-    """What came of `load`: its report, the run folder (None if no disk would take it), the exit code, and a line for stderr."""
+    """What came of `load`: its report, the run folder (None if no disk would take it), the exit code, and a line for stderr.
+
+    `print` shows the screen, a notebook the page.
+    """
 
     report: LoadReport
     folder: Path | None
@@ -160,21 +161,32 @@ class LoadOutcome:
     line: str | None
 
     def __str__(self) -> str:
-        return "\n".join(filter(None, [load_screen(self.report), self.line]))
+        return "\n".join(filter(None, [render_load(self.report), self.line]))
+
+    def _repr_html_(self) -> str:
+        return render_load(self.report, "notebook")
+
+    def _repr_markdown_(self) -> str:
+        return render_load(self.report, "markdown")
+
+    def _repr_pretty_(self, printer: _Printer, cycle: bool) -> None:  # noqa: ARG002  # as IPython calls it
+        printer.text(str(self))
 
 
 def load(
-    asked: LoadOptions | str,
+    options: LoadOptions | str,
     *,
     out: Path | str | None = None,
     limits: Mapping[str, float] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> LoadOutcome:
-    """Send requests to a server and report what came of them. Raises PinchpointError where nothing could be measured; an
-    interrupt ends the sending, and what was measured is saved and reported.
+    """Send requests to a server (a URL, one request in flight; or `LoadOptions`) and report what came of them.
+
+    Raises PinchpointError where nothing could be measured; an interrupt ends the sending, and what was measured is saved and
+    reported.
     """
     judged = _limits(limits)
-    traffic, sending = understood(LoadOptions(asked) if isinstance(asked, str) else asked)
+    traffic, sending = understood(LoadOptions(options) if isinstance(options, str) else options)
     now, root = datetime.now().astimezone(), Path(out or RUNS)
     existed = os.path.isdir(root)
     with interrupts_held() as interrupts:
@@ -193,26 +205,24 @@ def load(
 
 def _load_outcome(kept: Kept[LoadRun], report: LoadReport, *, interrupted: bool) -> LoadOutcome:
     line = f"{report.target.uri}: {report.reasons[0].text}." if report.reasons else None
-    line = kept.line(line)
     if interrupted:
         done = sum(level.done for level in report.levels)
         line = (
             f"{report.target.uri}: interrupted after {done:,} requests; what was measured until then is shown and kept."
         )
-        return LoadOutcome(report, kept.folder, INTERRUPTED, line)
+        return LoadOutcome(report, kept.folder, INTERRUPTED, kept.line(line))
     if kept.folder is None:
-        return LoadOutcome(report, None, UNKEPT, line)
-    return LoadOutcome(report, kept.folder, COMPLETE if report.valid else INCONCLUSIVE, line)
+        return LoadOutcome(report, None, UNKEPT, kept.line(line))
+    return LoadOutcome(report, kept.folder, COMPLETE if report.valid else INCONCLUSIVE, kept.line(line))
 
 
 def render_load(report: LoadReport, form: str = "terminal") -> str:
-    """A report of `load` as `terminal`, `terminal-colour` or `json`, without a closing newline; BadInput for another form."""
-    forms = {"terminal": load_screen, "terminal-colour": render_load_coloured, "json": document}
+    """A report of `load` as terminal, terminal-colour, json, html, markdown or notebook; BadInput for another form."""
+    forms = {reporter.name: reporter for reporter in plugins.builtin().load_reporters}
     if form not in forms:
-        raise BadInput(
-            what=f"a run of load has no format {form!r}", where="--format", todo=f"Use one of {', '.join(forms)}"
-        )
-    return forms[form](report)
+        shown = ", ".join(sorted(forms))
+        raise BadInput(what=f"a run of load has no format {form!r}", where="--format", todo=f"Use one of {shown}")
+    return forms[form].render(report)
 
 
 def machine(
@@ -247,8 +257,8 @@ def render_environment(environment: Environment, form: str = "terminal") -> str:
 
 def report(run: str, format: str = "terminal", limits: Mapping[str, float] | None = None) -> str:  # noqa: A002  # the option's own name
     """A run folder's diagnosis again, in a form that `render` knows, or as `perfetto` the run on a time line."""
-    if store.is_run(Path(run)) and store.is_traffic(Path(run)):
-        return render_load(load_report(store.load_traffic(Path(run)), _limits(limits)), format)
+    if _is_load(run):
+        return render_load(_load_report(run, limits), format)
     kept = Kept(_loaded(run), Path(run))
     traces = {reporter.name: reporter for reporter in plugins.builtin().trace_reporters}
     if format in traces:
@@ -256,21 +266,33 @@ def report(run: str, format: str = "terminal", limits: Mapping[str, float] | Non
     return render(_inquired(kept, _limits(limits)), format)
 
 
-def write_page(run: str | Path, diagnosis: Diagnosis | None = None, limits: Mapping[str, float] | None = None) -> Path:
-    """Write a run's diagnosis as `report.html` into its folder, made again where it is not given.
+def write_page(
+    run: str | Path, found: Diagnosis | LoadReport | None = None, limits: Mapping[str, float] | None = None
+) -> Path:
+    """Write what was found of a run as `report.html` into its folder, made again where it is not given.
 
     BadInput where it cannot be written, AnalysisFailed where it cannot be drawn; what was there before then stays.
     """
     folder = Path(run)
-    if diagnosis is None:
-        diagnosis = _inquired(Kept(_loaded(str(run)), folder), _limits(limits))
+    if found is None:
+        found = (
+            _load_report(run, limits) if _is_load(run) else _inquired(Kept(_loaded(str(run)), folder), _limits(limits))
+        )
     try:
-        text = render(diagnosis, "html")
+        text = render_load(found, "html") if isinstance(found, LoadReport) else render(found, "html")
     except Exception as error:
         what = f"the page cannot be drawn: {type(error).__name__}: {error}"
         raise AnalysisFailed(what=what, where=str(folder), todo="The run is kept") from error
     store.write_beside(folder, PAGE, text)
     return folder / PAGE
+
+
+def _is_load(run: str | Path) -> bool:
+    return store.is_run(Path(run)) and store.is_traffic(Path(run))
+
+
+def _load_report(run: str | Path, limits: Mapping[str, float] | None) -> LoadReport:
+    return load_report(store.load_traffic(Path(run)), _limits(limits))
 
 
 def _loaded(run: str) -> Run:
@@ -279,9 +301,12 @@ def _loaded(run: str) -> Run:
     return store.load(Path(run))
 
 
-def schema() -> str:
-    """The JSON Schema of a diagnosis."""
-    return msgspec.json.format(msgspec.json.encode(msgspec.json.schema(Diagnosis)), indent=2).decode()
+def schema(of: str = "diagnosis") -> str:
+    """The JSON Schema of a `diagnosis`, or of what `load` tells."""
+    kinds: dict[str, type] = {"diagnosis": Diagnosis, "load": LoadReport}
+    if of not in kinds:
+        raise BadInput(what=f"nothing is called {of!r}", where="schema", todo=f"Use one of {', '.join(kinds)}")
+    return msgspec.json.format(msgspec.json.encode(msgspec.json.schema(kinds[of])), indent=2).decode()
 
 
 def explain(word: str) -> str:

@@ -11,6 +11,7 @@ from pinchpoint.domain.change import Change
 from pinchpoint.domain.demand import Demand, Rung
 from pinchpoint.domain.finding import Evidence, Finding
 from pinchpoint.domain.ledger import Ledger
+from pinchpoint.domain.load_report import LoadReport
 from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.run import Ceiling, Run
 from pinchpoint.domain.signal import Signals
@@ -211,6 +212,14 @@ class TraceReporter:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadReporter:
+    """A form in which a report of `load` is shown."""
+
+    name: str
+    render: Callable[[LoadReport], str]
+
+
+@dataclass(frozen=True, slots=True)
 class Plugins:
     """All plugins, as `api` wires them into the verbs."""
 
@@ -221,6 +230,7 @@ class Plugins:
     remedies: tuple[Remedy, ...]
     reporters: tuple[Reporter, ...]
     trace_reporters: tuple[TraceReporter, ...] = ()
+    load_reporters: tuple[LoadReporter, ...] = ()
 
 
 CeilingSource = Callable[[Runner], tuple[Ceiling, ...]]

@@ -11,7 +11,6 @@ import numpy.typing as npt
 from pinchpoint import stats
 from pinchpoint.domain.arrivals import CLOSED
 from pinchpoint.domain.load_report import (
-    Bar,
     ClientReport,
     EarlyStopping,
     Knee,
@@ -23,6 +22,7 @@ from pinchpoint.domain.load_report import (
     Spread,
     Stretch,
 )
+from pinchpoint.domain.picture import Bin
 from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.traffic import CONFIRMED, MEASURED, Client, Level, LoadRun, Sends
 from pinchpoint.limits import Limits
@@ -208,7 +208,7 @@ def _events(answered: Sends) -> Quantity | None:
     return stats.ratio_interval(answered.events[several] - 1.0, seconds) if seconds.sum() > 0 else None
 
 
-def _distribution(run: LoadRun, number: int) -> tuple[Bar, ...]:
+def _distribution(run: LoadRun, number: int) -> tuple[Bin, ...]:
     """All answered latencies in a few bars an octave."""
     chosen = run.buckets.level == number
     wide = (1 << histogram.FRACTION_BITS) // BARS_AN_OCTAVE
@@ -216,7 +216,7 @@ def _distribution(run: LoadRun, number: int) -> tuple[Bar, ...]:
     lows, _ = histogram.edges(np.unique(bars) * wide)
     highs, _ = histogram.edges((np.unique(bars) + 1) * wide)
     totals = [int(counts[bars == each].sum()) for each in np.unique(bars)]
-    return tuple(Bar(float(a), float(b), n) for a, b, n in zip(lows, highs, totals, strict=True))
+    return tuple(Bin(float(a), float(b), n) for a, b, n in zip(lows, highs, totals, strict=True))
 
 
 # --- the client's own part -----------------------------------------------------------------------------------------

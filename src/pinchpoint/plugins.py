@@ -19,4 +19,5 @@ def builtin() -> Plugins:
         remedies=remedies.BUILTIN,
         reporters=reporters.BUILTIN,
         trace_reporters=reporters.TRACES,
+        load_reporters=reporters.LOADS,
     )

@@ -64,7 +64,7 @@ class FakeApi(types.ModuleType):
             raise self.answer
         return f"{word} is explained\n"
 
-    def schema(self):
+    def schema(self, of):
         return "{}\n"
 
     def report(self, run, format="terminal", limits=None):

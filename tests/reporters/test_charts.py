@@ -30,8 +30,8 @@ def test_every_chart_is_valid_vega_lite(drawn):
         charts.ledger(sections.typical_rows(diagnosis)),
         charts.throughput(diagnosis.rungs),
         charts.latency(diagnosis.rungs),
-        charts.distribution(pictures),
-        charts.course(pictures),
+        charts.distribution(pictures.distribution),
+        charts.course(pictures.course),
         charts.roofline(Pictures(operators=MARKS, roof=Roof(5e10, 2e10))),
     ]
     assert all(svg.startswith("<svg") for svg in svgs)
@@ -46,8 +46,8 @@ def test_what_was_not_measured_is_not_drawn(drawn):
         charts.ledger(()),
         charts.throughput(()),
         charts.latency(()),
-        charts.distribution(nothing),
-        charts.course(nothing),
+        charts.distribution(()),
+        charts.course(()),
         charts.roofline(nothing),
     )
     assert empty == ("",) * len(empty)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pinchpoint.cli import configuration, options
+from pinchpoint.cli.page import beside
 from pinchpoint.cli.progress import Progress
 from pinchpoint.cli.streams import STDOUT, checked_json, form_for, results_on_stderr, say, show, write_json
-from pinchpoint.errors import Interrupted, PinchpointError, interrupts_held
+from pinchpoint.errors import Interrupted, interrupts_held
 
 if TYPE_CHECKING:
     from pinchpoint.api import Outcome
@@ -67,22 +67,9 @@ def report(outcome: Outcome, *, json: str | None, quiet: bool) -> int:
     finally:
         if shown:
             show(api.render(outcome.diagnosis, form_for(stream)), stream)
-        page = _page(outcome)
+        page = beside(outcome.folder, outcome.diagnosis)
         if shown and outcome.folder:
             show(f"Report: {page}" if page else f"Run: {outcome.folder}", stream)
         if outcome.line:
             say(outcome.line)
     return outcome.exit_code
-
-
-def _page(outcome: Outcome) -> Path | None:
-    """The page beside the run, written once the answer is on the screen; None, with a line, where that fails."""
-    from pinchpoint import api
-
-    if outcome.folder is None or outcome.diagnosis is None:
-        return None
-    try:
-        return api.write_page(outcome.folder, outcome.diagnosis)
-    except PinchpointError as error:
-        say(f"no page: {error}")
-        return None

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pinchpoint.cli import configuration, options
+from pinchpoint.cli.page import beside
 from pinchpoint.cli.progress import Progress
-from pinchpoint.cli.streams import STDOUT, checked_json, coloured, results_on_stderr, say, show, write_json
+from pinchpoint.cli.streams import STDOUT, checked_json, form_for, results_on_stderr, say, show, write_json
 from pinchpoint.errors import Interrupted, interrupts_held
 
 if TYPE_CHECKING:
@@ -96,18 +96,20 @@ def load(
 
 
 def _told(outcome: LoadOutcome, json: str | None, *, quiet: bool) -> int:
-    """Write the JSON, show the screen, and say what went wrong; the exit code."""
+    """Write the JSON, show the screen, write the page, and say what went wrong; the exit code."""
     from pinchpoint import api
 
     stream = sys.stderr if json == STDOUT else sys.stdout
+    shown = stream is sys.stdout or not quiet
     try:
         if json is not None:
             write_json(json, api.render_load(outcome.report, "json"))
     finally:
-        if stream is sys.stdout or not quiet:
-            show(api.render_load(outcome.report, "terminal-colour" if coloured(stream) else "terminal"), stream)
-            if outcome.folder:
-                show(f"Run: {Path(outcome.folder)}", stream)
+        if shown:
+            show(api.render_load(outcome.report, form_for(stream)), stream)
+        page = beside(outcome.folder, outcome.report)
+        if shown and outcome.folder:
+            show(f"Report: {page}" if page else f"Run: {outcome.folder}", stream)
         if outcome.line:
             say(outcome.line)
     return outcome.exit_code

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pinchpoint.domain.picture import Bin
 from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.run import Environment
 from pinchpoint.domain.traffic import Failure, Traffic
@@ -29,15 +30,6 @@ class Spread:
     p90: Quantity | None = None
     p99: Quantity | None = None
     p999: Quantity | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """A part of a distribution: how many answered requests took from `low_s` to `high_s`."""
-
-    low_s: float
-    high_s: float
-    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +89,7 @@ class LevelReport:
     reasons: tuple[Reason, ...]
     promise: str = ""
     mlperf: tuple[EarlyStopping, ...] = ()
-    distribution: tuple[Bar, ...] = ()
+    distribution: tuple[Bin, ...] = ()
     course: tuple[Stretch, ...] = ()
     ended: str = "complete"
 

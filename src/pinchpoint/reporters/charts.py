@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import resource
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pinchpoint.domain.demand import Rung
 from pinchpoint.domain.ledger import Row
-from pinchpoint.domain.picture import Pictures
+from pinchpoint.domain.picture import Bin, Moment, Pictures
+from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.words import STAGE_WORDS, STATE_WORDS
 from pinchpoint.reporters.layout import clean, shortened
 
@@ -33,6 +35,7 @@ STATE_COLOURS = {
 WIDE, SIDE, HIGH, ROW = 620, 280, 200, 26
 LONGEST = 28
 MILLI = 1e3
+IN_FLIGHT = "requests in flight"
 ADDRESS_SPACE_BYTES = 256 << 30  # V8, which draws, reserves more than 64 GiB at once and uses next to nothing of it
 LEAST_SHARE = 0.002  # of a request: less has no width
 
@@ -69,32 +72,30 @@ def ledger(rows: tuple[Row, ...]) -> str:
 
 def throughput(rungs: tuple[Rung, ...]) -> str:
     """Completions a second against requests in flight, with intervals."""
-    data = [
-        _range(rung.load, rung.throughput_per_s.value, rung.throughput_per_s.low, rung.throughput_per_s.high)
-        for rung in rungs
-    ]
-    return _curve(data, "requests a second", "Throughput against requests in flight") if data else ""
+    data = [point(rung.load, rung.throughput_per_s) for rung in rungs]
+    return curve(data, IN_FLIGHT, "requests a second", "Throughput against requests in flight")
 
 
 def latency(rungs: tuple[Rung, ...]) -> str:
     """Mean latency against requests in flight, with intervals."""
-    data = [
-        _range(rung.load, *(end * MILLI for end in (rung.latency_s.value, rung.latency_s.low, rung.latency_s.high)))
-        for rung in rungs
-    ]
-    return _curve(data, "milliseconds", "Latency against requests in flight") if data else ""
+    data = [point(rung.load, rung.latency_s.scaled(MILLI)) for rung in rungs]
+    return curve(data, IN_FLIGHT, "milliseconds", "Latency against requests in flight")
 
 
-def _range(load: int, value: float, low: float, high: float) -> dict[str, float]:
-    return {"load": load, "value": value, "low": low, "high": high}
+def point(load: float, quantity: Quantity) -> dict[str, float]:
+    """A point of a curve, with its interval."""
+    return {"load": load, "value": quantity.value, "low": quantity.low, "high": quantity.high}
 
 
-def _curve(data: list[dict[str, float]], title: str, said: str) -> str:
+def curve(data: list[dict[str, float]], x_title: str, title: str, said: str) -> str:
+    """Points with intervals against a load, which is doubled from tick to tick; empty without points."""
     import altair as alt
 
+    if not data:
+        return ""
     x = alt.X(
         "load:Q",
-        title="requests in flight",
+        title=x_title,
         scale=alt.Scale(type="log", base=2),
         axis=alt.Axis(values=[d["load"] for d in data]),
     )
@@ -136,25 +137,26 @@ def roofline(pictures: Pictures) -> str:
     return _svg((roofs + points).properties(width=WIDE - 180, height=HIGH + 60), "Operators under the roofline")
 
 
-def distribution(pictures: Pictures) -> str:
-    """How many requests took how long."""
+def distribution(bins: Sequence[Bin], *, log: bool = False) -> str:
+    """How many requests took how long; on a logarithmic axis for bins of equal ratios."""
     import altair as alt
 
-    data = [{"from": b.low_s * MILLI, "to": b.high_s * MILLI, "count": b.count} for b in pictures.distribution]
+    data = [{"from": b.low_s * MILLI, "to": b.high_s * MILLI, "count": b.count} for b in bins]
     if not data:
         return ""
+    scale = alt.Scale(type="log") if log else alt.Scale(zero=False)
     chart = alt.Chart(alt.InlineData(values=data)).mark_bar(color=STATE_COLOURS["cpu"]).encode(
-        x=alt.X("from:Q", title="milliseconds", bin="binned", scale=alt.Scale(zero=False)), x2="to:Q",
+        x=alt.X("from:Q", title="milliseconds", bin="binned", scale=scale), x2="to:Q",
         y=alt.Y("count:Q", title="requests"),
     )  # fmt: skip
     return _svg(chart.properties(width=SIDE, height=HIGH), "Distribution of latency")
 
 
-def course(pictures: Pictures) -> str:
+def course(moments: Sequence[Moment]) -> str:
     """Latency over the run: the median and the slowest of each stretch."""
     import altair as alt
 
-    data = [{"at": m.at_s, "ms": m.median_s * MILLI, "slowest": m.slowest_s * MILLI} for m in pictures.course]
+    data = [{"at": m.at_s, "ms": m.median_s * MILLI, "slowest": m.slowest_s * MILLI} for m in moments]
     if not data:
         return ""
     base = alt.Chart(alt.InlineData(values=data)).encode(x=alt.X("at:Q", title="seconds of the run"))

@@ -20,17 +20,26 @@ PAGE, BODY, STYLE = "page.html.j2", "report.html.j2", "report.css"
 
 def render(diagnosis: Diagnosis) -> str:
     """The page."""
-    from jinja2 import Environment
-    from markupsafe import Markup
-
-    title = facts(diagnosis.target, diagnosis.workload, diagnosis.environment)[0]
-    page = Environment(autoescape=True, trim_blocks=True).from_string(_file(PAGE))
-    return page.render(title=title, style=Markup(_file(STYLE)), body=Markup(_body(diagnosis, heading=1)))  # noqa: S704  # our own
+    return page(facts(diagnosis.target, diagnosis.workload, diagnosis.environment)[0], _body(diagnosis, heading=1))
 
 
 def render_part(diagnosis: Diagnosis) -> str:
     """The report as an element of another document, with its styles."""
-    return f'<style>\n{_file(STYLE)}</style>\n<div class="pinchpoint-report">\n{_body(diagnosis, heading=3)}</div>'
+    return part(_body(diagnosis, heading=3))
+
+
+def page(title: str, body: str) -> str:
+    """A document around a report's body, which is HTML already."""
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+    template = Environment(autoescape=True, trim_blocks=True).from_string(_file(PAGE))
+    return template.render(title=title, style=Markup(_file(STYLE)), body=Markup(body))  # noqa: S704  # our own
+
+
+def part(body: str) -> str:
+    """An element around a report's body, with the styles that it needs."""
+    return f'<style>\n{_file(STYLE)}</style>\n<div class="pinchpoint-report">\n{body}</div>'
 
 
 HTML = Reporter("html", render)
@@ -76,7 +85,7 @@ def _facts(diagnosis: Diagnosis) -> dict[str, object]:
             "throughput": charts.throughput(diagnosis.rungs),
             "latency": charts.latency(diagnosis.rungs),
             "roofline": charts.roofline(diagnosis.pictures),
-            "distribution": charts.distribution(diagnosis.pictures),
-            "course": charts.course(diagnosis.pictures),
+            "distribution": charts.distribution(diagnosis.pictures.distribution),
+            "course": charts.course(diagnosis.pictures.course),
         },
     }

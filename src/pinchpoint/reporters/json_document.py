@@ -7,7 +7,7 @@ import re
 
 import msgspec
 
-from pinchpoint.contracts import Reporter
+from pinchpoint.contracts import LoadReporter, Reporter
 from pinchpoint.domain.verdict import Diagnosis
 
 _INDENT = 2
@@ -32,6 +32,7 @@ def render(diagnosis: Diagnosis) -> str:
 
 
 JSON = Reporter("json", render)
+LOAD_JSON = LoadReporter("json", document)
 
 
 def _builtin(value: object) -> object:
