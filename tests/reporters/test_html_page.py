@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from dataclasses import replace
 
 import pytest
 
+from browser import BROWSER, shown
 from pinchpoint.inquire import inquire
 from pinchpoint.limits import shipped
 from pinchpoint.plugins import builtin
@@ -18,15 +17,6 @@ from test_demands import CASES
 from test_tail import run_with
 
 EVIL = "<script>alert('x')</script><img src=x onerror=alert(1)>\"'&\x1b[31m\u202e"
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-]
 
 
 @pytest.fixture(scope="module")
@@ -77,22 +67,6 @@ def test_a_run_with_next_to_nothing_in_it_is_a_page_too():
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
 @pytest.mark.parametrize("width", [400, 1200])
 def test_a_browser_shows_it(page, tmp_path, width):
-    (tmp_path / "report.html").write_text(page, "utf-8")
-    picture = tmp_path / "page.png"
-    command = [BROWSER, *FLAGS, f"--user-data-dir={tmp_path}/profile", f"--window-size={width},1600"]
-    done = subprocess.run(
-        [*command, f"--screenshot={picture}", "--enable-logging=stderr", (tmp_path / "report.html").as_uri()],
-        capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert picture.stat().st_size > 20_000
-    assert "CONSOLE" not in done.stderr, done.stderr  # nothing was refused, nothing failed
-    dumped = subprocess.run(
-        [*command, "--dump-dom", (tmp_path / "report.html").as_uri()],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert "PREPROCESSING is the largest part" in dumped.stdout
-    assert dumped.stdout.count("<svg") == 5
+    document = shown(page, tmp_path, width)
+    assert "PREPROCESSING is the largest part" in document
+    assert document.count("<svg") == 5
