@@ -69,12 +69,30 @@ GLOSSARY: dict[str, str] = {
     "graph_optimization (disabled, basic, extended, layout, all), execution_mode (sequential, parallel), dim.NAME (the size "
     "of a free dimension, such as dim.height=48), providers (names with commas), and any session.* entry of ONNX Runtime, "
     "such as session.intra_op.allow_spinning=0. Defaults of these and of other options can lie in a file: explain pyproject.",
-    "pyproject": "Defaults for `diagnose` and `record`, in the table [tool.pinchpoint] of a pyproject.toml of the current folder "
-    'or in the nearest one above it that has the table: budget, timeout (seconds, or a text such as "5m"), out, input, python '
-    "(paths count from the file's folder), seed, batch, length, workers, quiet (true or false), and set, a table such as set = "
-    "{intra_op_threads = 1}. An option on the command line replaces the file's. The table [tool.pinchpoint.limits] overrides "
-    "limits by name, such as trivial_share = 0.02, for `report` as well; `explain limits` lists them. A file that another user "
-    "has put above your folder is not read, and trust cannot be given in a file.",
+    "load": "The verb that sends requests to a server. With --concurrency a closed loop: each request in flight is followed by "
+    "the next when its answer is there. With --rate an open loop: requests are due at times that do not wait for the server, so "
+    "what piles up behind a slow answer is counted; latency is from due to done. Rarely needed, by --set NAME=VALUE: think=10ms "
+    "(a pause after each answer), warmup=2s (a start that does not count; found out unless given), mix=3,1 (weights of --input), "
+    "mlperf=yes (MLPerf's rules for percentiles as well), ca=FILE, insecure=yes (of TLS). A header's value env:NAME is read from "
+    "the environment; no value of a header is in a run, a report or a log. Other machines are sent one request at a time unless "
+    "--max-rate permits more.",
+    "knee": "The fewest requests in flight that reach nine tenths of the highest throughput: beyond it, more of them only wait.",
+    "over-saturated": "An open loop that sends more than the server answers. Latency grows for as long as it lasts, so none is "
+    "told; the answers a second are what the server can do.",
+    "mlperf": "The rules of MLPerf Inference for a percentile: a run shows at 99 % confidence that p99 is within a bound if 459 "
+    "queries are all within it, 2,010 with ten above, and so on (early stopping), or with 262,742 queries without that rule. "
+    "They take queries as independent; where they queue they are not.",
+    "v101": "V101, the client was the limit: it used more than half of its own ceiling, which is measured in each run against a "
+    "server that does nothing with the same request and answer; or what it sent late and what it waited for a CPU is more than "
+    "a twentieth of the latency (limits client_used, client_lag). Such a run does not count. Use more --workers, fewer in "
+    "flight, or a CPU that nobody else uses.",
+    "pyproject": "Defaults for `diagnose` and `record`, in the table [tool.pinchpoint] of a pyproject.toml of the current "
+    'folder or in the nearest one above it that has the table: budget, timeout (seconds, or a text such as "5m"),'
+    " out, input, python (paths count from the file's folder), seed, batch, length, workers, quiet (true or "
+    "false), and set, a table such as set = {intra_op_threads = 1}. An option on the command line replaces the "
+    "file's. The table [tool.pinchpoint.limits] overrides limits by name, such as trivial_share = 0.02, for "
+    "`load` and `report` as well; `explain limits` lists them. Of the options, out, seed and quiet hold for "
+    "`load`. A file that another user has put above your folder is not read, and trust cannot be given in a file.",
 }
 
 

@@ -1,4 +1,4 @@
-"""Defaults from `[tool.pinchpoint]` in a `pyproject.toml`: of the options of `diagnose` and `record`, and of the limits.
+"""Defaults from `[tool.pinchpoint]` in a `pyproject.toml`: of options of `diagnose`, `record` and `load`, and of the limits.
 
 The file is that of the current folder, or of the nearest folder above it, that has this table. Paths in it count from its
 folder. Trust cannot be given in a file: what may run is said where it is run.
@@ -20,6 +20,7 @@ from pinchpoint.units import parse_duration
 
 FILE, TABLE = "pyproject.toml", "tool.pinchpoint"
 VERBS = ("diagnose", "record")
+SHARED = ("out", "quiet", "seed")  # with `load`, whose other options mean something else
 LARGEST_BYTES = 1 << 20
 
 
@@ -33,7 +34,8 @@ class Configuration:
 
     def defaults(self) -> dict[str, dict[str, object]]:
         """The options as the default map of the command line."""
-        return {verb: dict(self.options) for verb in VERBS}
+        shared = {name: value for name, value in self.options.items() if name in SHARED}
+        return {**{verb: dict(self.options) for verb in VERBS}, "load": shared}
 
 
 def read(folder: Path | None = None) -> Configuration:
