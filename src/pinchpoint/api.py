@@ -452,7 +452,7 @@ def _line(run: Run, found: Diagnosis | None) -> str | None:
 def _unrecognised(uri: str) -> BadInput:
     known = "Name a model.onnx, an app.py:function, or a run folder"
     if "://" in uri:
-        return BadInput(what="servers cannot be measured yet", where=uri, todo=known)
+        return BadInput(what="servers cannot be diagnosed yet", where=uri, todo="Measure it with `pinchpoint load`")
     if os.path.isdir(uri or "."):
         return BadInput(what="a folder that is not a run", where=uri or ".", todo=known)
     if os.path.exists(uri):

@@ -93,7 +93,7 @@ def _level(run: LoadRun, number: int, limits: Limits) -> LevelReport:
     throughput = _throughput(level, answered)
     ended = OVER_SATURATED if _falls_behind(level, answered) else level.ended
     latency, unpowered = _spread(answered.latency_s) if ended != OVER_SATURATED else (Spread(), (GROWS,))
-    used, lag_share = _used(run.client, level, answered)
+    used, lag_share = _used(run, level, answered)
     closed = level.arrivals.loop == CLOSED
     return LevelReport(
         loop=level.arrivals.loop,
@@ -220,14 +220,16 @@ def _distribution(run: LoadRun, number: int) -> tuple[Bin, ...]:
 
 
 # --- the client's own part -----------------------------------------------------------------------------------------
-def _used(client: Client, level: Level, answered: Sends) -> tuple[float | None, float | None]:
+def _used(run: LoadRun, level: Level, answered: Sends) -> tuple[float | None, float | None]:
     """The share of the client's ceiling that was used, and the share of latency that the client itself caused.
 
     That share is what requests left later than due, and what its workers waited for a CPU; in a closed loop a busy worker
-    also lets answers lie, which the use of its ceiling stands for.
+    also lets answers lie, which the use of its ceiling stands for. The server that does nothing speaks no TLS, so there a
+    worker's own CPU counts; elsewhere that of an open loop holds its short spins, which take nothing from anybody.
     """
+    client = run.client
     used = level.done / level.seconds / client.ceiling_per_s.value if client.ceiling_per_s else None
-    if level.arrivals.loop == CLOSED:
+    if level.arrivals.loop == CLOSED or run.uri.startswith("https:"):
         busy = level.cpu_s / level.seconds / client.workers
         used = busy if used is None else max(used, busy)
     total = float(answered.latency_s.sum()) * level.thinned

@@ -255,7 +255,7 @@ def _watching(arrivals: Arrivals, found: _Found) -> Callable[[Seen, float], str]
 
     def watch(seen: Seen, seconds: float) -> str:
         nonlocal last
-        if seconds - last >= 0.5:
+        if seconds - last >= 1.0:
             last = seconds
             found.say(_live(arrivals, seen, seconds))
         if seen.done >= HOPELESS and seen.failed == seen.done:
