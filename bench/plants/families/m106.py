@@ -12,17 +12,17 @@ SCENES = story(
     "develop",
     "scenes",
     fault=Case(
-        app("tile_server", network=matmuls(1, 512), COPIES=True, truth={"prepare": 0.95, "gain": 20}),
+        app("tile_server", network=matmuls(1, 512), COPIES=True, truth={"prepare": 0.98}),
         expect("M106", where="preprocess", absent="C102 C103 C104 M104"),
         "four copies of a scene, one in each step",
     ),
     healthy=Case(
-        app("tile_server", network=matmuls(12, 512), truth={"model": 0.8}),
+        app("tile_server", network=matmuls(12, 512), truth={"model": 0.95}),
         expect(where="model", absent="M104 M106"),
         "views of the bytes that came, and a larger network",
     ),
     lookalike=Case(
-        app("tile_server", network=matmuls(1, 512), BASE64=True, truth={"b64decode": 0.95}),
+        app("tile_server", network=matmuls(1, 512), BASE64=True, truth={"prepare": 0.99}),
         expect("C104", where="deserialize", absent="M106"),
         "the same views of a scene that comes as base64",
     ),
@@ -31,7 +31,7 @@ SCENES = story(
 UPLOADS = story(
     "M106", "test", "uploads",
     fault=Case(
-        app("upload_spool", network=matmuls(1, 512), SPOOL=True, truth={"spooled": 0.95, "gain": 20}),
+        app("upload_spool", network=matmuls(1, 512), SPOOL=True, truth={"spooled": 0.9}),
         expect("M106", absent="C104 M104"),
         "into a stream, out of it, and into an array, in an unmarked program",
     ),
@@ -41,7 +41,7 @@ UPLOADS = story(
         "what is read is read where it is",
     ),
     lookalike=Case(
-        app("upload_spool", network=matmuls(1, 512), TEXT=True, truth={"json.loads": 0.9}),
+        app("upload_spool", network=matmuls(1, 512), TEXT=True, truth={"json.loads": 0.85}),
         expect("C104", where="deserialize", absent="M106"),
         "a list of numbers as JSON",
     ),
