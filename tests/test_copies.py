@@ -14,6 +14,7 @@ from pinchpoint.inquire import inquire
 from pinchpoint.ledger import latency_ledger
 from pinchpoint.limits import shipped
 from pinchpoint.plugins import builtin
+from pinchpoint.reporters.copies import copied
 from synthetic import Script, marked, run_of
 
 MB = 1_000_000
@@ -116,6 +117,14 @@ def test_where_and_how_often():
     assert found.seconds.value == pytest.approx(0.007)
     assert found.size_bytes.value == 60 * MB
     assert found.payloads.value == pytest.approx(1.5)
+
+
+def test_the_lines_are_named_in_words():
+    run = run_with(copying(0.006, *PREPARE, line=7), copying(0.001, *PREPARE, function="bytes.join", size=-1))
+    found = inquire(run, builtin(), shipped())
+    words = "Copied: 20.0 MB, 1.0 times the largest buffer: numpy.array at app.py:7 (20.0 MB, 6.00 ms), bytes.join at app.py:1 (1.00 ms)."
+    assert copied(found, "M106") == words
+    assert copied(found, "C102") == ""
 
 
 def test_a_run_without_the_arm_says_so_and_has_no_such_cell():

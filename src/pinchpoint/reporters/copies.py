@@ -14,7 +14,7 @@ _MOST_SITES = 3
 
 
 def copied(diagnosis: Diagnosis, cause: str | None) -> str:
-    """`Copied: 84 MB, 4.0 times the input: numpy.array at app.py:25 (21 MB, 4.3 ms), ...` where that is the cause."""
+    """`Copied: 84 MB, 4.0 times the largest buffer: numpy.array at app.py:25 (21 MB, 4.3 ms), ...` where that is the cause."""
     found = diagnosis.copies
     if found is None or cause != CAUSE:
         return ""
@@ -27,7 +27,7 @@ def _how_much(found: Copies) -> str:
     """How much is copied, where that is told."""
     if found.size_bytes.value <= 0:
         return ""
-    return f"{amount(found.size_bytes.value, 'B')}, {digits(found.payloads.value, 2)} times the largest input: "
+    return f"{amount(found.size_bytes.value, 'B')}, {digits(found.payloads.value, 2)} times the largest buffer: "
 
 
 def _site(site: CopySite) -> str:
