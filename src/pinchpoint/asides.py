@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import msgspec
 import numpy as np
 
-from pinchpoint.domain.aside import Asides, Flushed, Mark, Pause
+from pinchpoint.copies import COPIES
+from pinchpoint.domain.aside import Asides, Flushed, Mark, Pause, Watched
 from pinchpoint.domain.run import Requests
 from pinchpoint.process import Child, Ended, Reply
 
@@ -17,6 +18,7 @@ LEAST_S = 0.6  # below this no arm is begun
 PAUSES = {"count": 5, "gap_s": 0.04, "step_s": 0.02, "last_s": 0.25, "seconds": 0.3}
 AGAIN, AGAIN_S = 24, 0.4  # requests that are asked again, and how long for
 DENORMALS, FLUSH_S = "denormals", 0.4
+COPIES_S, LONGEST_COPYING_S = 0.3, 0.5  # requests that copy much are slow, and three of them are enough
 FEWEST_ONCE = 5  # payloads of a shape of their own, below which nobody asks again
 LONGEST_REQUEST_S = 0.25  # of a request in an arm that lasts half a second
 
@@ -29,6 +31,7 @@ class Beside:
     deadline: float
     timeout_s: float
     sessions: tuple[int, ...] = ()  # those that ran
+    own_code: bool = False  # whether requests are answered by Python code of the target's
 
 
 def marked(reply: Reply, known: Asides) -> Asides:
@@ -43,6 +46,8 @@ def arms(child: Child, known: Asides, plan: Beside, requests: Requests) -> Aside
         known = _again(child, known, plan, requests)
         for number in plan.sessions:
             known = _flushed(child, known, plan, number)
+        if plan.own_code:
+            known = _copies(child, known, plan)
         return _pauses(child, known, plan)
     except Ended as ended:
         return _without(known, "pauses", str(ended))
@@ -85,6 +90,16 @@ def _flushed(child: Child, known: Asides, plan: Beside, number: int) -> Asides:
     return replace(known, flushed=(*known.flushed, Flushed(number, pairs)))
 
 
+def _copies(child: Child, known: Asides, plan: Beside) -> Asides:
+    """Requests whose copies of arrays and buffers are timed one by one."""
+    if (late := _too_late(plan, LONGEST_COPYING_S)) is not None:
+        return _without(known, COPIES, late)
+    reply = _answered(child, {"do": "copies", "seconds": COPIES_S}, plan)
+    if "copies" not in reply:
+        return _without(known, COPIES, str(reply.get("missing") or reply.get("failed")))
+    return replace(known, copies=msgspec.convert(reply["copies"], tuple[Watched, ...]))
+
+
 def _pauses(child: Child, known: Asides, plan: Beside) -> Asides:
     """Requests with pauses between them: what the process computes while nothing is asked of it."""
     if (late := _too_late(plan)) is not None:
@@ -95,9 +110,9 @@ def _pauses(child: Child, known: Asides, plan: Beside) -> Asides:
     return replace(known, pauses=msgspec.convert(reply["pauses"], tuple[Pause, ...]))
 
 
-def _too_late(plan: Beside) -> str | None:
+def _too_late(plan: Beside, longest_s: float = LONGEST_REQUEST_S) -> str | None:
     needed = LEAST_S + 4 * plan.typical_s
-    if plan.typical_s > LONGEST_REQUEST_S:
+    if plan.typical_s > longest_s:
         return "a request takes too long for a small arm"
     if plan.deadline - time.monotonic() < needed:
         return f"too little time was left: {needed:.0f} s more of --budget would do"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pinchpoint import roofline, stats
+from pinchpoint import copies, roofline, stats
 from pinchpoint.capacity import capacity_verdict
 from pinchpoint.contracts import Plugins, Tables
 from pinchpoint.demands import demands, rungs
@@ -70,6 +70,7 @@ def inquire(run: Run, plugins: Plugins, limits: Limits) -> Diagnosis:
         rungs=tables.rungs,
         pictures=pictures(tables),
         starts=tables.startup,
+        copies=copies.summary(run),
     )
 
 

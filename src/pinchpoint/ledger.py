@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from pinchpoint import roofline, stats
+from pinchpoint import copies, roofline, stats
 from pinchpoint.blocking import Blocked, blocked_seconds
+from pinchpoint.copies import Moved
 from pinchpoint.domain.ledger import Ledger, Row
 from pinchpoint.domain.quantity import Quantity, total
 from pinchpoint.domain.run import MARKED, SITES, Run
@@ -59,8 +60,8 @@ def latency_ledger(run: Run) -> Ledger:
 
 
 def account(run: Run, chosen: Steady, requests: str, *, operators: bool) -> Ledger:
-    """The ledger of the requests that `chosen.typical` marks; where a model's time is split into operators, it rests on
-    typical requests too.
+    """The ledger of the requests that `chosen.typical` marks; where `operators` are split off, and copies with them, it rests
+    on typical requests too.
     """
     found, handed = moments(run, chosen.typical)
     rows = np.unique(found.request)
@@ -71,8 +72,9 @@ def account(run: Run, chosen: Steady, requests: str, *, operators: bool) -> Ledg
     mean = _mean(latency)
     blocked = blocked_seconds(run, chosen, found, handed, mean.value)
     cells = _Cells(requests, mean)
+    copied = copies.by_owner(run) if operators else {}
     for owner, clock in clocks.items():
-        _stage_rows(cells, owner, clock, [b for b in blocked if b.owner == owner], run)
+        _stage_rows(cells, owner, clock, [b for b in blocked if b.owner == owner], run, copied.get(owner))
     handed_over = _handed_rows(cells, blocked, set(clocks))
     if operators:
         cells.rows = _with_operators(run, cells, clocks, handed_over, rows)
@@ -192,10 +194,16 @@ def _sums(at: npt.NDArray[np.intp], values: Floats, size: int) -> Floats:
     return summed
 
 
-def _stage_rows(cells: _Cells, owner: Owner, clock: _Clocks, blocked: Sequence[Blocked], run: Run) -> None:
-    """The cells of one owner: on CPU, in page faults, starved, and blocked by site."""
-    cells.add(owner, "cpu", "thread clock", _mean(clock.cpu - clock.faults))
-    cells.add(owner, "memory", "counted page faults", _mean(clock.faults), site="fault")
+def _stage_rows(
+    cells: _Cells, owner: Owner, clock: _Clocks, blocked: Sequence[Blocked], run: Run, moved: Moved | None
+) -> None:
+    """The cells of one owner: on CPU, in page faults, copying, starved, and blocked by site."""
+    cpu, faults = _mean(clock.cpu - clock.faults), _mean(clock.faults)
+    if moved is not None:
+        copying, cpu, faults = _copies_apart(moved, cpu, faults, _fault_seconds(run))
+        cells.add(owner, "memory", "timed copies", copying, site="copy")
+    cells.add(owner, "cpu", "thread clock", cpu)
+    cells.add(owner, "memory", "counted page faults", faults, site="fault")
     cells.add(owner, "starved", "run-queue clock", _mean(clock.starved))
     swapping = _swapping(run)
     for item in blocked:
@@ -209,6 +217,21 @@ def _stage_rows(cells: _Cells, owner: Owner, clock: _Clocks, blocked: Sequence[B
             site="pool" if site == "running" else site,
             overlapped_s=item.overlapped_s,
         )
+
+
+def _copies_apart(moved: Moved, cpu: Quantity, faults: Quantity, fault_s: float) -> tuple[Quantity, Quantity, Quantity]:
+    """Copying, and what is left of computing and of page faults: those in what is copied into are the copy's."""
+    copying = moved.seconds.clipped(0.0, cpu.value + faults.value)
+    faulting = min(moved.faults * fault_s, copying.value, faults.value)
+    moving = min(copying.value - faulting, cpu.value)
+    half = (copying.high - copying.low) / 2
+    return copying, _less(cpu, moving, half), _less(faults, copying.value - moving, 0.0)
+
+
+def _less(seconds: Quantity, by: float, half: float) -> Quantity:
+    value = seconds.value - by
+    down, up = math.hypot(seconds.value - seconds.low, half), math.hypot(seconds.high - seconds.value, half)
+    return Quantity(value, value - down, value + up, seconds.n)
 
 
 def _handed_rows(cells: _Cells, blocked: Sequence[Blocked], known: Iterable[Owner]) -> dict[Owner, float]:

@@ -209,7 +209,8 @@ def _climb(recording: _Recording) -> None:
     until = recording.deadline - DERIVED_S
     typical_s = float(np.median(requests.latency_s[requests.ok]))
     ran = tuple(number for number, each in enumerate(recording.ran) if each)[:SESSIONS_PROFILED]
-    beside = asides.Beside(typical_s, until, recording.workload.timeout_s, ran)
+    own_code = recording.plan.facts.kind == "python"
+    beside = asides.Beside(typical_s, until, recording.workload.timeout_s, ran, own_code)
     recording.aside = asides.arms(recording.child, recording.aside, beside, requests)
     window = min(until - time.monotonic(), THREADS_S + STARTS_S)
     recording.company = in_company(

@@ -57,6 +57,7 @@ HEALTHY: dict[str, Given] = {
     "memory.swap_in_bytes": 0.0,
     "memory.pressure_share": 0.0,
     "memory.fault_share": 0.005,
+    "copies.share": 0.01,
     "disk.read_bytes": 0.0,
     "disk.write_bytes": 0.0,
     "capacity.gil_utilization": 0.1,

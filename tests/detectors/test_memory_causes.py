@@ -7,6 +7,7 @@ from healthy import found
 
 from pinchpoint.detectors.activations_streamed import activations_streamed
 from pinchpoint.detectors.allocation_churn import allocation_churn
+from pinchpoint.detectors.large_inputs_copied import large_inputs_copied
 from pinchpoint.detectors.memory_growth import memory_growth
 from pinchpoint.detectors.out_of_memory import out_of_memory
 from pinchpoint.detectors.random_access import random_access
@@ -68,6 +69,17 @@ def test_what_would_decide_is_named():
 ])  # fmt: skip
 def test_allocation_churn(faults, major, status):
     assert found(allocation_churn, memory_fault_share=faults, memory_major_faults=major).status == status
+
+
+@pytest.mark.parametrize(("copied", "codec", "status"), [
+    (0.60, 0.01, "present"),            # the fault
+    (0.03, 0.01, "absent"),             # healthy: one copy, into what the model reads
+    (0.00, 0.80, "absent"),             # look-alike C104: a codec's own copies are not counted
+    ((0.12, 0.05), 0.01, "unknown"),    # straddles the limit
+    (None, 0.01, "unknown"),            # requests too slow for the small arm
+])  # fmt: skip
+def test_large_inputs_copied(copied, codec, status):
+    assert found(large_inputs_copied, copies_share=copied, codec_cpu_share=codec).status == status
 
 
 @pytest.mark.parametrize(("model", "lookups", "weights", "status"), [

@@ -182,6 +182,7 @@ SITUATIONS = {
         NO_MODEL | {"preprocess_cpu_share": 0.5, "memory_fault_share": 0.45},
         {"C102", "M104"},
     ),
+    "preprocessing that hands on copies": (NO_MODEL | {"copies_share": 0.9}, {"M106"}),
     "heavy JSON": (NO_MODEL | {"codec_cpu_share": 0.8}, {"C104"}),
     "heavy postprocessing": (NO_MODEL | {"postprocess_cpu_share": 0.8}, {"C103"}),
     "a callable without stages": (NO_MODEL | {"unclassified_cpu_share": 0.98}, set()),

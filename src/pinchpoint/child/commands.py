@@ -19,7 +19,7 @@ import traceback
 from json import JSONDecoder, JSONEncoder
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from pinchpoint.child import asides, denormals, gil, sessions, torch_kernels, torch_models
+from pinchpoint.child import asides, copies, denormals, gil, sessions, torch_kernels, torch_models
 from pinchpoint.child.crowd import Crowd
 from pinchpoint.child.loading import Loaded, describe, innermost_line, load_onnx, load_python, load_torch
 from pinchpoint.child.pacing import Pacer, is_async
@@ -102,6 +102,7 @@ class _Child:
             "pauses": self._pauses,
             "again": self._again,
             "flush": self._flush,
+            "copies": self._copies,
             "check": self._check,
             "measure": self._measure,
             "measure_numpy": self._measure_numpy,
@@ -211,6 +212,10 @@ class _Child:
 
     def _flush(self, command: Dict[str, Any]) -> Dict[str, Any]:
         return denormals.in_turns(sessions.captured[command["session"]], command["seconds"])
+
+    def _copies(self, command: Dict[str, Any]) -> Dict[str, Any]:
+        assert self._loaded is not None
+        return copies.of_requests(self._ask, self._loaded.payloads, command["seconds"])
 
     def _ask(self, payload: Any) -> None:
         """One request that is not recorded."""

@@ -18,6 +18,7 @@ from pinchpoint.detectors.garbage_collection import garbage_collection
 from pinchpoint.detectors.gil_contention import gil_contention
 from pinchpoint.detectors.graph_not_optimised import graph_not_optimised
 from pinchpoint.detectors.idle_spinning import idle_spinning
+from pinchpoint.detectors.large_inputs_copied import large_inputs_copied
 from pinchpoint.detectors.lock_wait import lock_wait
 from pinchpoint.detectors.memory_growth import memory_growth
 from pinchpoint.detectors.new_shapes import new_shapes
@@ -65,6 +66,7 @@ BUILTIN: tuple[Detector, ...] = (
     out_of_memory,
     allocation_churn,
     memory_growth,
+    large_inputs_copied,
     random_access,
     not_stationary,
     contradiction,

@@ -26,7 +26,8 @@ def codec_heavy(signals: Signals, limits: Limits) -> Iterator[Evidence]:
     each; base64 and copies touch every byte once more. The time grows with the payload and hardly with the model. The
     codec's own frames decide, wherever in the request they are called.
     **Looks like it, is not.** A slow network moves the same bytes without using the CPU (I105). Decoding an image is
-    preprocessing (C102), sorting results is postprocessing (C103). Large objects that are allocated anew are M104.
+    preprocessing (C102), sorting results is postprocessing (C103). Large objects that are allocated anew are M104, and
+    those that are only copied, outside of a codec, are M106.
     **Confirm.** Send payloads of at least three sizes: the time must grow in proportion. Send the same tensor in
     binary: it must nearly vanish.
     **Remedies.** A binary protocol or raw tensors instead of JSON, a faster codec, a smaller payload (fewer digits,

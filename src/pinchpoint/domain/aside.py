@@ -40,6 +40,37 @@ class Flushed:
     pairs: tuple[tuple[float, float], ...]
 
 
+UNSIZED = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Copying:
+    """Copies by one function at one line of the target's code, within one stretch of a stage; without a function, the
+    beginning of a stage, which copies nothing and says where in the request the others are.
+
+    `size_bytes` are of all `times` together, -1 where the function does not tell; `largest_bytes` those of the largest.
+    `stages` are the spans that were open, outermost first: name and kind.
+    """
+
+    function: str
+    file: str
+    line: int
+    times: int
+    size_bytes: int
+    cpu_s: float
+    faults: int
+    largest_bytes: int
+    stages: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What the thread of one request copied, in order, and the bytes that the request's payload held."""
+
+    payload_bytes: int
+    entries: tuple[Copying, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Asides:
     """All of it; `missing` says what was left out and why."""
@@ -49,4 +80,5 @@ class Asides:
     flushed: tuple[Flushed, ...] = ()
     payload_shapes: tuple[int, ...] = ()  # a number for the shapes in each payload, -1 without arrays; they take turns
     again: tuple[tuple[int, float], ...] = ()  # payload, and seconds of a request like it with other values
+    copies: tuple[Watched, ...] = ()  # of requests whose copies were timed
     missing: tuple[tuple[str, str], ...] = ()

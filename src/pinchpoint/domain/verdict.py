@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pinchpoint.domain.change import Prediction
+from pinchpoint.domain.copied import Copies
 from pinchpoint.domain.demand import Demand, Rung
 from pinchpoint.domain.finding import Finding
 from pinchpoint.domain.ledger import Row
@@ -86,4 +87,5 @@ class Diagnosis:
     rungs: tuple[Rung, ...] = ()
     pictures: Pictures = field(default_factory=Pictures)
     starts: Startup | None = None
+    copies: Copies | None = None
     schema: str = field(default=SCHEMA)

@@ -29,6 +29,7 @@ CAUSE_HEADLINE: dict[str, str] = {
     "M103": "MEMORY IS FULL: pages are read back from disk in requests.",
     "M104": "MEMORY ALLOCATION takes the time: buffers are made anew.",
     "M105": "MEMORY GROWS with every request and is not given back.",
+    "M106": "COPIES OF LARGE INPUTS take the time: bytes are only moved.",
     "M107": "RANDOM MEMORY ACCESS limits this model: look-ups wait.",
     "I101": "DISK READS hold up each request.",
     "I102": "READING FROM DISK makes the start slow.",
@@ -111,6 +112,7 @@ CAUSE_NOUN: dict[str, str] = {
     "M103": "full memory",
     "M104": "memory allocation",
     "M105": "memory that grows",
+    "M106": "copies of large inputs",
     "M107": "random memory access",
     "I101": "disk reads",
     "I102": "reading files at the start",
@@ -153,6 +155,7 @@ CAUSE_WHY: dict[str, str] = {
     "M103": "The working set does not fit, so pages must be fetched again while a request waits.",
     "M104": "Memory is asked for and given back in each request, and the system clears every page of it.",
     "M105": "Each request leaves memory behind, and sooner or later there is none left.",
+    "M106": "Arrays and buffers go from one place in memory to another, and nothing is computed with them on the way.",
     "M107": "Single entries of a large table are fetched from all over memory, and each one waits for the last.",
     "I101": "Data is read from disk while the request waits for it.",
     "I102": "The model's files come from disk before the first request can be answered.",
@@ -194,6 +197,7 @@ CAUSE_ADVICE: dict[str, str] = {
     "M103": "raise the memory limit, take a smaller model, or run fewer workers",
     "M104": "allocate buffers once and use them again (IO binding, an arena, another allocator)",
     "M105": "bound the caches, drop what was answered, or limit the runtime's arena",
+    "M106": "pass views on instead of copies, write once into the buffer that is read, or send smaller inputs",
     "M107": "sort the indices, keep hot rows in cache, or shrink the table",
     "I101": "cache or prefetch the data, map it into memory, or keep it on a local disk",
     "I102": "keep the files in the page cache or a process ready, use a faster disk, or store a smaller model",
@@ -260,6 +264,7 @@ SITE_WORDS: dict[str, str] = {
     "fault": "fetching memory pages",
     "pool": "on other threads",
     "new memory": "getting new memory",
+    "copy": "copying",
 }
 
 # Rows of a session that are no operators of its graph.
@@ -325,6 +330,7 @@ SIGNAL_WORDS: dict[str, str] = {
     "cgroup.throttled_periods_share": "periods stopped by the quota",
     "memory.fault_share": "getting new memory",
     "memory.pressure_share": "waiting for memory",
+    "copies.share": "copying",
     "capacity.gil_utilization": "the interpreter lock held",
     "capacity.lock_utilization": "the busiest lock held",
     "capacity.loop_utilization": "the event loop busy",

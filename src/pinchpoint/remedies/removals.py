@@ -46,6 +46,7 @@ REMOVALS = (
     removal(
         "reuse-buffers", "buffers kept instead of made anew", [Edit(GONE, state="memory", site="fault")], "estimate"
     ),
+    removal("zero-copy", "inputs passed on without copies", [Edit(GONE, state="memory", site="copy")]),
     removal(
         "more-memory",
         "memory that holds everything",

@@ -65,7 +65,7 @@ def _label(row: Row, around: Setting) -> str:
 def _doing(row: Row, around: Setting) -> str:
     """What the cell's state says beyond its stage; "" for plain computing."""
     if row.state == "memory":
-        return SITE_WORDS["new memory"] if row.site == "fault" else around.memory
+        return {"fault": SITE_WORDS["new memory"], "copy": SITE_WORDS["copy"]}.get(row.site, around.memory)
     if row.state == "cpu" and row.operator is not None:
         if row.operator in OPERATOR_WORDS:
             return OPERATOR_WORDS[row.operator]

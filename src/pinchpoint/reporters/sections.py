@@ -26,6 +26,7 @@ from pinchpoint.domain.words import (
 from pinchpoint.reporters.advice import LEAST_GAIN, now_and_expected, ranked
 from pinchpoint.reporters.bars import parts
 from pinchpoint.reporters.cell_names import cell_name, setting
+from pinchpoint.reporters.copies import copied
 from pinchpoint.reporters.figures import figure, limit, seconds, share, value_and_interval
 from pinchpoint.reporters.layout import clean, shortened
 from pinchpoint.reporters.starts import started
@@ -75,7 +76,7 @@ def answer(diagnosis: Diagnosis) -> Answer:
     return Answer(
         sentence or BOUND_HEADLINE.get(verdict.bound, NOT_DECIDED),
         PROOF_WORDS.get(verdict.proof or "", ""),
-        CAUSE_WHY.get(verdict.cause or "", ""),
+        " ".join(filter(None, [CAUSE_WHY.get(verdict.cause or "", ""), copied(diagnosis, verdict.cause)])),
     )
 
 

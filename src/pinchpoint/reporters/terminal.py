@@ -17,6 +17,7 @@ from pinchpoint.domain.words import BOUND_HEADLINE, CAUSE_HEADLINE, CAUSE_NOUN, 
 from pinchpoint.reporters.advice import in_words, to_do, will_not_help
 from pinchpoint.reporters.bars import Part, bars, parts
 from pinchpoint.reporters.beside import in_figures
+from pinchpoint.reporters.copies import copied
 from pinchpoint.reporters.figures import FLAG, figure, limit, seconds, share, value_and_interval
 from pinchpoint.reporters.heading import heading
 from pinchpoint.reporters.layout import (
@@ -227,6 +228,7 @@ def _why(diagnosis: Diagnosis, verdict: Verdict | None, shown: tuple[Part, ...])
     if verdict is None:
         return
     said = [CAUSE_WHY.get(verdict.cause or "", ""), _distance(verdict), _evidence(diagnosis, verdict)]
+    said.append(copied(diagnosis, verdict.cause))
     for text in wrapped(" ".join(filter(None, said)), "  ", 2) if any(said) else []:
         yield line(text)
     for test in diagnosis.experiments[:_MOST_TESTS]:

@@ -3,6 +3,7 @@
 from pinchpoint.signals.blocked import BLOCKED_SIGNALS
 from pinchpoint.signals.capacity import CAPACITY_SIGNALS
 from pinchpoint.signals.clock import CLOCK_SIGNALS
+from pinchpoint.signals.copies import COPY_SIGNALS
 from pinchpoint.signals.denormals import DENORMAL_SIGNALS
 from pinchpoint.signals.growth import GROWTH_SIGNALS
 from pinchpoint.signals.idle import IDLE_SIGNALS
@@ -30,6 +31,7 @@ BUILTIN = (
     *QUANTISED_SIGNALS,
     *INSTRUMENT_SIGNALS,
     *DENORMAL_SIGNALS,
+    *COPY_SIGNALS,
     *GROWTH_SIGNALS,
     *MEASUREMENT_SIGNALS,
 )
