@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 from healthy import signals_with
+from test_situations import MATMULS, ONE_THREAD
 
 from pinchpoint import limits
 from pinchpoint.contracts import Tables
@@ -22,7 +23,6 @@ from pinchpoint.plugins import builtin
 from pinchpoint.verdict import latency_verdict
 from synthetic import Script, marked, run_of
 from test_demands import CASES, closed, recorded, visits
-from test_situations import MATMULS, NO_MODEL, ONE_THREAD
 from test_verdict import gain, ledger, row
 
 LIMITS = limits.shipped()
@@ -118,7 +118,13 @@ SLOW = {"model_excess_share": 0.7, "model_excess_ratio": 9.0, "model_arithmetic_
         (SLOW, {"C114": 2.5}, "C114"),
         ({}, {"C101": 3.5}, "C101"),
     ],
-    ids=["optimisation gains", "optimisation before the operator", "optimisation is no gain", "one operator", "neither"],
+    ids=[
+        "optimisation gains",
+        "optimisation before the operator",
+        "optimisation is no gain",
+        "one operator",
+        "neither",
+    ],
 )
 def test_c101_or_c112_or_c114(changes, gains, cause):
     assert ruled(ARITHMETIC, changes, gains).cause == cause
