@@ -78,5 +78,7 @@ def _facts(diagnosis: Diagnosis) -> dict[str, object]:
             "roofline": charts.roofline(diagnosis.pictures),
             "distribution": charts.distribution(diagnosis.pictures),
             "course": charts.course(diagnosis.pictures),
+            "processors": charts.processors(diagnosis.pictures),
+            "memory": charts.memory(diagnosis.pictures),
         },
     }
