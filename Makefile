@@ -22,8 +22,9 @@ demo: install build/resnet50.onnx build/bert_base.onnx
 	$(BIN)/pinchpoint diagnose build/bert_base.onnx --budget $(BUDGET)
 	$(BIN)/pinchpoint diagnose examples/image_classifier.py:handle --budget $(BUDGET)
 
+# `make test MARKED=slow` leaves out what `make check` has just run.
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(if $(MARKED),-m "$(MARKED)")
 
 check: install
 	$(BIN)/ruff check .

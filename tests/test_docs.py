@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pinchpoint import plugins
+from pinchpoint.domain import words
 from pinchpoint.errors import BadInput
 from pinchpoint.explain import GLOSSARY, explained
 from pinchpoint.limits import shipped
@@ -34,6 +35,21 @@ def test_a_word_is_explained_within_80_columns(word):
 def test_every_cause_and_every_word_is_explained():
     for word in [*(d.code for d in plugins.builtin().detectors), *GLOSSARY]:
         assert explained(word, plugins.builtin(), shipped())
+
+
+QUESTIONS = ("latency", "capacity", "tail", "startup")
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        *QUESTIONS, *words.BOUND_WORDS, *words.STATE_WORDS, *words.PROOF_WORDS, *words.BASIS_WORDS, *words.BASIS_WORDS.values(),
+        *words.CAPACITY_HEADLINE, *words.CEILING_WORDS, "p99", "throughput", "gain", "ledger", "ceiling", "GIL", "interval",
+    ],
+)  # fmt: skip
+def test_every_word_of_a_report_is_explained(word):
+    """The words that a screen, a page or a JSON document uses as terms."""
+    assert explained(word, plugins.builtin(), shipped())
 
 
 @pytest.mark.parametrize(("word", "near"), [("M10", "M10[1-7]"), ("starve", "starved"), ("xyzzy", "docs/causes")])

@@ -10,7 +10,8 @@ from test_end_to_end import diagnose
 
 pytestmark = pytest.mark.slow
 FAMILIES = ("C110", "C111", "C116", "M105", "W108")
-CHOSEN = [plant for plant in PLANTS if plant.family in FAMILIES]
+HALF = "develop"  # the other half is the bench's own, to see how well it does on what nobody looks at
+CHOSEN = [plant for plant in PLANTS if plant.family in FAMILIES and plant.half == HALF]
 
 
 @pytest.mark.parametrize("plant", CHOSEN, ids=lambda plant: plant.name)
@@ -21,6 +22,8 @@ def test_a_finding_is_there_where_it_was_planted_and_nowhere_else(plant: Plant, 
         found = diagnose(tmp_path, ready.target, *ready.options, budget=14)
     statuses = {finding["code"]: finding["status"] for finding in found["findings"]}
     assert {code for code in plant.expect.present if statuses[code] != "present"} == set()
+    if plant.family in plant.expect.causes:
+        assert statuses[plant.family] != "absent"  # whether it leads is the bench's to judge
     assert {code for code in plant.expect.absent if statuses[code] == "present"} == set()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pinchpoint import limits
@@ -142,6 +144,24 @@ def test_the_second_cell_of_the_same_stage_is_a_hypothesis():
 def test_an_undecided_cause_is_unknown_and_named():
     found = concluded(TWO, [finding("C101", MODEL, status="unknown")])
     assert (found.bound, found.cause, found.also) == ("unknown", None, ("C101",))
+
+
+def test_many_undecided_causes_are_still_a_sentence():
+    """GIVEN seven causes that want signals which nobody measured THEN some of each are named, in words, and the rest counted."""
+    missing = (
+        "model.arithmetic_efficiency",
+        "model.excess_share",
+        "model.float_gain",
+        "model.lookup_share",
+        "scaling.thread_gain",
+    )
+    codes = ("C101", "C105", "C107", "C111", "C114", "C116", "M107")
+    found = concluded(TWO, [replace(finding(code, MODEL, status="unknown"), missing=missing) for code in codes])
+    assert found.also == codes
+    assert found.sentence == (
+        "UNDECIDED: arithmetic speed, runtime overhead, too few threads or 4 more? (not measured: arithmetic over the best this "
+        "machine does, the slowest kind of operator, beyond what it needs and 3 more)"
+    )
 
 
 def test_a_limit_comes_with_its_headroom():

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterator
 
 from pinchpoint.contracts import Detector, Plugins
-from pinchpoint.domain.words import CAUSE_HEADLINE
+from pinchpoint.domain.words import CAUSE_HEADLINE, CEILING_WORDS
 from pinchpoint.errors import BadInput
 from pinchpoint.limits import Limits
 
@@ -18,7 +18,8 @@ _SECTION = re.compile(r"\*\*(?P<title>[^*]+?)\.?\*\*\s*(?P<body>.*?)(?=\n\s*\*\*
 
 GLOSSARY: dict[str, str] = {
     "bound": "What kind of resource the answer is about: cpu, gpu, memory, io, wait, none or unknown. It belongs to the cause, "
-    "not to the clock: a thread that waits for a CPU quota is cpu-bound although it does not run.",
+    "not to the clock: a thread that waits for a CPU quota is cpu-bound although it does not run. Of a gain: no change of this "
+    "kind can gain more.",
     "cpu": "As a bound: the request's time, or the capacity, is spent on computing. As a state of the ledger: the thread that "
     "the request waits for was running, and not at the memory floor. Source: the thread's CPU clock at stage boundaries.",
     "memory": "As a bound: data has to come from memory, or memory is full. As a state: running at the memory floor "
@@ -35,6 +36,17 @@ GLOSSARY: dict[str, str] = {
     "network": "A state of the ledger: blocked on a connection. As a stage: the way between client and server.",
     "unexplained": "The latency less the sum of all cells. No cell is a remainder: each has a source of its own, so this can be "
     "negative. A verdict is only supported while it is small.",
+    "measurement": "As a bound: the finding is about the measurement itself, not about the target (V102, V104 and others).",
+    "latency": "How long one request takes, alone in flight, from when it was due to its answer; typical unless a percentile is "
+    "named. As a question: what makes one request slow?",
+    "throughput": "Requests completed a second with a number of them in flight.",
+    "p99": "The 99th percentile: one request in a hundred takes longer. With too few requests for it (459) it is not given, and "
+    "neither are p90 and p50 without theirs.",
+    "interval": "The figures in brackets: 95 % of the intervals made like this hold the true value. Means are made of batches, "
+    "since requests that follow each other are alike. `n` is how many figures it is made of.",
+    "ledger": "The account of a request's time: stages by states, each cell measured by a source of its own.",
+    "ceiling": "The most that this machine, or a resource of the target, can do: measured for the machine (`pinchpoint "
+    "machine`), capacity over demand for a resource.",
     "capacity": "The most requests a second that the target serves, found by raising the number in flight until throughput "
     "stops growing, and the resource that is full then.",
     "tail": "Requests above the 99th percentile of latency, or the highest that the sample resolves; explained by what they "
@@ -49,6 +61,13 @@ GLOSSARY: dict[str, str] = {
     "warm": "A start whose files are in the page cache: what is left is CPU work and waiting for other things than the disk.",
     "demand": "Busy seconds of a resource a completed request, without what is busy anyway. Its capacity over its demand is its "
     "ceiling in requests a second; the smallest ceiling is the bottleneck (operational analysis: Denning & Buzen 1978).",
+    "gil": "A resource: Python's global interpreter lock. One thread at a time runs Python code; native code may let go of "
+    "it. Its holder is sampled from outside of the process.",
+    "lock": "A resource: a lock that the target's own code makes, named by the line that made it; timed while several "
+    "requests are in flight.",
+    "semaphore": "A resource: a number of places that the target's own code makes, named by the line that made it.",
+    "pool": "A resource: an executor's workers, named by the line that made it; each is busy from the begin of a job to its end.",
+    "loop": "A resource: an event loop, busy while it does not wait in its selector.",
     "queue": "A stage: waiting for a worker, an instance, or a batch to fill.",
     "framework": "A stage: request handling, and code of yours that lies in no other stage.",
     "deserialize": "A stage: from bytes to objects (JSON, protobuf, base64).",
@@ -64,7 +83,10 @@ GLOSSARY: dict[str, str] = {
     "limit": "A kind of cause: the hardware does honest work. It comes with the headroom to the ceiling.",
     "typical": "The requests between the 25th and the 75th percentile of latency, after the warm-up.",
     "headroom": "How far a limit is from its ceiling, from 0 (at it) to 1.",
+    "gain": "Before over after, above 1 is better: of the typical latency, p99, throughput or a start, as the report says beside "
+    "it. Predicted from the tables and the machine's ceilings, with an interval; either a forecast or a bound.",
     "forecast": "A predicted gain of a remedy, from the tables and this machine's ceilings: what it should give.",
+    "estimate": "The kind of a gain that a report calls a forecast: what the remedy should give.",
     "settings": "Of a model file, by --set KEY=VALUE: intra_op_threads, inter_op_threads (whole numbers), "
     "graph_optimization (disabled, basic, extended, layout, all), execution_mode (sequential, parallel), dim.NAME (the size "
     "of a free dimension, such as dim.height=48), providers (names with commas), and any session.* entry of ONNX Runtime, "
@@ -96,6 +118,12 @@ GLOSSARY: dict[str, str] = {
 }
 
 
+OF_A_CEILING = (
+    "A ceiling of this machine, measured by small workloads in the target's own runtime by data type, threads and footprint; "
+    "`pinchpoint machine` shows it, and each run keeps its own."
+)
+
+
 def explained(word: str, plugins: Plugins, limits: Limits) -> str:
     """The page of a word, at most 80 columns wide; BadInput names near matches of a word that is not known."""
     asked = word.strip()
@@ -108,12 +136,16 @@ def explained(word: str, plugins: Plugins, limits: Limits) -> str:
     if asked in metrics:
         found = metrics[asked]
         return _wrapped(f"{found.name} ({found.unit}, by {found.mechanism}): {found.doc}")
+    if asked in CEILING_WORDS:
+        return _wrapped(f"{asked}: {CEILING_WORDS[asked]}. {OF_A_CEILING}")
     if asked == "limits":
         return "\n".join(_limit_lines(limits))
     if asked in limits.by_name:
         limit = limits.by_name[asked]
         return _wrapped(f"{limit.name} = {limit.value:g} {limit.unit}: {limit.why} Source: {limit.source}.")
-    raise _not_known(asked, [*(d.code for d in plugins.detectors), *GLOSSARY, *metrics, *limits.by_name])
+    raise _not_known(
+        asked, [*(d.code for d in plugins.detectors), *GLOSSARY, *metrics, *CEILING_WORDS, *limits.by_name]
+    )
 
 
 def cause_page(detector: Detector) -> str:

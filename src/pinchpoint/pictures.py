@@ -5,18 +5,23 @@ from __future__ import annotations
 import numpy as np
 
 from pinchpoint.contracts import Tables
-from pinchpoint.domain.picture import Bin, Mark, Moment, Pictures, Roof
-from pinchpoint.domain.run import Run
+from pinchpoint.domain.picture import Bin, Curve, Mark, Moment, Pictures, Roof
+from pinchpoint.domain.run import Floats, Run
 from pinchpoint.timeline import Mask, steady
+from pinchpoint.units import NS_PER_S
 
 BINS, STRETCHES, OPERATORS = 48, 80, 200
+OWN, OTHERS, WAITING, MEMORY = "this program", "other programs", "waiting for a CPU", "memory"
+COUNTERS = ("process.cpu_s", "host.busy_s", "tool.cpu_s", "process.run_delay_s", "process.rss_bytes")
+SHORTEST_S = 1e-6
 CUT = 0.995  # of the requests are drawn in equal bins; the slowest share the last one
 
 
 def pictures(tables: Tables) -> Pictures:
     """What a report draws of a run."""
     main = steady(tables.run).main
-    return Pictures(_distribution(tables.run, main), _course(tables.run), _operators(tables), _roof(tables))
+    run = tables.run
+    return Pictures(_distribution(run, main), _course(run), _operators(tables), _roof(tables), _counters(run))
 
 
 def _distribution(run: Run, main: Mask) -> tuple[Bin, ...]:
@@ -66,3 +71,31 @@ def _roof(tables: Tables) -> Roof | None:
         if peak is not None and read is not None:
             return Roof(peak.value, read.value)
     return None
+
+
+def _counters(run: Run) -> tuple[Curve, ...]:
+    """CPUs that the target and others kept busy, threads that waited for one, and memory: averages of stretches."""
+    telemetry, requests = run.telemetry, run.requests
+    if not len(requests.start_ns) or len(telemetry.t_ns) < 2:
+        return ()
+    at_s = (telemetry.t_ns - requests.start_ns[0]) / NS_PER_S
+    during = np.flatnonzero(at_s >= 0)
+    chosen = during[np.unique(np.linspace(0, len(during) - 1, min(STRETCHES + 1, len(during))).astype(int))]
+    if len(chosen) < 2:
+        return ()
+    own, busy, tool, waited, memory = (telemetry.column(name) for name in COUNTERS)
+    others = None if busy is None or own is None or tool is None else busy - own - tool
+    found = [
+        Curve(name, "CPUs", _rates(at_s[chosen], column[chosen]))
+        for name, column in ((OWN, own), (OTHERS, others), (WAITING, waited))
+        if column is not None
+    ]
+    if memory is not None:
+        found.append(Curve(MEMORY, "B", tuple(zip(at_s[chosen].tolist(), memory[chosen].tolist(), strict=True))))
+    return tuple(found)
+
+
+def _rates(at_s: Floats, column: Floats) -> tuple[tuple[float, float], ...]:
+    """What is added a second from each point to the next; less than nothing, as of clocks that tick apart, is none."""
+    rates = np.maximum(np.diff(column) / np.maximum(np.diff(at_s), SHORTEST_S), 0.0)
+    return tuple((at, rate) for at, rate in zip(at_s[:-1].tolist(), rates.tolist(), strict=True) if np.isfinite(rate))

@@ -12,7 +12,7 @@ from pinchpoint.domain.finding import Finding
 from pinchpoint.domain.ledger import Ledger, Row
 from pinchpoint.domain.signal import Signals
 from pinchpoint.domain.verdict import Gain, Verdict
-from pinchpoint.domain.words import CAUSE_HEADLINE, CAUSE_NOUN
+from pinchpoint.domain.words import CAUSE_HEADLINE, CAUSE_NOUN, SIGNAL_WORDS
 from pinchpoint.limits import Limits
 
 STATE_BOUND = {
@@ -189,12 +189,14 @@ def _without_cause(ledger: Ledger, largest: Cell, findings: Sequence[Finding], p
     undecided = [f for f in findings if f.status == "unknown" and f.bound != MEASUREMENT and explains(f, largest)]
     share = largest.value / ledger.latency.value
     if undecided:
-        asked = sorted({name for f in undecided for name in f.missing})
+        asked = [SIGNAL_WORDS.get(name, name) for name in sorted({name for f in undecided for name in f.missing})]
         why = (
-            f"not measured: {', '.join(asked)}" if asked else "the intervals straddle the limits; a longer run decides"
+            f"not measured: {_some(asked, 2, 'and')}"
+            if asked
+            else "the intervals straddle the limits; a longer run decides"
         )
-        names = " or ".join(CAUSE_NOUN.get(f.code, f.code) for f in undecided)
-        sentence = f"UNDECIDED: {names}? ({why})"
+        names = [CAUSE_NOUN.get(f.code, f.code) for f in undecided]
+        sentence = f"UNDECIDED: {_some(names, 3, 'or')}? ({why})"
         return Verdict("unknown", largest.stage, None, None, None, share, None, tuple(f.code for f in undecided),
                        ledger.stages_from, sentence, None)  # fmt: skip
     return Verdict(
@@ -210,6 +212,12 @@ def _without_cause(ledger: Ledger, largest: Cell, findings: Sequence[Finding], p
         sentence=NO_CAUSE.get(largest.state, "NO KNOWN CAUSE explains the largest part of the time."),
         gain=None,
     )
+
+
+def _some(names: Sequence[str], most: int, joint: str) -> str:
+    """Names with a joint before the last, at most so many; one more is shown rather than counted."""
+    shown = list(names) if len(names) <= most + 1 else [*names[:most], f"{len(names) - most} more"]
+    return f"{', '.join(shown[:-1])} {joint} {shown[-1]}" if len(shown) > 1 else "".join(shown)
 
 
 NO_CAUSE = {

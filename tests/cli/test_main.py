@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import io
 import subprocess
 import sys
@@ -44,6 +45,29 @@ def test_help_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("loaded", ["typer", "pinchpoint.cli.streams", "pinchpoint.errors"])
+@pytest.mark.parametrize("start", ["script", "module"])
+def test_an_interrupt_while_the_program_loads(loaded, start):
+    """GIVEN Ctrl-C before the command line has been loaded THEN it is one line all the same."""
+    (script,) = importlib.metadata.entry_points(group="console_scripts", name="pinchpoint")
+    begin = {
+        "script": f"from {script.module} import {script.attr} as main; sys.exit(main())",
+        "module": "import runpy; runpy.run_module('pinchpoint', run_name='__main__', alter_sys=True)",
+    }
+    code = f"""
+import os, signal, sys
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == {loaded!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Interrupting())
+{begin[start]}
+"""
+    done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "pinchpoint: interrupted.\n")
 
 
 def test_version(capsys):

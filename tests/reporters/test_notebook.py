@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from importlib import resources
 from pathlib import Path
@@ -13,7 +14,9 @@ from test_html_page import EVIL, diagnosed
 import factories as f
 from pinchpoint.api import Outcome
 from pinchpoint.reporters.terminal import render
+from pinchpoint.startup import startup
 from test_demands import CASES
+from test_startup import run_with as started
 
 VOID = {"br", "img", "meta", "input", "hr", "link"}
 CLOSED_BY_SVG = {"path", "line", "rect", "text"}
@@ -81,6 +84,13 @@ def test_a_notebook_gets_the_whole_report():
         assert each in words
     assert page.count("<svg") == 5
     assert len(page) < 1 << 20
+
+
+def test_its_headings_lie_below_those_of_the_notebook():
+    diagnosis = replace(diagnosed(CASES["GIL"][0]), starts=startup(started(reading=0.33)))
+    page = outcome(diagnosis)._repr_html_()
+    assert "From the start to the first answer" in page
+    assert set(re.findall(r"<h\d", page)) == {"<h3", "<h4", "<h5"}
 
 
 def test_whatever_a_target_is_called_is_inert():

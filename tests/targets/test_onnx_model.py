@@ -109,3 +109,11 @@ def test_json_and_npy(tmp_path):
     assert feed(plan(tmp_path, sequence_model(), input=str(tmp_path / "r.json")))["x"].dtype == np.float32
     np.save(tmp_path / "r.npy", np.ones((1, 3, 8), np.float32))
     assert feed(plan(tmp_path, sequence_model(), input=str(tmp_path / "r.npy")))["x"].shape == (1, 3, 8)
+
+
+def test_a_model_without_inputs_says_so(tmp_path):
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    weight = helper.make_tensor("w", TensorProto.FLOAT, [2], [1.0, 2.0])
+    graph = helper.make_graph([helper.make_node("Identity", ["w"], ["y"])], "g", [], [y], [weight])
+    made = plan(tmp_path, helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
+    assert made.facts.input_text == "none, the model takes none"

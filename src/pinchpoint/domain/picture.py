@@ -25,6 +25,15 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
+class Curve:
+    """A counter over the run, in `unit` (CPUs or B): pairs of seconds after the first request, and its value from there on."""
+
+    name: str
+    unit: str
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Mark:
     """An operator on the roofline: FLOPs for each byte it must move, and FLOPs a second it reached."""
 
@@ -51,3 +60,4 @@ class Pictures:
     course: tuple[Moment, ...] = ()
     operators: tuple[Mark, ...] = ()
     roof: Roof | None = None
+    counters: tuple[Curve, ...] = ()

@@ -15,7 +15,7 @@ from pinchpoint.units import decimals, duration_unit, percent
 
 SMALL_SHARE = 0.01  # parts below it are merged
 MOST_PARTS = 8
-_WIDEST_NAME = 30
+_WIDEST_NAME = 37  # "request handling: waiting for a timer"
 _WIDEST_BAR = 30
 _OTHER = "other"
 

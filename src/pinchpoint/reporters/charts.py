@@ -34,7 +34,7 @@ STATE_COLOURS = {
 }
 WIDE, SIDE, HIGH, ROW = 620, 280, 200, 26
 LONGEST = 28
-MILLI = 1e3
+MILLI, MEGA = 1e3, 1e6
 IN_FLIGHT = "requests in flight"
 ADDRESS_SPACE_BYTES = 256 << 30  # V8, which draws, reserves more than 64 GiB at once and uses next to nothing of it
 LEAST_SHARE = 0.002  # of a request: less has no width
@@ -165,6 +165,39 @@ def course(moments: Sequence[Moment]) -> str:
         y=alt.Y("slowest:Q", title="milliseconds")
     ) + base.mark_line(color=STATE_COLOURS["cpu"]).encode(y=y)
     return _svg(chart.properties(width=SIDE, height=HIGH), "Latency over the run: median and slowest")
+
+
+def processors(pictures: Pictures) -> str:
+    """CPUs over the run: busy with the target, busy with others, and wanted by threads that wait."""
+    import altair as alt
+
+    curves = [curve for curve in pictures.counters if curve.unit == "CPUs"]
+    data = [{"at": at, "cpus": value, "who": curve.name} for curve in curves for at, value in curve.points]
+    if not data:
+        return ""
+    names = [curve.name for curve in curves]
+    colours = alt.Scale(domain=names, range=[STATE_COLOURS[state] for state in ("cpu", "memory", "wait")][: len(names)])
+    chart = alt.Chart(alt.InlineData(values=data)).mark_line(interpolate="step-after").encode(
+        x=alt.X("at:Q", title="seconds of the run", scale=alt.Scale(zero=True)), y=alt.Y("cpus:Q", title="CPUs"),
+        color=alt.Color("who:N", scale=colours, legend=alt.Legend(title=None, orient="top", columns=2)),
+    )  # fmt: skip
+    return _svg(chart.properties(width=SIDE, height=HIGH), "CPUs over the run")
+
+
+def memory(pictures: Pictures) -> str:
+    """Memory over the run."""
+    import altair as alt
+
+    data = [
+        {"at": at, "mb": value / MEGA} for curve in pictures.counters if curve.unit == "B" for at, value in curve.points
+    ]
+    if not data:
+        return ""
+    chart = alt.Chart(alt.InlineData(values=data)).mark_line(color=STATE_COLOURS["cpu"]).encode(
+        x=alt.X("at:Q", title="seconds of the run", scale=alt.Scale(zero=True)),
+        y=alt.Y("mb:Q", title="MB of memory", scale=alt.Scale(zero=True)),
+    )  # fmt: skip
+    return _svg(chart.properties(width=SIDE, height=HIGH), "Memory over the run")
 
 
 def _svg(chart: alt.TopLevelMixin, description: str) -> str:

@@ -87,5 +87,7 @@ def _facts(diagnosis: Diagnosis) -> dict[str, object]:
             "roofline": charts.roofline(diagnosis.pictures),
             "distribution": charts.distribution(diagnosis.pictures.distribution),
             "course": charts.course(diagnosis.pictures.course),
+            "processors": charts.processors(diagnosis.pictures),
+            "memory": charts.memory(diagnosis.pictures),
         },
     }

@@ -95,7 +95,7 @@ def questions(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
         words = [reached(diagnosis) if question == "capacity" else "", clean(verdict.sentence), verdict.cause or "",
                  PROOF_WORDS.get(verdict.proof or "", "").lower()]  # fmt: skip
         if question == "startup":
-            words[-1:] = [f"{words[-1]}." if words[-1] else "", started(diagnosis)]
+            words[-1:] = [f"{words[-1].capitalize()}." if words[-1] else "", started(diagnosis)]
         yield question.capitalize(), " ".join(filter(None, words))
     if diagnosis.startup and "startup" not in diagnosis.verdicts:
         named = ", ".join(f"{clean(phase.name)} {duration(phase.seconds)}" for phase in diagnosis.startup)

@@ -200,6 +200,8 @@ def _written(folder: Path, name: str, feeds: list[Feed]) -> list[str]:
 
 
 def _input_text(feed: Feed, given: str | None) -> str:
+    if not feed:
+        return "none, the model takes none"
     shapes = ", ".join(f"{name}[{','.join(map(str, array.shape))}]" for name, array in feed.items())
     return f"{shapes} from {given}" if given else f"{shapes}, random (--input to set)"
 

@@ -30,7 +30,13 @@ class PythonCallable:
 
     def prepare(self, spec: TargetSpec, workload: Workload, folder: Path) -> Plan:
         """Check what can be checked without running the user's code; BadInput where it cannot be used."""
-        del workload, folder
+        del folder
+        if workload.batch > 1:
+            raise BadInput(
+                what="--batch changes a model's input, not your code: it takes the requests that it is given",
+                where=spec.uri,
+                todo="Give larger requests with --input or example_inputs",
+            )
         module, name, home = _parts(spec.uri)
         load = {
             "kind": self.kind,
