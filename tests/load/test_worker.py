@@ -33,6 +33,7 @@ async def drive(plan, level, ring):
     server = await loop.create_server(Answering, "127.0.0.1", 0)
     worker = Worker({**PLAN, **plan, "port": server.sockets[0].getsockname()[1]}, ring, loop)
     await worker.prepare(level)
+    assert ring.head[records.CPU_NS] > 0  # what the process took until here: the level's is the difference
     await worker.run(level, time.monotonic_ns())
     worker.close()
     server.close()
