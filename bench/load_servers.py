@@ -38,7 +38,7 @@ def serving(kind: str, *arguments: str, log: Path | None = None, cpus: Sequence[
     with on(cpus):
         process = subprocess.Popen(
             [sys.executable, "-m", "bench.load_servers", kind, str(log or ""), *arguments],
-            cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
     assert process.stdin is not None
     assert process.stdout is not None

@@ -38,6 +38,7 @@ CASES = (
     Case("open 400/s", False, ANSWER_S, 0, {"rate": "400"}),
     Case("16 in flight, 3 hogs", True, ANSWER_S, HOGS, {"concurrency": "16"}),
     Case("16 in flight", False, ANSWER_S, 0, {"concurrency": "16"}),
+    Case("4 in flight, fast, 3 hogs", True, 0.0, HOGS, {"concurrency": "4"}),
     Case("open 200,000/s", True, 0.0, 0, {"rate": "200000", "seconds": 2.0}),
     Case("open 1,000/s", False, ANSWER_S, 0, {"rate": "1000"}),
 )

@@ -32,6 +32,7 @@ QUANTILES = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999))
 OF_MOST = 0.9  # of the highest throughput, at the knee
 BARS_AN_OCTAVE = 8
 FEWEST = 2  # for a mean
+WAKE_S = 10e-6  # for an answer, to wake up a worker whose CPU is free: 2 to 5 us as a rule
 CLIENT_WAS_THE_LIMIT, LOST, ERRORS = "V101", "V103", "V105"
 
 Floats = npt.NDArray[np.float64]
@@ -164,7 +165,8 @@ def _used(client: Client, level: Level, answered: Sends) -> tuple[float | None, 
     """The share of the client's ceiling that was used, and the share of latency that the client itself caused.
 
     That share is what requests left later than due, and what its workers waited for a CPU; in a closed loop a busy worker
-    also lets answers lie, which the use of its ceiling stands for.
+    also lets answers lie, which the use of its ceiling stands for. A worker without a CPU lets all wait that is in flight,
+    but for what it takes to be woken up, which one answer waits for.
     """
     used = level.done / level.seconds / client.ceiling_per_s.value if client.ceiling_per_s else None
     if level.arrivals.loop == CLOSED:
@@ -173,7 +175,9 @@ def _used(client: Client, level: Level, answered: Sends) -> tuple[float | None, 
     total = float(answered.latency_s.sum()) * level.thinned
     if total <= 0:
         return used, None
-    late = float(answered.lag_s.sum()) * level.thinned + level.delay_s
+    woken = min(level.delay_s, level.done * WAKE_S)
+    in_flight = max(total / level.seconds / client.workers, 1.0)
+    late = float(answered.lag_s.sum()) * level.thinned + woken + (level.delay_s - woken) * in_flight
     return used, min(late / total, 1.0)
 
 
