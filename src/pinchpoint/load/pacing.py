@@ -14,7 +14,7 @@ from time import monotonic_ns
 
 SPIN_NS = 20_000  # how much earlier than due the kernel's timer is set, at least: what it takes to wake up
 MOST_SPIN_NS = 300_000
-OF_GAP = 32  # at most one part in so many of the time until it is due is spun away: answers wait meanwhile
+OF_GAP = 16  # at most one part in so many of the time until it is due is spun away: answers wait meanwhile
 CLOCK_MONOTONIC, NONBLOCKING, ABSOLUTE = 1, os.O_NONBLOCK | os.O_CLOEXEC, 1
 _SETTING = struct.Struct("=4q")
 _NS = 1_000_000_000
