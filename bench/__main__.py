@@ -1,4 +1,4 @@
-"""`python -m bench [NAME ...]`: truth, reasons, light, quick, capacity and tails, or the ones named; `verdicts` runs the planted faults, `page` opens reports."""
+"""`python -m bench [NAME ...]`: truth, reasons, light, quick, capacity, tails and load, or the ones named; `verdicts` runs the planted faults, `page` opens reports."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.noise import RETRIES
 from bench.report import Report
 from bench.settings import BUDGET_S, Settings
 
-BENCHES = ("truth", "reasons", "light", "quick", "capacity", "tails")
+BENCHES = ("truth", "reasons", "light", "quick", "capacity", "tails", "load")
 ON_REQUEST = ("verdicts", "page")  # an hour; minutes, gigabytes and a browser
 
 

@@ -39,6 +39,7 @@ FEWEST_OF_TREND = 40
 STRETCHES = 60
 OVER_SATURATED = "over-saturated"
 GROWS = "latency grows for as long as more is sent than is answered"
+WAKE_S = 10e-6  # for an answer, to wake up a worker whose CPU is free: 2 to 5 us as a rule
 CLIENT_WAS_THE_LIMIT, LOST, ERRORS = "V101", "V103", "V105"
 
 Floats = npt.NDArray[np.float64]
@@ -224,7 +225,8 @@ def _used(run: LoadRun, level: Level, answered: Sends) -> tuple[float | None, fl
     """The share of the client's ceiling that was used, and the share of latency that the client itself caused.
 
     That share is what requests left later than due, and what its workers waited for a CPU; in a closed loop a busy worker
-    also lets answers lie, which the use of its ceiling stands for. The server that does nothing speaks no TLS, so there a
+    also lets answers lie, which the use of its ceiling stands for. A worker without a CPU lets all wait that is in flight,
+    but for what it takes to be woken up, which one answer waits for. The server that does nothing speaks no TLS, so there a
     worker's own CPU counts; elsewhere that of an open loop holds its short spins, which take nothing from anybody.
     """
     client = run.client
@@ -235,7 +237,9 @@ def _used(run: LoadRun, level: Level, answered: Sends) -> tuple[float | None, fl
     total = float(answered.latency_s.sum()) * level.thinned
     if total <= 0:
         return used, None
-    late = float(answered.lag_s.sum()) * level.thinned + level.delay_s
+    woken = min(level.delay_s, level.done * WAKE_S)
+    in_flight = max(total / level.seconds / client.workers, 1.0)
+    late = float(answered.lag_s.sum()) * level.thinned + woken + (level.delay_s - woken) * in_flight
     return used, min(late / total, 1.0)
 
 

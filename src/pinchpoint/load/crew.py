@@ -68,7 +68,7 @@ class Seen:
             *np.unique(rows["status"][rows["outcome"] == records.STATUS], return_counts=True), strict=True
         ):
             self.statuses[int(status)] = self.statuses.get(int(status), 0) + int(count)
-        self.rows.append(rows[:: self.thinned].copy())
+        self.rows.append(rows[:: self.thinned].copy() if self.thinned > 1 else rows)
         self.kept += len(self.rows[-1])
         while self.kept > KEPT_ROWS:
             self.rows = [np.concatenate(self.rows)[::2]]
@@ -137,9 +137,9 @@ class _Worker:
         written = self.ring.head[records.WRITTEN]
         lost = max(written - self._read - records.ROWS, 0)
         begin = self._read + lost
-        at = np.arange(begin, written) % records.ROWS
+        first, count = begin % records.ROWS, written - begin
         whole = np.frombuffer(self.ring.memory, ROW, records.ROWS, records.HEAD_BYTES)
-        rows = whole[at]
+        rows = np.concatenate([whole[first : first + count], whole[: max(first + count - records.ROWS, 0)]])
         del whole
         lost_meanwhile = max(self.ring.head[records.WRITTEN] - begin - records.ROWS, 0)
         self._read = written

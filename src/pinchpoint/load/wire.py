@@ -65,6 +65,10 @@ class Driver(Protocol):
         """The request of `connection` ended; its next one may be sent."""
         ...
 
+    def alike(self, connection: Connection, done: int) -> None:
+        """The same for an answer like the one before, all of which came at `done`; the connection is as it was."""
+        ...
+
     def unasked(self) -> None:
         """Bytes came that nobody had asked for."""
         ...
@@ -78,10 +82,12 @@ class Connection(asyncio.Protocol):
     """A connection, its request under way, and what came back of it so far."""
 
     __slots__ = (
+        "_alike",
         "_complete",
         "_driver",
         "_head",
         "_keeps",
+        "_like",
         "_parser",
         "_said",
         "_transport",
@@ -94,10 +100,12 @@ class Connection(asyncio.Protocol):
         "open",
         "payload",
         "sent",
+        "write",
     )  # fmt: skip
 
     def __init__(self, driver: Driver) -> None:
-        self._driver = driver
+        self._driver, self._like, self._alike = driver, driver.like, driver.alike
+        self.write: Callable[[bytes], None] = _nowhere
         self._transport: Any = None
         self._parser: Any = None
         self._complete = 0  # answers since the request was sent
@@ -113,7 +121,7 @@ class Connection(asyncio.Protocol):
         self.busy = True
         self._parser = None
         self.sent = monotonic_ns()
-        self._transport.write(self._driver.requests[payload])
+        self.write(self._driver.requests[payload])
 
     def abort(self, outcome: int) -> None:
         """Give up the request under way, and the connection with it."""
@@ -128,20 +136,16 @@ class Connection(asyncio.Protocol):
     # --- as asyncio calls it ---------------------------------------------------------------------------------------
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401  # uvloop's own classes
         """The connection stands."""
-        self._transport, self.open = transport, True
+        self._transport, self.write, self.open = transport, transport.write, True
 
     def data_received(self, data: bytes) -> None:
         """A piece of the answer."""
-        driver = self._driver
-        like = driver.like
+        like = self._like
         if len(data) == like.length and self.busy and not self.bytes and data.startswith(like.head):
-            self.first = now = monotonic_ns()
-            self.bytes = like.length
-            self.busy = False
-            driver.ended(self, OK, like.status, now)
+            self._alike(self, monotonic_ns())
             return
         if not self.busy:
-            driver.unasked()
+            self._driver.unasked()
             self.close()
             return
         if not self.bytes:
@@ -309,6 +313,10 @@ class At:
         except (ValueError, KeyError, IndexError, TypeError, RecursionError):
             return False
         return found == self._text or json.dumps(found) == self._text
+
+
+def _nowhere(_data: bytes) -> None:
+    """What a connection writes to before it stands."""
 
 
 # --- connecting ----------------------------------------------------------------------------------------------------
