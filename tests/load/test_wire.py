@@ -153,6 +153,29 @@ def test_statuses_that_are_expected(statuses, outcome):
 
 
 # --- the end of the connection -------------------------------------------------------------------------------------
+@pytest.mark.parametrize("kind", [Connection, Checked])
+@pytest.mark.parametrize(
+    ("came", "outcome"),
+    [
+        (b"", CLOSED),
+        (HEAD, CLOSED),
+        (PLAIN[:-1], SHORT),
+        (CHUNKED[:-1], SHORT),
+        (UNTIL_CLOSE, OK),
+        (UNTIL_CLOSE[:-5], OK),  # an empty body
+        (CONTINUE + UNTIL_CLOSE, OK),
+        (CONTINUE + PLAIN[:-1], SHORT),
+        (CONTINUE, CLOSED),
+        (CONTINUE + HEAD, CLOSED),
+        (UNTIL_CLOSE.replace(b"200", b"500"), STATUS),
+    ],
+)
+def test_a_server_that_closes(kind, came, outcome):
+    for size in (1, 7, 1000):
+        driver = Driver(kind).ask(*cut(came, size)).end()
+        assert [each for each, _ in driver.outcomes] == [outcome]
+        assert not driver.connection.open
+        assert driver.gone == 1
 
 
 @pytest.mark.parametrize(
@@ -238,6 +261,21 @@ def test_an_answer_like_the_last_one_is_not_parsed():
 def test_an_answer_as_long_as_the_last_one_is_no_more_than_that(answer, outcome, status):
     driver = Driver().ask(PLAIN).ask(answer)
     assert driver.outcomes == [(OK, 200)] + ([(outcome, status)] if outcome is not None else [])
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        CHUNKED,
+        CONTINUE + PLAIN,
+        PLAIN.replace(b"200 OK", b"500 NO"),
+        PLAIN.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),
+        PLAIN + b"\r\n",  # more than it says: the length is no proof that an answer is whole
+        PLAIN + b"HTTP/1.1 200 OK\r\nConte",
+    ],
+)
+def test_what_no_other_answer_is_compared_with(first):
+    assert Driver().ask(first).like.length == -1
 
 
 def test_an_answer_like_the_last_one_in_two_pieces_is_parsed():

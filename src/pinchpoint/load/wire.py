@@ -208,11 +208,13 @@ class Connection(asyncio.Protocol):
         lowered = head.lower()
         like = self._driver.like
         like.length = -1
-        if LENGTH in lowered and CODING not in lowered and not INTERIM_LINE.match(head):
+        if CODING not in lowered and not INTERIM_LINE.match(head) and len(body) == _length(lowered):
             like.head, like.length, like.status = head + END, len(head) + len(END) + len(body), status
 
     def _ended_by_closing(self) -> None:
-        head, end, _ = self._head.partition(END)
+        head, end, rest = self._head.partition(END)
+        while end and INTERIM_LINE.match(head):  # it only announced this one
+            head, end, rest = rest.partition(END)
         lowered = head.lower()
         if end and LENGTH not in lowered and CODING not in lowered:
             self._said, self._complete = self._parser.get_status_code(), 1
@@ -229,6 +231,12 @@ class Connection(asyncio.Protocol):
     def matches(self) -> bool:
         """Whether the answer is as expected; here nothing is."""
         return True
+
+
+def _length(head: bytes) -> int:
+    """What a head in small letters, which was parsed, says of its body's length; -1 if nothing."""
+    _, name, rest = head.partition(LENGTH)
+    return int(rest.partition(b"\n")[0]) if name else -1
 
 
 class Checked(Connection):
