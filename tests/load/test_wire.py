@@ -199,6 +199,14 @@ def test_what_nobody_asked_for_is_counted_and_ends_the_connection():
     assert (driver.came, driver.open, driver.outcomes) == (1, False, [(OK, 200)])
 
 
+def test_a_request_that_is_given_up_has_the_status_of_no_other():
+    driver = Driver().ask(PLAIN.replace(b"200 OK", b"404 Not Found"))
+    driver.ask()
+    driver.connection.abort(TIMEOUT)
+    assert driver.outcomes == [(STATUS, 404), (TIMEOUT, 0)]
+    assert not driver.open
+
+
 # --- bounds --------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("begin", "line", "most"),

@@ -117,7 +117,7 @@ class Connection(asyncio.Protocol):
 
     def abort(self, outcome: int) -> None:
         """Give up the request under way, and the connection with it."""
-        self._finish(outcome, self._said, keep=False)
+        self._finish(outcome, self._said if self.bytes else 0, keep=False)
 
     def close(self) -> None:
         """Close a connection that has no request under way."""
@@ -186,7 +186,7 @@ class Connection(asyncio.Protocol):
         self.open = False
         if self.busy:
             outcome = _kind(error) if error else SHORT if self.bytes else CLOSED
-            self._finish(outcome, self._said, keep=False)
+            self._finish(outcome, self._said if self.bytes else 0, keep=False)
         self._driver.lost(self)
 
     # --- what came of it -------------------------------------------------------------------------------------------
