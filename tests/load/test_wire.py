@@ -193,6 +193,14 @@ def test_a_connection_that_breaks(error, outcome, came):
     assert [each for each, _ in driver.outcomes] == [outcome]
 
 
+def test_a_connection_that_ends_while_nothing_is_asked_is_no_failure():
+    driver = Driver().ask(PLAIN)
+    driver.connection.eof_received()
+    assert not driver.connection.open  # at once: asyncio takes another moment until it says that it is gone
+    driver.connection.connection_lost(None)
+    assert driver.outcomes == [(OK, 200)]
+
+
 def test_what_nobody_asked_for_is_counted_and_ends_the_connection():
     driver = Driver().ask(PLAIN)
     driver.connection.data_received(b"HTTP/1.1 408 Request Timeout\r\n\r\n")

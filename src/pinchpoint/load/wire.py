@@ -178,7 +178,9 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """The server sends no more: that ends an answer whose length it did not say."""
-        if self.busy and self.bytes:
+        if not self.busy:
+            self.open = False  # from now on: that it is lost is said a moment later
+        elif self.bytes:
             self._ended_by_closing()
 
     def connection_lost(self, error: Exception | None) -> None:
