@@ -254,6 +254,27 @@ def test_a_body_without_end_is_given_up(kind, head):
     assert driver.held_bytes == 0
 
 
+def test_bodies_that_wait_for_their_check_are_bounded_together(monkeypatch):
+    monkeypatch.setattr(wire, "MOST_HELD_BYTES", 8 << 20)
+    driver = Driver(Checked, check=lambda *_: True)
+    many = [Checked(driver) for _ in range(64)]
+    held = 0
+    for each in many:
+        each.connection_made(Transport())
+        each.send(1, 0)
+        each.data_received(HEAD + b"Content-Length: 60000000\r\n\r\n")
+    for _ in range(50):
+        for each in many:
+            if each.busy:
+                each.data_received(b"x" * (1 << 18))
+        held = max(held, sum(len(part) for each in many for part in each._parts))
+    assert held <= wire.MOST_HELD_BYTES + (1 << 18)
+    assert {each for each, _ in driver.outcomes} == {TOO_LARGE}
+    for each in many:
+        each.connection_lost(None)
+    assert driver.held_bytes == 0
+
+
 # --- answers like the last one -------------------------------------------------------------------------------------
 def test_an_answer_like_the_last_one_is_not_parsed():
     driver = Driver().ask(PLAIN)
@@ -312,6 +333,14 @@ def test_each_payload_has_a_first_answer_of_its_own():
     same = Same()
     found = [same(number, body) for number, body in [(0, b"a"), (1, b"b"), (0, b"a"), (1, b"a"), (1, b"b")]]
     assert found == [True, True, True, False, True]
+
+
+def test_a_large_first_answer_is_not_kept():
+    same, body = Same(), bytes(1 << 20)
+    assert same(0, body)
+    assert same(0, body)
+    assert not same(0, body[:-1] + b"x")
+    assert sum(len(each) for each in same._first.values()) < 1000
 
 
 @pytest.mark.parametrize(

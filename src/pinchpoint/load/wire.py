@@ -12,6 +12,7 @@ import json
 import re
 import ssl
 from collections.abc import Callable
+from hashlib import blake2b
 from time import monotonic_ns
 from typing import Any, Protocol
 
@@ -34,6 +35,8 @@ from pinchpoint.load.records import (
 )
 
 MOST_BYTES = 64 << 20  # of an answer
+MOST_HELD_BYTES = 256 << 20  # of all answers that wait to be checked
+SHORT_BYTES = 1 << 10  # an answer that is kept itself, to compare others with; of longer ones a digest
 HEAD_BYTES = 64 << 10  # of its head
 SUCCESS = range(200, 300)
 INTERIM = range(100, 200)
@@ -60,6 +63,7 @@ class Driver(Protocol):
     statuses: frozenset[int]
     check: Callable[[int, bytes], bool] | None
     like: Like
+    held_bytes: int
 
     def ended(self, connection: Connection, outcome: int, status: int, done: int) -> None:
         """The request of `connection` ended; its next one may be sent."""
@@ -162,7 +166,7 @@ class Connection(asyncio.Protocol):
         else:
             if self._complete:
                 self._answered(keep=self._keeps)
-            elif self.bytes > MOST_BYTES:
+            elif self.bytes > MOST_BYTES or self._driver.held_bytes > MOST_HELD_BYTES:
                 self._finish(TOO_LARGE, self._said, keep=False)
             elif self.bytes > HEAD_BYTES and END not in self._head:
                 self._finish(MALFORMED, 0, keep=False)
@@ -244,16 +248,23 @@ def _length(head: bytes) -> int:
 class Checked(Connection):
     """A connection that keeps each answer's body until it is checked, so all of them are parsed."""
 
-    __slots__ = ("_parts",)
+    __slots__ = ("_held", "_parts")
 
-    def send(self, due_ns: int, payload: int) -> None:
-        """Send a request that was due at `due_ns`."""
+    def __init__(self, driver: Driver) -> None:
+        super().__init__(driver)
         self._parts: list[bytes] = []
-        super().send(due_ns, payload)
+        self._held = 0
 
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""
         self._parts.append(data)
+        self._held += len(data)
+        self._driver.held_bytes += len(data)
+
+    def _finish(self, outcome: int, status: int, *, keep: bool) -> None:
+        self._driver.held_bytes -= self._held
+        self._parts, self._held = [], 0
+        super()._finish(outcome, status, keep=keep)
 
     def _remember(self, status: int) -> None:
         pass
@@ -300,7 +311,8 @@ class Same:
 
     def __call__(self, payload: int, body: bytes) -> bool:
         """Whether an answer is as the first one to its payload."""
-        return self._first.setdefault(payload, body) == body
+        known = body if len(body) < SHORT_BYTES else b"%d %b" % (len(body), blake2b(body).digest())
+        return self._first.setdefault(payload, known) == known
 
 
 class At:
@@ -316,9 +328,9 @@ class At:
             found = json.loads(body)
             for step in self._steps:
                 found = found[int(step)] if isinstance(found, list) else found[step]
+            return bool(found == self._text) or json.dumps(found) == self._text
         except (ValueError, KeyError, IndexError, TypeError, RecursionError):
             return False
-        return found == self._text or json.dumps(found) == self._text
 
 
 # --- connecting ----------------------------------------------------------------------------------------------------

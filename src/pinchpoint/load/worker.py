@@ -57,6 +57,7 @@ class Worker:
         self._pack, self._memory, self._head = _ROW.pack_into, ring.memory, ring.head
         self._written = self._sent = 0
         self.like = Like()
+        self.held_bytes = 0
         self._connections: set[Connection] = set()
         self._dialling = 0
         self._tasks: set[asyncio.Task[None]] = set()
