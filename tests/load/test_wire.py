@@ -375,6 +375,59 @@ def chunk(data):
     return f"{len(data):x}\r\n".encode() + data + b"\r\n" if data else b"0\r\n\r\n"
 
 
+@pytest.mark.parametrize("line", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize(
+    ("lines", "events"),
+    [
+        ([b"data: a", b"", b"data: b", b"", b"data: [DONE]", b""], 3),
+        ([b"event: token", b"data: a", b"id: 1", b"", b"data:b", b""], 2),
+        ([b"data: a", b"data: b", b""], 1),
+        ([b"data", b""], 1),
+        ([b": ping", b"", b"data: a", b""], 1),  # a comment is no event: servers send it to keep the connection
+        ([b"", b"", b"data: a", b"", b"", b"", b"data: b", b"", b""], 2),
+        ([b"retry: 100", b"", b"id: 3", b""], 0),
+        ([b"data: a", b"", b"data: cut off"], 1),
+        ([b"database: a", b""], 0),
+    ],
+)
+def test_events_of_a_stream(line, lines, events):
+    text = b"".join(each + line for each in lines)
+    for size in (1, 2, 3, len(text)):
+        driver = Driver(Streamed).ask(STREAM, *(chunk(piece) for piece in cut(text, size)), chunk(b""))
+        assert driver.outcomes == [(OK, 200)]
+        assert driver.connection.events == events, size
+
+
+def test_the_first_event_is_what_was_waited_for(monkeypatch):
+    now = [0]
+    monkeypatch.setattr(wire, "monotonic_ns", lambda: now[0])
+    driver, seen = Driver(Streamed), []
+    for at, piece in [
+        (10, None), (20, STREAM), (30, chunk(b": wait\n\n")), (40, chunk(b"data: a\n")), (50, chunk(b"\n")),
+        (60, chunk(b"data: b\n\n")), (90, chunk(b"data: c\n\n")), (95, chunk(b"")),
+    ]:  # fmt: skip
+        now[0] = at
+        if piece is None:
+            driver.connection.send(10, 0)
+        else:
+            driver.connection.data_received(piece)
+        seen.append((driver.connection.first, driver.connection.events, driver.connection.gap))
+    assert seen[4:] == [(50, 1, 0), (50, 2, 10), (50, 3, 30), (50, 3, 30)]
+    assert driver.outcomes == [(OK, 200)]
+    now[0] = 100
+    driver.connection.send(100, 0)
+    assert (driver.connection.events, driver.connection.gap, driver.connection.first) == (0, 0, 0)
+
+
+def test_an_event_without_end_takes_no_memory():
+    driver = Driver(Streamed).ask(STREAM)
+    for _ in range(20):
+        driver.connection.data_received(chunk(b"data: " + b"x" * 100_000))
+    assert len(driver.connection._rest) < 1000
+    driver.connection.data_received(chunk(b"\n\n") + chunk(b""))
+    assert driver.connection.events == 1
+
+
 def test_a_stream_is_checked_too():
     driver = Driver(Streamed, check=Same())
     for text in (b"data: a\n\n", b"data: a\n\n", b"data: b\n\n"):

@@ -42,6 +42,7 @@ SUCCESS = range(200, 300)
 INTERIM = range(100, 200)
 INTERIM_LINE = re.compile(rb"HTTP/1\.\d 1")
 END, LENGTH, CODING = b"\r\n\r\n", b"\ncontent-length:", b"\ntransfer-encoding:"
+FIELD, COLON = b"data", ord(":")  # of an event: what its other lines say is not its data
 _UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM}
 
 
@@ -278,20 +279,18 @@ class Checked(Connection):
 class Streamed(Checked):
     """A connection whose answers are server-sent events: the first one is what was waited for, and gaps are kept."""
 
-    __slots__ = ("_last", "_rest")
+    __slots__ = ("_carriage", "_data", "_last", "_rest")
 
     def send(self, due_ns: int, payload: int) -> None:
         """Send a request that was due at `due_ns`."""
         self.events = self.gap = self._last = 0
-        self._rest = b""
+        self._rest, self._carriage, self._data = b"", False, False
         super().send(due_ns, payload)
 
     def on_body(self, data: bytes) -> None:
         """A piece of the stream: count the events that it ends."""
         now = monotonic_ns()
-        text = self._rest + data.replace(b"\r", b"")
-        ended = text.count(b"\n\n")
-        self._rest = text[-1:] if not text.endswith(b"\n\n") else b""
+        ended = self._ended(data)
         if ended:
             if not self.events:
                 self.first = now
@@ -300,6 +299,26 @@ class Streamed(Checked):
             self.events, self._last = self.events + ended, now
         if self._driver.check is not None:
             super().on_body(data)
+
+    def _ended(self, data: bytes) -> int:
+        """How many events end in this piece: blocks of lines with data in them, each ended by an empty line. A line ends with
+        CR LF, LF or CR (WHATWG HTML, 9.2.6); of one that has not ended only its begin is kept.
+        """
+        if self._carriage and data.startswith(b"\n"):
+            data = data[1:]
+        self._carriage = data.endswith(b"\r")
+        text = self._rest + data
+        if b"\r" in text:
+            text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        *lines, rest = text.split(b"\n")
+        self._rest = rest[: len(FIELD) + 1]
+        ended = 0
+        for each in lines:
+            if each.startswith(FIELD) and (len(each) == len(FIELD) or each[len(FIELD)] == COLON):
+                self._data = True
+            elif not each and self._data:
+                self._data, ended = False, ended + 1
+        return ended
 
 
 # --- checks of answers ---------------------------------------------------------------------------------------------
