@@ -136,6 +136,15 @@ def test_nobody_listens(arrivals):
     assert drive(h.unused_port(), arrivals, count=12).kinds == {"refused": 12}
 
 
+@pytest.mark.parametrize("arrivals", [closed(3), constant(50.0)])
+def test_a_server_that_accepts_nothing(arrivals):
+    """Its queue of new connections is full: they are made once in a while, if at all."""
+    with h.Server(accepts=False, backlog=0) as server:
+        found = drive(server, arrivals, count=12, timeout_s=0.3)
+    assert found.kinds == {"timeout": 12}
+    assert (found.rows["done_ns"] - found.rows["due_ns"] >= 300_000_000).all()
+
+
 @pytest.mark.parametrize("arrivals", [closed(4), constant(400.0)])
 def test_a_server_that_closes_without_a_word(arrivals):
     """A request that raced with the end of its connection is a failure of its kind, and is not sent again."""
@@ -164,6 +173,13 @@ def test_bytes_that_come_unasked_are_counted_and_no_failure():
 
 
 # --- closed loops --------------------------------------------------------------------------------------------------
+def test_a_closed_loop_keeps_its_requests_in_flight_whatever_happens():
+    """A place whose request timed out before it had a connection is taken again: none is lost over time."""
+    with h.Server(accepts=False, backlog=0) as server:
+        found = drive(server, closed(8), seconds=1.0, timeout_s=0.1)
+    begin = found.rows["due_ns"].min()
+    late = found.rows["due_ns"] > begin + 500_000_000
+    assert np.count_nonzero(late) >= 8
 
 
 def test_a_request_is_due_when_the_one_before_it_has_ended():

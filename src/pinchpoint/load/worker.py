@@ -72,7 +72,7 @@ class Worker:
         self._left, self._until, self._sending = 0, 0, False
         self._idle: list[Connection] = []
         self._waiting: deque[tuple[int, int]] = deque()
-        self._thinking: list[tuple[int, int]] = []
+        self._thinking: list[int] = []  # when each slot of a closed loop sends again, as a heap
         self._slots = 0  # of a closed loop: how many requests are kept in flight
         self._generator = random.Random(f"{self._seed} payloads {self._number}")  # noqa: S311  # a mix, not a secret
         self._mixed = len(self.requests) > 1
@@ -110,7 +110,7 @@ class Worker:
         tick = self.loop.create_task(self._tick())
         try:
             if self._closed:
-                self._thinking = [(start_ns, number) for number in range(self._slots)]
+                self._thinking = [start_ns] * self._slots
                 alarm.at(start_ns)
             else:
                 self._due: Iterator[int] = due_times(self._arrivals, self._seed, self._number, self._workers)
@@ -185,8 +185,9 @@ class Worker:
         if self._spacing_ns:
             at = max(at, self._gate)
             self._gate = at + self._spacing_ns
-        heapq.heappush(self._thinking, (at, len(self._thinking)))
-        self._alarm.at(self._thinking[0][0])
+        heapq.heappush(self._thinking, at)
+        if self._thinking[0] == at:
+            self._alarm.at(at)
 
     # --- open loop -------------------------------------------------------------------------------------------------
     def _open_on(self, connection: Connection, _done: int) -> None:
@@ -204,13 +205,13 @@ class Worker:
         """A request is due."""
         now, sent = monotonic_ns(), 0
         if self._closed:
-            while self._thinking and self._thinking[0][0] <= now and sent < MOST_AT_ONCE:
-                due, _ = heapq.heappop(self._thinking)
+            while self._thinking and self._thinking[0] <= now and sent < MOST_AT_ONCE:
+                due = heapq.heappop(self._thinking)
                 sent += 1
                 if due < self._until and self._left > 0:
                     self._submit(due)
             if self._thinking:
-                self._alarm.at(self._thinking[0][0])
+                self._alarm.at(self._thinking[0])
             self._finish_if_over()
             return
         while sent < MOST_AT_ONCE and self._left > 0 and self._coming < self._until:
@@ -248,11 +249,13 @@ class Worker:
             self._idle.append(connection)
 
     def _unsent(self, due: int, payload: int, outcome: int) -> None:
-        """A request that never left ended."""
+        """A request that never left ended; in a closed loop its place is taken by another one, after a while."""
         at = _HEAD + (self._written % _ROWS) * 64
         done = monotonic_ns()
         self._pack(self._memory, at, due, 0, 0, done, outcome, 0, payload, 0, 0, 0)
         self._written += 1
+        if self._closed and self._sending:
+            self._think(done + RETRY_NS)
 
     def _end_sending(self) -> None:
         self._sending = False
@@ -262,9 +265,8 @@ class Worker:
         if self._closed and self._sending and (self._left <= 0 or monotonic_ns() >= self._until):
             self._sending = False
             self._thinking.clear()
-        if self._over is None or self._sending or self._waiting or any(each.busy for each in self._connections):
-            return
-        self._over.set()
+        if self._over is not None and not self._sending and self._sent == self._written:
+            self._over.set()
 
     def _dial_soon(self) -> None:
         """Open one more connection for what waits."""
@@ -281,7 +283,9 @@ class Worker:
             connection = await self._connected()
         except (TimeoutError, OSError, ssl.SSLError, EOFError) as error:
             self._dialling -= 1
-            if self._waiting:
+            if isinstance(error, TimeoutError):  # what waits is timed out when its own time is up
+                self._dial_soon()
+            elif self._waiting:
                 self._failed_to_connect(kind_of(error))
             return
         self._dialling -= 1
@@ -293,11 +297,7 @@ class Worker:
 
     def _failed_to_connect(self, outcome: int) -> None:
         self._unsent(*self._waiting.popleft(), outcome)
-        if self._closed and self._sending:
-            heapq.heappush(self._thinking, (monotonic_ns() + RETRY_NS, len(self._thinking)))
-            self._alarm.at(self._thinking[0][0])
-        elif self._waiting:
-            self._dial_soon()
+        self._dial_soon()
         self._finish_if_over()
 
     async def _connected(self) -> Connection:
