@@ -145,6 +145,17 @@ def test_a_server_that_accepts_nothing(arrivals):
     assert (found.rows["done_ns"] - found.rows["due_ns"] >= 300_000_000).all()
 
 
+@pytest.mark.parametrize("greets", [h.reset, lambda transport: transport.close()])
+@pytest.mark.parametrize("arrivals", [closed(2), constant(200.0)])
+def test_a_server_that_gives_up_each_connection_at_once(greets, arrivals):
+    begin = time.monotonic()
+    with h.Server(greets=greets) as server:
+        found = drive(server, arrivals, count=20, timeout_s=20.0)
+    assert set(found.kinds) <= {"closed", "reset"}
+    assert time.monotonic() - begin < 20  # none of them was waited for until its time was up
+    assert not found.worker._connections
+
+
 @pytest.mark.parametrize("arrivals", [closed(4), constant(400.0)])
 def test_a_server_that_closes_without_a_word(arrivals):
     """A request that raced with the end of its connection is a failure of its kind, and is not sent again."""

@@ -90,6 +90,7 @@ class Connection(asyncio.Protocol):
         "_parser",
         "_said",
         "_transport",
+        "broken",
         "busy",
         "bytes",
         "due",
@@ -108,6 +109,7 @@ class Connection(asyncio.Protocol):
         self._complete = 0  # answers since the request was sent
         self._said = 0  # the last status
         self._head = b""
+        self.broken = CLOSED  # how it was lost
         self.open = self.busy = self._keeps = False
         self.due = self.sent = self.first = self.payload = self.bytes = self.events = self.gap = 0
 
@@ -191,8 +193,9 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is gone; a request under way has failed."""
         self.open = False
+        self.broken = _kind(error) if error else CLOSED
         if self.busy:
-            outcome = _kind(error) if error else SHORT if self.bytes else CLOSED
+            outcome = self.broken if error else SHORT if self.bytes else CLOSED
             self._finish(outcome, self._said if self.bytes else 0, keep=False)
         self._driver.lost(self)
 

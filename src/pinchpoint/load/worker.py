@@ -289,6 +289,10 @@ class Worker:
                 self._failed_to_connect(kind_of(error))
             return
         self._dialling -= 1
+        if not connection.open:  # the server took it and gave it up at once
+            if self._waiting:
+                self._failed_to_connect(connection.broken)
+            return
         self._connections.add(connection)
         if self._waiting:
             connection.send(*self._waiting.popleft())
