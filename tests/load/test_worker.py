@@ -201,6 +201,20 @@ def test_a_request_is_due_when_the_one_before_it_has_ended():
     assert (paused.rows["due_ns"][1:] == paused.rows["done_ns"][:-1] + 5_000_000).all()
 
 
+def test_more_than_is_permitted_is_never_sent():
+    """Not at the start either, nor by several workers together."""
+    with h.Server(h.unavailable) as server:
+        for number in range(3):
+            found = drive(server, closed(30), count=27, spacing_s=0.01, worker=number, workers=3)
+            assert (np.diff(np.sort(found.rows["due_ns"])) >= 30_000_000).all()
+        alone = drive(server, closed(1), count=9, spacing_s=0.01, workers=3)
+    refused = drive(h.unused_port(), closed(30), count=30, spacing_s=0.01)
+    for found in (alone, refused):
+        assert (np.diff(np.sort(found.rows["due_ns"])) >= 10_000_000).all()
+    due = np.sort(alone.rows["due_ns"])
+    assert np.median(np.diff(due)) < 30_000_000  # who sends nothing takes no turn
+
+
 # --- open loops ----------------------------------------------------------------------------------------------------
 def test_an_open_loop_sends_whatever_comes_back():
     with h.Server(h.late(0.2)) as server:

@@ -102,16 +102,15 @@ class Worker:
         self._until = start_ns + int(level["seconds"] * 1e9) if level["seconds"] else UNTIL_NEVER
         count = level["count"]
         self._left = share(count, self._number, self._workers) if count else UNTIL_NEVER
-        gap = level.get("spacing_s", 0.0)
-        self._spacing_ns, self._gate = int(gap * self._workers * 1e9), start_ns
+        self._space(level.get("spacing_s", 0.0), start_ns)
         self._next = self._closed_on if self._closed else self._open_on
         self._sending = True
         alarm = self._alarm = Alarm(self.loop, self._rung)
         tick = self.loop.create_task(self._tick())
         try:
             if self._closed:
-                self._thinking = [start_ns] * self._slots
-                alarm.at(start_ns)
+                for _ in range(self._slots):
+                    self._think(start_ns)
             else:
                 self._due: Iterator[int] = due_times(self._arrivals, self._seed, self._number, self._workers)
                 self._start, self._coming = start_ns, start_ns + next(self._due)
@@ -124,6 +123,11 @@ class Worker:
             self._counters()
             gc.enable()
             gc.unfreeze()
+
+    def _space(self, gap_s: float, start_ns: int) -> None:
+        """Keep a closed loop's requests at least `gap_s` apart: those of the workers that send any take turns."""
+        turns = min(self._workers, self._arrivals.concurrency)
+        self._spacing_ns, self._gate = int(gap_s * turns * 1e9), start_ns + int(gap_s * self._number * 1e9)
 
     def stop(self) -> None:
         """Send no more, and give up what is in flight."""
