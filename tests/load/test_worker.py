@@ -235,6 +235,26 @@ def test_latency_runs_from_due_when_connections_are_short(monkeypatch):
     assert waited[-1] >= 0.2  # five times 50 ms, less the 25 ms until it was due
 
 
+def test_a_time_is_up_at_the_same_moment_whether_a_request_waits_or_is_under_way(monkeypatch):
+    monkeypatch.setattr(worker, "MOST_CONNECTIONS", 2)
+    with h.Server(h.silent) as server:
+        found = drive(server, constant(100.0), count=30, timeout_s=0.3)
+    took = (found.rows["done_ns"] - found.rows["due_ns"]) / 1e9
+    assert found.kinds == {"timeout": 30}
+    assert (took >= 0.3).all()
+    assert np.median(took) < 0.6  # from due: twice as long, if it began with the sending
+
+
+def test_what_waits_for_a_connection_is_bounded(monkeypatch):
+    monkeypatch.setattr(worker, "MOST_CONNECTIONS", 1)
+    monkeypatch.setattr(worker, "MOST_WAITING", 10)
+    with h.Server(h.late(0.05)) as server:
+        found = drive(server, constant(1000.0), count=100)
+    assert found.kinds["unsent"] >= 60
+    assert set(found.kinds) == {"ok", "unsent"}
+    assert (found.of("unsent")["sent_ns"] == 0).all()
+
+
 # --- a server that dies and comes back -----------------------------------------------------------------------------
 @pytest.mark.slow
 @pytest.mark.parametrize("arrivals", [closed(4), constant(200.0)])

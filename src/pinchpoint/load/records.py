@@ -10,14 +10,15 @@ import mmap
 import os
 import struct
 
-# How a request ended (`outcome`): answered, or one of the kinds of failure.
+# How a request ended (`outcome`): answered, or one of the kinds of failure; `cut_off` was given up by ourselves, `unsent` never
+# left since too many waited for a connection.
 OUTCOMES = (
     "ok", "status", "unexpected", "timeout", "refused", "reset", "closed", "short", "malformed", "too_large", "tls",
-    "no_descriptor", "unreachable", "cut_off",
+    "no_descriptor", "unreachable", "cut_off", "unsent",
 )  # fmt: skip
 (
     OK, STATUS, UNEXPECTED, TIMEOUT, REFUSED, RESET, CLOSED, SHORT, MALFORMED, TOO_LARGE, TLS, NO_DESCRIPTOR,
-    UNREACHABLE, CUT_OFF,
+    UNREACHABLE, CUT_OFF, UNSENT,
 ) = range(len(OUTCOMES))  # fmt: skip
 
 # A row: when it was due, sent, first answered and done (CLOCK_MONOTONIC, ns; 0 where that never was), how it ended, its

@@ -32,6 +32,7 @@ from pinchpoint.load.wire import At, Checked, Connection, Like, Same, Streamed, 
 TICK_S = 0.05
 READY_CONNECTIONS = 16  # of an open loop, before it begins
 MOST_CONNECTIONS = 4096
+MOST_WAITING = 1 << 18  # for one of them: 26 MB; what is due beyond that is not sent
 MOST_AT_ONCE = 64  # sends of one ring of the alarm: answers are taken in between
 RETRY_NS = 50_000_000  # before a connection that could not be made is tried again
 UNTIL_NEVER = 1 << 62
@@ -70,7 +71,7 @@ class Worker:
         self._arrivals = arrivals
         self._closed = arrivals.loop == CLOSED
         self._left, self._until, self._sending = 0, 0, False
-        self._idle: list[Connection] = []
+        self._idle: dict[Connection, None] = {}  # the last one is taken first
         self._waiting: deque[tuple[int, int]] = deque()
         self._thinking: list[int] = []  # when each slot of a closed loop sends again, as a heap
         self._slots = 0  # of a closed loop: how many requests are kept in flight
@@ -90,7 +91,7 @@ class Worker:
         for connection in [each for each in self._connections if not each.busy][wanted:]:
             connection.close()
         kept = [each for each in self._connections if each.open]
-        self._idle = kept
+        self._idle = dict.fromkeys(kept)
         await asyncio.gather(*(self._dial() for _ in range(min(wanted, MOST_CONNECTIONS) - len(kept))))
         gc.collect()
         gc.freeze()
@@ -165,8 +166,7 @@ class Worker:
     def lost(self, connection: Connection) -> None:
         """The connection is gone."""
         self._connections.discard(connection)
-        if connection in self._idle:
-            self._idle.remove(connection)
+        self._idle.pop(connection, None)
 
     # --- closed loop -----------------------------------------------------------------------------------------------
     def _closed_on(self, connection: Connection, done: int) -> None:
@@ -200,7 +200,7 @@ class Worker:
             if self._waiting:
                 connection.send(*self._waiting.popleft())
             else:
-                self._idle.append(connection)
+                self._idle[connection] = None
         elif self._waiting:
             self._dial_soon()
         self._finish_if_over()
@@ -241,16 +241,19 @@ class Worker:
         self._sent += 1
         payload = self._pick() if self._mixed else 0
         while self._idle:
-            connection = self._idle.pop()
+            connection, _ = self._idle.popitem()
             if connection.open:
                 connection.send(due, payload)
                 return
+        if len(self._waiting) >= MOST_WAITING:
+            self._unsent(due, payload, records.UNSENT)
+            return
         self._waiting.append((due, payload))
         self._dial_soon()
 
     def _idle_on(self, connection: Connection, _done: int) -> None:
         if connection.open:
-            self._idle.append(connection)
+            self._idle[connection] = None
 
     def _unsent(self, due: int, payload: int, outcome: int) -> None:
         """A request that never left ended; in a closed loop its place is taken by another one, after a while."""
@@ -301,7 +304,7 @@ class Worker:
         if self._waiting:
             connection.send(*self._waiting.popleft())
         else:
-            self._idle.append(connection)
+            self._idle[connection] = None
 
     def _failed_to_connect(self, outcome: int) -> None:
         self._unsent(*self._waiting.popleft(), outcome)
@@ -325,7 +328,7 @@ class Worker:
         while True:
             await asyncio.sleep(TICK_S)
             late = monotonic_ns() - self._timeout_ns
-            for connection in [each for each in self._connections if each.busy and each.sent < late]:
+            for connection in [each for each in self._connections if each.busy and each.due < late]:
                 connection.abort(records.TIMEOUT)
             while self._waiting and self._waiting[0][0] < late:
                 self._unsent(*self._waiting.popleft(), records.TIMEOUT)
