@@ -287,6 +287,17 @@ def test_a_stop_gives_up_what_is_under_way(behaviour, arrivals):
     assert found.kinds["cut_off"] == len(found.rows) > 0
 
 
+def test_a_stop_gives_up_connections_that_are_being_made():
+    async def stop(made):
+        await asyncio.sleep(0.1)
+        made.stop()
+
+    with h.Server(accepts=False, backlog=0) as server:
+        found = drive(server, closed(4), seconds=60.0, timeout_s=0.5, meanwhile=stop)
+    assert set(found.kinds) == {"cut_off"}
+    assert found.worker._dialling == 0
+
+
 def test_levels_follow_each_other_on_the_same_connections():
     with h.Server() as server:
         found = drive(server, closed(4), count=40, levels=3)
@@ -356,8 +367,28 @@ def test_orders_are_answered_one_by_one():
     assert made._written == 20
 
 
+def test_a_stop_that_comes_before_its_level_began_stops_it():
+    with h.Server() as server:
+        orders = [{"do": "plan", **plan(server)}, level("prepare"), level("run", seconds=60.0, count=0), {"do": "stop"}]
+        did, made, _ = served(*orders, wait_s=0.3)
+        assert did == ["plan", "prepare", "run"]
+        assert made._written == 0
+        again = [level("prepare"), level("run")]
+        did, made, _ = served(*orders[:2], {"do": "stop"}, *again, wait_s=0.5)
+        assert made._written == 20
+
+
 def test_a_pipe_that_closes_ends_the_level():
     with h.Server(h.silent) as server:
         orders = [{"do": "plan", **plan(server, timeout_s=60.0)}, level("prepare"), level("run", seconds=60.0, count=0)]
         _, made, _ = served(*orders, wait_s=0.3)
     assert made._sent == made._written
+
+
+def test_large_payloads_reach_the_worker():
+    """In pieces of the pipe's size, each of which is looked at once."""
+    body = base64.b64encode(bytes(24 << 20)).decode()
+    begin = time.process_time()
+    _, made, _ = served({"do": "plan", **plan(1), "requests": [body]}, wait_s=0.0)
+    assert len(made.requests[0]) == 24 << 20
+    assert time.process_time() - begin < 10

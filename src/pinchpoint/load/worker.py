@@ -15,6 +15,7 @@ import heapq
 import json
 import os
 import random
+import resource
 import signal
 import ssl
 import sys
@@ -32,8 +33,10 @@ from pinchpoint.load.wire import At, Checked, Connection, Like, Same, Streamed, 
 TICK_S = 0.05
 READY_CONNECTIONS = 16  # of an open loop, before it begins
 MOST_CONNECTIONS = 4096
+MOST_DIALS = 64  # at once before a level begins
 MOST_WAITING = 1 << 18  # for one of them: 26 MB; what is due beyond that is not sent
 MOST_AT_ONCE = 64  # sends of one ring of the alarm: answers are taken in between
+OTHER_DESCRIPTORS = 64  # of a worker
 RETRY_NS = 50_000_000  # before a connection that could not be made is tried again
 UNTIL_NEVER = 1 << 62
 PUBLISHED = 63  # rows are told in sets of 64, and at each tick
@@ -61,6 +64,7 @@ class Worker:
         self.held_bytes = 0
         self._connections: set[Connection] = set()
         self._dialling = 0
+        self._alarm = Alarm(loop, self._rung)  # before connections take all descriptors
         self._tasks: set[asyncio.Task[None]] = set()
         self._over: asyncio.Event | None = None
         self._next: Callable[[Connection, int], None] = self._idle_on
@@ -70,7 +74,7 @@ class Worker:
         """Forget the level before."""
         self._arrivals = arrivals
         self._closed = arrivals.loop == CLOSED
-        self._left, self._until, self._sending = 0, 0, False
+        self._left, self._until, self._sending, self._preparing = 0, 0, False, False
         self._idle: dict[Connection, None] = {}  # the last one is taken first
         self._waiting: deque[tuple[int, int]] = deque()
         self._thinking: list[int] = []  # when each slot of a closed loop sends again, as a heap
@@ -84,15 +88,22 @@ class Worker:
 
     # --- a level ---------------------------------------------------------------------------------------------------
     async def prepare(self, level: dict[str, Any]) -> None:
-        """Open the connections that the level begins with."""
+        """Open the connections that the level begins with, a few at a time: a server's queue of new ones is short."""
         self._begin(Arrivals(**level["arrivals"]))
+        self._preparing = True
         self._slots = share(self._arrivals.concurrency, self._number, self._workers)
         wanted = self._slots if self._closed else share(READY_CONNECTIONS, self._number, self._workers)
         for connection in [each for each in self._connections if not each.busy][wanted:]:
             connection.close()
         kept = [each for each in self._connections if each.open]
         self._idle = dict.fromkeys(kept)
-        await asyncio.gather(*(self._dial() for _ in range(min(wanted, MOST_CONNECTIONS) - len(kept))))
+        missing = min(wanted, MOST_CONNECTIONS) - len(kept)
+        while missing > 0 and self._preparing:
+            before = len(self._connections)
+            await asyncio.wait([self._dial_now() for _ in range(min(missing, MOST_DIALS))])
+            missing -= MOST_DIALS
+            if len(self._connections) == before:  # nobody is there: the level will find out why
+                break
         gc.collect()
         gc.freeze()
         gc.disable()
@@ -106,7 +117,7 @@ class Worker:
         self._space(level.get("spacing_s", 0.0), start_ns)
         self._next = self._closed_on if self._closed else self._open_on
         self._sending = True
-        alarm = self._alarm = Alarm(self.loop, self._rung)
+        alarm = self._alarm
         tick = self.loop.create_task(self._tick())
         try:
             if self._closed:
@@ -120,7 +131,6 @@ class Worker:
         finally:
             self._sending = False
             tick.cancel()
-            alarm.close()
             self._counters()
             gc.enable()
             gc.unfreeze()
@@ -131,9 +141,12 @@ class Worker:
         self._spacing_ns, self._gate = int(gap_s * turns * 1e9), start_ns + int(gap_s * self._number * 1e9)
 
     def stop(self) -> None:
-        """Send no more, and give up what is in flight."""
-        self._left = 0
+        """Send no more, and give up what is in flight, connections that are being made included."""
+        self._left, self._preparing = 0, False
         self._end_sending()
+        self._thinking.clear()
+        for task in self._tasks:
+            task.cancel()
         while self._waiting:
             self._unsent(*self._waiting.popleft(), records.CUT_OFF)
         for connection in [each for each in self._connections if each.busy]:
@@ -145,6 +158,7 @@ class Worker:
         self.stop()
         for connection in list(self._connections):
             connection.close()
+        self._alarm.close()
 
     # --- as connections call it ------------------------------------------------------------------------------------
     def ended(self, connection: Connection, outcome: int, status: int, done: int) -> None:
@@ -278,13 +292,22 @@ class Worker:
     def _dial_soon(self) -> None:
         """Open one more connection for what waits."""
         if len(self._connections) + self._dialling < MOST_CONNECTIONS and self._dialling < len(self._waiting):
-            task = self.loop.create_task(self._dial())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._dial_now()
+
+    def _dial_now(self) -> asyncio.Task[None]:
+        self._dialling += 1
+        task = self.loop.create_task(self._dial())
+        self._tasks.add(task)
+        task.add_done_callback(self._dialled)
+        return task
+
+    def _dialled(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():  # maybe before it began
+            self._dialling -= 1
 
     async def _dial(self) -> None:
         """Make a connection; where that fails, the request that has waited longest failed."""
-        self._dialling += 1
         self._head[records.CONNECTS] += 1
         try:
             connection = await self._connected()
@@ -366,8 +389,10 @@ class _Lines:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, descriptor: int) -> None:
         self._queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-        self._fd, self._rest, self._loop = descriptor, b"", loop
+        self._fd, self._loop = descriptor, loop
+        self._parts: list[bytes] = []  # of a line that has not ended
         self.stop: Callable[[], None] = lambda: None
+        self.stopped = False  # since the last level was announced
         os.set_blocking(descriptor, False)
         loop.add_reader(descriptor, self._read)
 
@@ -378,16 +403,20 @@ class _Lines:
             return
         if not data:
             self._loop.remove_reader(self._fd)
+            self.stopped = True
             self.stop()
             self._queue.put_nowait(None)
             return
-        *lines, self._rest = (self._rest + data).split(b"\n")
+        *lines, rest = data.split(b"\n")
         for line in lines:
-            said = json.loads(line)
-            if said["do"] == "stop":
+            said = json.loads(b"".join([*self._parts, line]))
+            self._parts.clear()
+            self.stopped = said["do"] == "stop"
+            if self.stopped:
                 self.stop()
             else:
                 self._queue.put_nowait(said)
+        self._parts.append(rest)
 
     async def next(self) -> dict[str, Any] | None:
         """The next line but `stop`, which is obeyed at once; None when the other end is gone."""
@@ -403,11 +432,12 @@ async def serve(ring: records.Ring, commands: int, answers: int) -> None:
         if said["do"] == "plan":
             worker = _made(said, ring, loop)
             lines.stop = worker.stop
-        elif said["do"] == "prepare":
+        elif said["do"] == "prepare" and not lines.stopped:
             await worker.prepare(said)
-        elif said["do"] == "run":
+        elif said["do"] == "run" and not lines.stopped:
             await worker.run(said, said["start_ns"])
-        os.write(answers, json.dumps({"did": said["do"]}).encode() + b"\n")
+        with contextlib.suppress(BrokenPipeError):  # nobody wants to know any more
+            os.write(answers, json.dumps({"did": said["do"]}).encode() + b"\n")
     if worker is not None:
         worker.close()
 
@@ -420,12 +450,24 @@ def _made(plan: dict[str, Any], ring: records.Ring, loop: asyncio.AbstractEventL
     return Worker(plan, ring, loop)
 
 
+def _raise_descriptors() -> None:
+    """As many descriptors as connections may need, where that is allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_CONNECTIONS + OTHER_DESCRIPTORS
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def main() -> None:
     """Begin: `python -m pinchpoint.load.worker RING COMMANDS ANSWERS`, three descriptors."""
     import uvloop
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the process above decides; when it is gone, its pipe is
+    os.set_blocking(sys.stderr.fileno(), False)  # nobody reads it while we live: what is too much is dropped
+    _raise_descriptors()
     ring, commands, answers = map(int, sys.argv[1:4])
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(records.Ring(ring), commands, answers))
