@@ -29,6 +29,7 @@ COLUMNS = (
     ("payload", "<i4"), ("events", "<i4"), ("bytes", "<i8"), ("gap_ns", "<i8"),
 )  # fmt: skip
 ROWS = 1 << 18  # of a ring: two seconds of the fastest worker
+READABLE = ROWS - 256  # the others may be written while they are read: a worker tells of every 64th row
 
 # Counters in the head, as numbers of 8 bytes.
 WRITTEN, SENT, WAITING, CONNECTS, UNASKED, CPU_NS, DELAY_NS = range(7)
