@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_worker import REQUEST, closed, constant, plan
 
 import hostile_server as h
 from pinchpoint.errors import AnalysisFailed, TargetFailed, interrupts_heard, interrupts_held
 from pinchpoint.load import crew, records
 from pinchpoint.load.crew import ROW, Crew, Seen
-from test_worker import REQUEST, closed, constant, plan
 
 
 # --- what was seen -------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Latencies as counts in buckets of one width in the logarithm: small, mergeable by adding, good to 0.4 % of the value.
+"""Latencies as counts in buckets of one width in the logarithm: small, mergeable by adding, good to 0.8 % of the value.
 
 A bucket is the exponent of a 64-bit float with the first seven bits of its fraction, so buckets of one octave have equal
 widths (as in HdrHistogram by G. Tene), and finding one is a shift of bits.

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 KEPT, BROKEN, UNDECIDED = "kept", "broken", "undecided"
 PRECISION = 1.05  # the ends are at most this far apart
 MOST_TRIALS = 40
-MOST_DOUBLINGS = 24
 SMALLEST_RATE = 0.1
 
 
