@@ -131,6 +131,12 @@ def test_a_server_that_never_answers(arrivals):
     assert (found.rows["done_ns"] - found.rows["due_ns"] >= 200_000_000).all()
 
 
+def test_any_timeout_will_do():
+    with h.Server() as server:
+        assert drive(server, closed(2), count=5, timeout_s=1e6).kinds == {"ok": 5}
+        assert drive(server, closed(2), count=5, timeout_s=1e15).kinds == {"ok": 5}
+
+
 @pytest.mark.parametrize("arrivals", [closed(3), constant(200.0)])
 def test_nobody_listens(arrivals):
     assert drive(h.unused_port(), arrivals, count=12).kinds == {"refused": 12}
