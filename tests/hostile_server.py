@@ -204,6 +204,7 @@ class _Connection(asyncio.Protocol):
         self.transport = transport
         self.server.connections += 1
         self.server.open.add(transport)
+        self.server.most = max(self.server.most, len(self.server.open))
         if self.server.greets:
             self.server.greets(transport)
 
@@ -212,6 +213,9 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data):
         self._data += data
+        if self._data.startswith(b"\x16") and self.server.behaviour is good:  # TLS, where none is spoken
+            self.transport.write(answer(400))
+            self.transport.close()
         while b"\r\n\r\n" in self._data:
             head, _, rest = self._data.partition(b"\r\n\r\n")
             lowered = head.lower()
@@ -224,15 +228,17 @@ class _Connection(asyncio.Protocol):
 
 
 class Server:
-    """Listens on a port of its own of 127.0.0.1 (or a Unix socket) while the block lasts.
+    """Listens on a port of its own of 127.0.0.1 (or another host, or a Unix socket) while the block lasts.
 
     `greets` is called with each new connection's transport; `backlog` without `accepts` leaves connections half open.
     """
 
-    def __init__(self, behaviour=good, *, greets=None, tls=None, unix=None, accepts=True, backlog=1024):
+    def __init__(
+        self, behaviour=good, *, greets=None, tls=None, unix=None, accepts=True, backlog=1024, host="127.0.0.1"
+    ):
         self.behaviour, self.greets, self.tls, self.unix = behaviour, greets, tls, unix
-        self.accepts, self.backlog = accepts, backlog
-        self.connections = self.requests = self.port = 0
+        self.accepts, self.backlog, self.host = accepts, backlog, host
+        self.connections = self.requests = self.port = self.most = 0  # `most` connections were open at once
         self.open = set()
 
     def __enter__(self):
@@ -251,7 +257,7 @@ class Server:
 
     @property
     def url(self):
-        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}/"
+        return f"http{'s' if self.tls else ''}://{self.host}:{self.port}/"
 
     def begin(self):
         """Listen, on the same port as before if there was one."""
@@ -259,7 +265,7 @@ class Server:
         self._socket = socket.socket(family)
         if not self.unix:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._socket.bind(self.unix or ("127.0.0.1", self.port))
+        self._socket.bind(self.unix or (self.host, self.port))
         self.port = 0 if self.unix else self._socket.getsockname()[1]
         self._socket.listen(self.backlog)
         if self.accepts:

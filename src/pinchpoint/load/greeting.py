@@ -123,12 +123,16 @@ def _no_connection(address: Address, error: Exception) -> BadInput | TargetFaile
     if isinstance(error, ssl.SSLCertVerificationError):
         todo = "Name its authority with --ca FILE, or pass --insecure if you trust the network"
         return BadInput(what=f"its certificate is not trusted: {error.verify_message}", where=where, todo=todo)
-    if isinstance(error, ssl.SSLError):
-        said = (error.reason or str(error)).replace("_", " ").lower()
+    shaking = isinstance(error, TimeoutError) and "handshake" in str(error)
+    if isinstance(error, ssl.SSLError) or shaking:
+        reason = "no handshake in time" if shaking else getattr(error, "reason", None)
+        said = (reason or str(error)).replace("_", " ").lower()
         todo = "Check the port, or write http:// if it speaks no TLS"
         return BadInput(what=f"no TLS connection: {said}", where=where, todo=todo)
     if isinstance(error, ConnectionRefusedError):
         return BadInput(what="nothing listens there", where=where, todo="Start the server, or check host and port")
+    if isinstance(error, ConnectionResetError | BrokenPipeError):
+        return _failed(address, "it broke the connection at once", "Look at its log")
     if isinstance(error, FileNotFoundError):
         return BadInput(what="there is no such socket", where=where, todo="Start the server, or check its path")
     if isinstance(error, TimeoutError):
