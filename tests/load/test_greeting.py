@@ -28,7 +28,7 @@ def greeted(server, timeout_s=3.0, url=None):
         (h.unavailable, 503, True, None),
         (h.missing, 404, True, None),
         (h.redirects, 302, True, None),
-        (h.loris, 200, True, len(h.ANSWER)),
+        pytest.param(h.loris, 200, True, len(h.ANSWER), marks=pytest.mark.slow),
         (lambda call: call.write(b"HTTP/1.1 100 Continue\r\n\r\n" + h.ANSWER), 200, True, None),
         (lambda call: call.write(b"HTTP/1.1 204 No Content\r\n\r\n"), 204, True, None),
         (lambda call: call.write(h.answer(body=bytes(3 << 20))), 200, True, None),
@@ -46,7 +46,7 @@ def test_what_is_an_answer(behaviour, status, keeps, size):
 @pytest.mark.parametrize(
     ("behaviour", "words"),
     [
-        (h.silent, "no answer to the first request within 1 s"),
+        (h.silent, "no answer to the first request within 0.3 s"),
         (h.closes, "closed the connection without an answer"),
         (h.closes_midway, "closed the connection before its first answer was whole"),
         (h.resets, "broke the connection at the first request"),
@@ -65,7 +65,7 @@ def test_what_is_an_answer(behaviour, status, keeps, size):
 def test_what_is_none(behaviour, words, monkeypatch):
     monkeypatch.setattr(greeting, "MOST_BYTES", 4 << 20)
     with h.Server(behaviour) as server, pytest.raises(TargetFailed) as caught:
-        greeted(server, 1.0 if behaviour is h.silent else 20.0)
+        greeted(server, 0.3 if behaviour is h.silent else 20.0)
     assert words in str(caught.value)
     assert str(caught.value).startswith(server.url)
     assert caught.value.todo

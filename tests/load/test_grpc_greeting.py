@@ -112,7 +112,7 @@ def test_nobody_is_there(monkeypatch):
 )
 def test_a_server_that_speaks_no_grpc(behaviour, words):
     with h.Server(behaviour) as server, pytest.raises(TargetFailed, match=words):
-        greeted(server.port, timeout_s=1.0)
+        greeted(server.port, timeout_s=0.4)
 
 
 @pytest.mark.parametrize("name", ["a!b", "X-Y-bin"])
@@ -179,11 +179,11 @@ def test_a_server_that_dies_under_calls():
         def watch(seen, _seconds):
             if seen.done > 20:
                 stack.close()
-            return "enough" if seen.failed > 20 else ""
+            return ""
 
-        found, stopped = driven(port, count=1_000_000, meanwhile=watch)
-    assert stopped == "enough"
-    assert set(found) <= {"ok", "reset", "refused", "cut_off", "status"}
+        found, _ = driven(port, count=20_000, meanwhile=watch)
+    assert sum(found.values()) == 20_000
+    assert set(found) <= {"ok", "reset", "refused", "status"}
     assert found.get("refused", 0) + found.get("reset", 0) > 10
 
 

@@ -142,6 +142,7 @@ def test_nobody_listens(arrivals):
     assert drive(h.unused_port(), arrivals, count=12).kinds == {"refused": 12}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arrivals", [closed(3), constant(50.0)])
 def test_a_server_that_accepts_nothing(arrivals):
     """Its queue of new connections is full: they are made once in a while, if at all."""

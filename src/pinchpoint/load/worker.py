@@ -3,6 +3,10 @@
 The process above it speaks one line of JSON at a time over a pipe: what to send and where, then a level to drive at a given
 moment, then an end. This one answers each line with one. It is kept small, since each of its microseconds is the client's:
 asyncio on uvloop, no garbage collection while a level runs, a row of 64 bytes a request.
+
+A connection that the server closes while it is idle is made anew. A request that was sent just as the server closed is a failure
+of its kind (`closed`, `reset`) and is not sent again: inference is no idempotent method (RFC 9110, 9.2.2), a user's client would
+see the same, and a second sending would hide it in latency.
 """
 
 from __future__ import annotations
