@@ -399,3 +399,21 @@ def test_large_payloads_reach_the_worker():
     _, made, _ = served({"do": "plan", **plan(1), "requests": [body]}, wait_s=0.0)
     assert len(made.requests[0]) == 24 << 20
     assert time.process_time() - begin < 10
+
+
+@pytest.mark.slow
+def test_all_that_waits_is_told_when_it_is_given_up(monkeypatch):
+    """As many as may wait: the ring holds them, so that its reader loses none."""
+    monkeypatch.setattr(worker, "MOST_CONNECTIONS", 1)
+    assert worker.MOST_WAITING < records.READABLE
+
+    async def stop(made):
+        while made._sent < 3000:
+            await asyncio.sleep(0.01)
+        head = made.ring.head[records.WRITTEN]
+        made.stop()
+        assert made.ring.head[records.WRITTEN] > head + 2500
+
+    with h.Server(h.silent) as server:
+        found = drive(server, constant(20_000.0), seconds=60.0, timeout_s=60.0, meanwhile=stop)
+    assert found.kinds["cut_off"] == len(found.rows)

@@ -38,7 +38,7 @@ TICK_S = 0.05
 READY_CONNECTIONS = 16  # of an open loop, before it begins
 MOST_CONNECTIONS = 4096
 MOST_DIALS = 64  # at once before a level begins
-MOST_WAITING = 1 << 18  # for one of them: 26 MB; what is due beyond that is not sent
+MOST_WAITING = 1 << 17  # for one of them: 13 MB, half a ring; what is due beyond that is not sent
 MOST_AT_ONCE = 64  # sends of one ring of the alarm: answers are taken in between
 OTHER_DESCRIPTORS = 64  # of a worker
 RETRY_NS = 50_000_000  # before a connection that could not be made is tried again
@@ -280,6 +280,8 @@ class Worker:
         done = monotonic_ns()
         self._pack(self._memory, at, due, 0, 0, done, outcome, 0, payload, 0, 0, 0)
         self._written += 1
+        if not self._written & PUBLISHED:
+            self._head[WRITTEN] = self._written
         if self._closed and self._sending:
             self._think(done + RETRY_NS)
 
