@@ -177,15 +177,20 @@ def test_failures_are_counted_by_kind(load, behaviour, failures, how):
 
 
 @slow
-@pytest.mark.parametrize(("behaviour", "status"), [(h.unavailable, 503), (h.missing, 404), (h.redirects, 302)])
+@pytest.mark.parametrize(("behaviour", "status"), [(h.unavailable, 503), (h.redirects, 302)])
 def test_another_status_from_the_first_request_on(load, behaviour, status):
     with h.Server(behaviour) as server:
         done = load.run(server.url)
         assert done.said(3, server.url)
-        assert re.search(rf"All \d+ requests failed at 1 in flight: status\s+{status}", done.out)
-        assert load.run(server.url, "--expect-status", str(status)).code in (0, 3)
+    assert re.search(rf"All \d+ requests failed at 1 in flight: status\s+{status}", done.out)
+
+
+@slow
+def test_a_status_that_was_expected(load):
+    with h.Server(h.missing) as server:
+        assert load.run(server.url, "--expect-status", "200,404").code in (0, 3)
     assert set(kinds(load)) == {"ok"}
-    assert {each.ended for each in load.runs()[-1].levels} == {"complete"}
+    assert load.runs()[0].levels[0].ended == "complete"
 
 
 @slow
@@ -338,7 +343,7 @@ def test_an_interrupt_during_a_level(load, how):
 
 
 @slow
-@pytest.mark.parametrize("seconds", [0.0, 0.05, 0.2])
+@pytest.mark.parametrize("seconds", [0.0, 0.1])
 def test_an_interrupt_while_it_is_saved(load, seconds):
     with h.Server() as server:
         process = load.start(server.url, "--concurrency", "2", "--duration", "1s")
@@ -546,16 +551,7 @@ def elsewhere():
 
 
 @slow
-@pytest.mark.parametrize(
-    "how",
-    [
-        ("--concurrency", "2"),
-        ("--concurrency", "1,1"),
-        ("--rate", "5/s"),
-        ("--slo", "p99=1s"),
-        ("--workers", "2", "--rate", "1/s"),
-    ],
-)
+@pytest.mark.parametrize("how", [("--concurrency", "2"), ("--workers", "2", "--rate", "1/s"), ("--slo", "p99=1s")])
 def test_another_machine_is_not_loaded_without_leave(load, elsewhere, how):
     done = load.day.run("load", "--quiet", "--duration", "1s", *how, program=elsewhere)
     done.said(2, "http://192.0.2.1:", "it is another machine", "--max-rate")
@@ -566,7 +562,6 @@ def test_another_machine_is_not_loaded_without_leave(load, elsewhere, how):
 @pytest.mark.parametrize(
     ("how", "most"),
     [
-        ((), 1),
         (("--workers", "3"), 1),
         (("--concurrency", "8", "--max-rate", "40/s"), 8),
         (("--rate", "40/s", "--max-rate", "40/s"), 40),

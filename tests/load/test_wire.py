@@ -222,10 +222,11 @@ def test_a_request_that_is_given_up_has_the_status_of_no_other():
         (HEAD, b"X: y\r\n", 4 * wire.HEAD_BYTES),
         (HEAD + b"X: ", b"y" * 1000, 4 * wire.HEAD_BYTES),
         (b"HTTP/1.1 200 ", b"y" * 1000, 4 * wire.HEAD_BYTES),
-        (HINTS, HINTS, wire.MOST_BYTES),
+        (HINTS, HINTS, 4 << 20),
     ],
 )
-def test_a_head_without_end_is_given_up(begin, line, most):
+def test_a_head_without_end_is_given_up(begin, line, most, monkeypatch):
+    monkeypatch.setattr(wire, "MOST_BYTES", 4 << 20)
     driver = Driver().ask(begin)
     piece, sent = line * (60_000 // len(line)), 0
     while not driver.outcomes and sent < 2 * wire.MOST_BYTES:
@@ -243,7 +244,8 @@ def test_a_large_head_that_ends_is_fine():
 
 @pytest.mark.parametrize("kind", [Connection, Checked])
 @pytest.mark.parametrize("head", [b"Content-Length: 99999999999\r\n\r\n", b"Server: x\r\n\r\n"])
-def test_a_body_without_end_is_given_up(kind, head):
+def test_a_body_without_end_is_given_up(kind, head, monkeypatch):
+    monkeypatch.setattr(wire, "MOST_BYTES", 8 << 20)
     driver, piece, sent = Driver(kind).ask(HEAD + head), b"x" * (1 << 20), 0
     while not driver.outcomes:
         driver.connection.data_received(piece)
