@@ -5,11 +5,14 @@ The worker runs in the test's own process, so that its inside can be looked at; 
 
 from __future__ import annotations
 
+import array
 import asyncio
 import base64
 import collections
+import fcntl
 import json
 import os
+import termios
 import time
 
 import numpy as np
@@ -331,8 +334,10 @@ def test_four_thousand_in_flight():
 
 
 # --- the pipe ------------------------------------------------------------------------------------------------------
-def served(*orders, ends=True, wait_s=0.0):
-    """What `serve` answers to orders that are all there when it begins, and its worker."""
+def served(*orders, answers_wanted=0, wait_s=0.0):
+    """What `serve` answers to orders that are all there when it begins, and its worker; the pipe is closed once there are so
+    many answers.
+    """
     ring = records.Ring(records.new_ring("test"))
     to_read, to_write = os.pipe()
     answers, told = os.pipe()
@@ -345,6 +350,9 @@ def served(*orders, ends=True, wait_s=0.0):
             lines = b"".join(json.dumps(each).encode() + b"\n" for each in orders)
             for at in range(0, len(lines), 1 << 15):
                 await loop.run_in_executor(None, os.write, to_write, lines[at : at + (1 << 15)])
+            deadline = time.monotonic() + 20
+            while waiting(answers) < answers_wanted and time.monotonic() < deadline:
+                await asyncio.sleep(0.01)
             await asyncio.sleep(wait_s)
             os.close(to_write)
 
@@ -363,6 +371,13 @@ def served(*orders, ends=True, wait_s=0.0):
     return [json.loads(each)["did"] for each in said], made[0], ring
 
 
+def waiting(descriptor):
+    """Answers in a pipe that nobody has read yet."""
+    found = array.array("i", [0])
+    fcntl.ioctl(descriptor, termios.FIONREAD, found)
+    return found[0] // len(b'{"did": "run"}\n')
+
+
 def level(do, arrivals=None, **more):
     order = {"do": do, "arrivals": arrivals or closed(2), "seconds": 0.0, "count": 20, "spacing_s": 0.0, **more}
     return order | ({"start_ns": time.monotonic_ns()} if do == "run" else {})
@@ -370,7 +385,7 @@ def level(do, arrivals=None, **more):
 
 def test_orders_are_answered_one_by_one():
     with h.Server() as server:
-        did, made, _ = served({"do": "plan", **plan(server)}, level("prepare"), level("run"), wait_s=0.5)
+        did, made, _ = served({"do": "plan", **plan(server)}, level("prepare"), level("run"), answers_wanted=3)
     assert did == ["plan", "prepare", "run"]
     assert made._written == 20
 
@@ -378,11 +393,11 @@ def test_orders_are_answered_one_by_one():
 def test_a_stop_that_comes_before_its_level_began_stops_it():
     with h.Server() as server:
         orders = [{"do": "plan", **plan(server)}, level("prepare"), level("run", seconds=60.0, count=0), {"do": "stop"}]
-        did, made, _ = served(*orders, wait_s=0.3)
+        did, made, _ = served(*orders, answers_wanted=3)
         assert did == ["plan", "prepare", "run"]
         assert made._written == 0
         again = [level("prepare"), level("run")]
-        did, made, _ = served(*orders[:2], {"do": "stop"}, *again, wait_s=0.5)
+        did, made, _ = served(*orders[:2], {"do": "stop"}, *again, answers_wanted=4)
         assert made._written == 20
 
 

@@ -37,7 +37,7 @@ from pinchpoint.load.wire import At, Checked, Connection, Like, Same, Streamed, 
 TICK_S = 0.05
 READY_CONNECTIONS = 16  # of an open loop, before it begins
 MOST_CONNECTIONS = 4096
-MOST_DIALS = 64  # at once before a level begins
+MOST_DIALS = 128  # at once before a level begins
 MOST_WAITING = 1 << 17  # for one of them: 13 MB, half a ring; what is due beyond that is not sent
 MOST_AT_ONCE = 64  # sends of one ring of the alarm: answers are taken in between
 OTHER_DESCRIPTORS = 64  # of a worker
