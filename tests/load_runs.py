@@ -1,89 +1,68 @@
-"""Runs of `load` made up from latencies, for what is above them."""
+"""Runs of `load` that were never driven: rows with known times, as the engine would store them."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 
 import numpy as np
 
-from factories import environment
-from pinchpoint.domain.arrivals import CLOSED, POISSON, Arrivals
+import factories as f
+from pinchpoint.domain.arrivals import Arrivals
 from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.traffic import MEASURED, Buckets, Client, Failure, Level, LoadRun, Sends, Traffic
 from pinchpoint.load import records
 from pinchpoint.load.histogram import bucketed
 
-CLIENT = Client(1, Quantity(1e-5, 9e-6, 1.1e-5, 5), Quantity(1e5, 9e4, 1.1e5, 5))
+MS = 1_000_000
+BEGIN = 10**15
+COST = Quantity(2e-5, 1.9e-5, 2.1e-5, 5)
+CLIENT = Client(1, COST, Quantity(50_000.0, 48_000.0, 52_000.0, 5))
 
 
-def level(number, latency_s, arrivals=Arrivals(CLOSED, 1), outcome=None, lag_s=0.0, gap_s=None, **changes):  # noqa: B008
-    """A level of requests that follow each other, or come every `gap_s`; its rows and its histogram."""
-    latency_s = np.asarray(latency_s, dtype=float)
-    gaps = latency_s / max(arrivals.concurrency, 1) if gap_s is None else np.full(len(latency_s), gap_s)
-    due = 10**12 + number * 10**12 + np.r_[0, np.cumsum(gaps)[:-1]] * 1e9
-    outcome = np.zeros(len(latency_s), int) if outcome is None else np.asarray(outcome)
-    due_ns, done_ns = due.astype(np.int64), (due + latency_s * 1e9).astype(np.int64)
-    zeros = np.zeros(len(due_ns), np.int64)
-    rows = Sends(
-        zeros + number,
-        due_ns,
-        due_ns + int(lag_s * 1e9),
-        done_ns,
-        done_ns,
-        outcome,
-        zeros + 200,
-        zeros,
-        zeros,
-        zeros + 100,
-        zeros,
+def a_level(latency_ms, *, concurrency=1, rate_per_s=0.0, gap_ms=None, lag_ms=0.0, outcomes=(), begin_ns=BEGIN, **more):
+    """A level and its rows: requests of these latencies, due every `gap_ms`; in a closed loop one after the other."""
+    latency = np.asarray(latency_ms, dtype=np.float64)
+    gaps = latency / concurrency if gap_ms is None else np.full(latency.size, gap_ms)
+    due = begin_ns + (np.cumsum(gaps) - gaps) * MS
+    done = due + latency * MS
+    kinds = np.zeros(latency.size, np.int64)
+    kinds[: len(outcomes)] = outcomes
+    rows = {
+        "due_ns": due, "sent_ns": due + lag_ms * MS, "first_ns": done, "done_ns": done, "outcome": kinds,
+        "status": np.where(kinds == records.OK, 200, 0), "payload": kinds * 0, "events": kinds * 0, "bytes": kinds + 100,
+        "gap_ns": kinds * 0,
+    }  # fmt: skip
+    found = {name: np.asarray(values).astype(np.int64) for name, values in rows.items()}
+    arrivals = Arrivals("poisson", rate_per_s=rate_per_s) if rate_per_s else Arrivals("closed", concurrency)
+    cut = int((kinds == records.CUT_OFF).sum())
+    failures = tuple(
+        Failure(records.OUTCOMES[kind], int((kinds == kind).sum()))
+        for kind in sorted(set(kinds.tolist()) - {records.OK, records.CUT_OFF})
     )
-    failed = [
-        (int(kind), int(count)) for kind, count in zip(*np.unique(outcome, return_counts=True), strict=True) if kind
-    ]
-    failures = tuple(Failure(records.OUTCOMES[kind], count) for kind, count in failed if kind != records.CUT_OFF)
-    end = int(done_ns.max()) if len(done_ns) else (10**12)
-    made = Level(
-        arrivals,
-        MEASURED,
-        int(due_ns[0]) if len(due_ns) else end,
-        end,
-        len(due_ns),
-        len(due_ns),
-        failures,
-        0.01,
-        0.0,
-        1,
-    )
-    return replace(made, **changes), rows, bucketed(latency_s[outcome == 0])
-
-
-def run_of(*levels, traffic=None, client=CLIENT, **changes):
-    """A run of levels that `level` made."""
-    made, rows, counts = zip(*levels, strict=True)
-    sends = Sends(*(np.concatenate([getattr(each, name) for each in rows]) for name in Sends.__slots__))
-    buckets = [(n, np.flatnonzero(c), c) for n, c in enumerate(counts)]
-    traffic = traffic or Traffic(tuple(each.arrivals for each in made))
-    run = LoadRun(
-        "1124-1629", "2026-11-24T16:29:00+00:00", "0.1.0", "http", "http://127.0.0.1:8000/predict", traffic, environment(), sends,
-        Buckets(
-            np.concatenate([np.full(len(at), n) for n, at, _ in buckets]), np.concatenate([at for _, at, _ in buckets]),
-            np.concatenate([c[at] for _, at, c in buckets]),
-        ),
-        tuple(made), client, "toy",
+    end = int(found["done_ns"].max()) if latency.size else begin_ns + 1
+    level = Level(
+        arrivals, more.pop("purpose", MEASURED), begin_ns, end, latency.size, latency.size - cut, failures,
+        more.pop("cpu_s", latency.size * COST.value), more.pop("delay_s", 0.0), more.pop("connects", 1), **more,
     )  # fmt: skip
-    return replace(run, **changes)
+    return level, found
 
 
-def sweep(loads=(1, 2, 4, 8), seconds=0.01, most_per_s=250.0, n=2000):
-    """A closed sweep against a server that takes `seconds` alone and serves `most_per_s` at most."""
-    noise = np.random.default_rng(0)
-    found = []
-    for number, load in enumerate(loads):
-        latency_s = max(seconds, load / most_per_s) * noise.gamma(50, 1 / 50, n)
-        found.append(level(number, latency_s, Arrivals(CLOSED, load)))
-    return run_of(*found)
-
-
-def at_rate(rate, latency_s, number=0, **changes):
-    """An open-loop level."""
-    return level(number, latency_s, Arrivals(POISSON, rate_per_s=rate), gap_s=1 / rate, **changes)
+def a_run(*levels, **changes):
+    """A run of such levels."""
+    tables = {name: [] for name in Sends.__slots__}
+    cells = []
+    for number, (_, rows) in enumerate(levels):
+        tables["level"].append(np.full(len(rows["due_ns"]), number, np.int64))
+        for name, values in rows.items():
+            tables[name].append(values)
+        answered = rows["outcome"] == records.OK
+        counts = bucketed((rows["done_ns"] - rows["due_ns"])[answered] / 1e9)
+        cells += [(number, int(bucket), int(counts[bucket])) for bucket in np.flatnonzero(counts)]
+    sends = Sends(**{name: np.concatenate([*parts, np.empty(0, np.int64)]) for name, parts in tables.items()})
+    buckets = Buckets(*np.array(cells, np.int64).reshape(-1, 3).T)
+    made = LoadRun(
+        "1123-1729", "2025-11-23T17:29:00+00:00", "0.1.0", "http", "http://127.0.0.1:8000/",
+        Traffic(tuple(level.arrivals for level, _ in levels), warmup_s=0.0), f.environment(), sends, buckets,
+        tuple(level for level, _ in levels), CLIENT, "a server",
+    )  # fmt: skip
+    return dataclasses.replace(made, **changes)

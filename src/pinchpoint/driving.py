@@ -96,14 +96,18 @@ def understood(asked: LoadOptions) -> tuple[Traffic, Sending]:
     address = addresses.parse(asked.url)
     bodies = payloads.read(asked.input)
     headers = payloads.headers(asked.header, address)
-    most = _rate(asked.max_rate, "--max-rate") if asked.max_rate else 0.0
+    most = _rate(asked.max_rate, "--max-rate") if asked.max_rate is not None else 0.0
     levels = _levels(asked, most)
-    slo = _slo(asked.slo) if asked.slo else None
-    searching = slo is not None and not asked.rate and not asked.concurrency
+    slo = _slo(asked.slo) if asked.slo is not None else None
+    searching = slo is not None and asked.rate is None and asked.concurrency is None
     if searching and asked.count is not None:
         raise _bad("a search takes time, not a count", "--slo", "Use --duration for its trials, or name a --rate")
     if asked.mix and len(asked.mix) != len(bodies):
         raise _bad(f"{len(asked.mix)} weights for {len(bodies)} inputs", "--set mix", "Give one for each --input")
+    if asked.warmup_s is not None and not 0 <= asked.warmup_s < (math.inf if asked.count else asked.seconds):
+        raise _bad(
+            "a warm-up of all requests, or of less than nothing", "--set warmup", "Let it be shorter than --duration"
+        )
     traffic = Traffic(
         levels=() if searching else levels,
         seconds=_positive(asked.seconds, "--duration"),
@@ -128,9 +132,9 @@ def understood(asked: LoadOptions) -> tuple[Traffic, Sending]:
 
 
 def _levels(asked: LoadOptions, most: float) -> tuple[Arrivals, ...]:
-    if asked.rate and asked.concurrency:
+    if asked.rate is not None and asked.concurrency is not None:
         raise _bad("either requests in flight or a rate", "--rate, --concurrency", "Give one of them")
-    if asked.rate:
+    if asked.rate is not None:
         if asked.think_s:
             raise _bad("an open loop waits for nobody", "--set think", "Use it with --concurrency")
         loop, burst = _arrivals(asked.arrivals)
@@ -140,7 +144,7 @@ def _levels(asked: LoadOptions, most: float) -> tuple[Arrivals, ...]:
         return _few(tuple(Arrivals(loop, rate_per_s=rate, burst=burst) for rate in rates), "--rate")
     if asked.think_s < 0:
         raise _bad("a time is positive", "--set think", "Write it as 10ms")
-    loads = [_concurrency(each) for each in (asked.concurrency or "1").split(",")]
+    loads = [_concurrency(each) for each in ("1" if asked.concurrency is None else asked.concurrency).split(",")]
     return _few(tuple(Arrivals(CLOSED, load, think_s=asked.think_s) for load in loads), "--concurrency")
 
 

@@ -94,7 +94,7 @@ def _level(run: LoadRun, number: int, limits: Limits) -> LevelReport:
     throughput = _throughput(level, answered)
     ended = OVER_SATURATED if _falls_behind(level, answered) else level.ended
     latency, unpowered = _spread(answered.latency_s) if ended != OVER_SATURATED else (Spread(), (GROWS,))
-    used, lag_share = _used(run, level, answered)
+    used, lag_share = _used(run.client, level, counted, tls=run.uri.startswith("https:"))
     closed = level.arrivals.loop == CLOSED
     return LevelReport(
         loop=level.arrivals.loop,
@@ -117,13 +117,17 @@ def _level(run: LoadRun, number: int, limits: Limits) -> LevelReport:
         unpowered=unpowered,
         client_utilization=used,
         client_lag_share=lag_share,
-        reasons=tuple(_reasons(level, failed, used, lag_share, limits)),
+        reasons=tuple(_reasons(level, failed, used, lag_share, _mean(counted.latency_s), limits)),
         promise=level.promise,
         mlperf=_mlperf(counted) if run.traffic.mlperf else (),
         distribution=_distribution(run, number),
         course=_course(level, rows),
         ended=ended,
     )
+
+
+def _mean(seconds: Floats) -> float:
+    return float(seconds.mean()) if len(seconds) else 0.0
 
 
 def _falls_behind(level: Level, answered: Sends) -> bool:
@@ -221,7 +225,7 @@ def _distribution(run: LoadRun, number: int) -> tuple[Bin, ...]:
 
 
 # --- the client's own part -----------------------------------------------------------------------------------------
-def _used(run: LoadRun, level: Level, answered: Sends) -> tuple[float | None, float | None]:
+def _used(client: Client, level: Level, counted: Sends, *, tls: bool = False) -> tuple[float | None, float | None]:
     """The share of the client's ceiling that was used, and the share of latency that the client itself caused.
 
     That share is what requests left later than due, and what its workers waited for a CPU; in a closed loop a busy worker
@@ -229,41 +233,45 @@ def _used(run: LoadRun, level: Level, answered: Sends) -> tuple[float | None, fl
     but for what it takes to be woken up, which one answer waits for. The server that does nothing speaks no TLS, so there a
     worker's own CPU counts; elsewhere that of an open loop holds its short spins, which take nothing from anybody.
     """
-    client = run.client
     used = level.done / level.seconds / client.ceiling_per_s.value if client.ceiling_per_s else None
-    if level.arrivals.loop == CLOSED or run.uri.startswith("https:"):
+    if level.arrivals.loop == CLOSED or tls:
         busy = level.cpu_s / level.seconds / client.workers
         used = busy if used is None else max(used, busy)
-    total = float(answered.latency_s.sum()) * level.thinned
+    ended = counted.of((counted.outcome != records.CUT_OFF) & (counted.sent_ns > 0))
+    total = float(ended.latency_s.sum()) * level.thinned
     if total <= 0:
         return used, None
     woken = min(level.delay_s, level.done * WAKE_S)
     in_flight = max(total / level.seconds / client.workers, 1.0)
-    late = float(answered.lag_s.sum()) * level.thinned + woken + (level.delay_s - woken) * in_flight
+    late = float(ended.lag_s.sum()) * level.thinned + woken + (level.delay_s - woken) * in_flight
     return used, min(late / total, 1.0)
 
 
-def _reasons(level: Level, failed: int, used: float | None, lag_share: float | None, limits: Limits) -> list[Reason]:
+def _reasons(
+    level: Level, failed: int, used: float | None, lag_share: float | None, mean_s: float, limits: Limits
+) -> list[Reason]:
     found = []
     load = (
         f"{level.arrivals.concurrency} in flight"
         if level.arrivals.loop == CLOSED
         else f"{digits(level.arrivals.rate_per_s)}/s"
     )
-    if used is not None and used > limits.client_used.value:
-        text = f"the client was the limit at {load}: {percent(min(used, 1.0))} of its ceiling; use more --workers, or less load"
-        found.append(Reason(CLIENT_WAS_THE_LIMIT, text))
-    elif lag_share is not None and lag_share > limits.client_lag.value:
-        text = f"the client was late at {load}: {percent(lag_share)} of latency is its own; give it a free CPU"
-        found.append(Reason(CLIENT_WAS_THE_LIMIT, text))
-    if level.lost:
-        found.append(Reason(LOST, f"{level.lost:,} records were lost at {load}: the client had too little CPU"))
     if level.purpose == MEASURED and level.done and failed > limits.error_share.value * level.done:
         worst = max(level.failures, key=lambda each: each.count)
         said = f"{failed:,} of {level.done:,} requests failed at {load}, most of them: {worst.kind} {worst.example}"
         found.append(Reason(ERRORS, said.strip()))
     if not level.done and level.ended == "complete":
         found.append(Reason(ERRORS, f"no request ended at {load}"))
+    if used is not None and used > limits.client_used.value:
+        text = f"the client was the limit at {load}: {percent(min(used, 1.0))} of its ceiling; use more --workers, or less load"
+        found.append(Reason(CLIENT_WAS_THE_LIMIT, text))
+    elif (
+        lag_share is not None and lag_share > limits.client_lag.value and lag_share * mean_s > limits.client_lag_s.value
+    ):
+        text = f"the client was late at {load}: {percent(lag_share)} of latency is its own; give it a free CPU"
+        found.append(Reason(CLIENT_WAS_THE_LIMIT, text))
+    if level.lost:
+        found.append(Reason(LOST, f"{level.lost:,} records were lost at {load}: the client had too little CPU"))
     return found
 
 

@@ -30,6 +30,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from pinchpoint.domain.outcomes import BUCKETS, OUTCOMES
 from pinchpoint.domain.run import SITES, Run
 from pinchpoint.domain.traffic import LoadRun
 from pinchpoint.errors import BadInput, RunDamaged
@@ -324,9 +325,12 @@ def load(folder: Path) -> Run:
 def load_traffic(folder: Path) -> LoadRun:
     """Read what `load` recorded in `folder`; RunDamaged as `load`."""
     run = typing.cast("LoadRun", _loaded(folder, LOAD_LAYOUT))
-    for column in (run.sends.level, run.buckets.level):
-        if column.size and not 0 <= int(column.min()) <= int(column.max()) < len(run.levels):
-            raise RunDamaged(what="a request has a level that is not there", where=str(folder), todo=AGAIN)
+    levels = len(run.levels)
+    numbers = [(run.sends.level, levels), (run.buckets.level, levels)]
+    numbers += [(run.sends.outcome, len(OUTCOMES)), (run.buckets.bucket, BUCKETS)]
+    if any(each.size and not 0 <= int(each.min()) <= int(each.max()) < most for each, most in numbers):
+        what = "a request has a level, an outcome or a bucket that does not exist"
+        raise RunDamaged(what=what, where=str(folder), todo=AGAIN)
     return run
 
 
@@ -472,6 +476,7 @@ def _database(descriptor: int) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]
     with duckdb.connect(":memory:", config=settings) as database:
         database.execute(f"SET allowed_paths = ['{name}']")
         database.execute("SET enable_external_access = false")
+        database.execute("SET enable_progress_bar = false")  # it would go to stdout, where results are
         database.execute("SET lock_configuration = true")
         yield database, name
 

@@ -1,29 +1,223 @@
-"""Rows of a ring that has been round."""
+"""Workers in processes of their own: counted, thinned, drained, interrupted, killed."""
+
+from __future__ import annotations
+
+import base64
+import os
+import signal
+import threading
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+from test_worker import REQUEST, closed, constant, plan
 
-from pinchpoint.load import records
-from pinchpoint.load.crew import ROW, _Worker
+import hostile_server as h
+from pinchpoint.errors import AnalysisFailed, TargetFailed, interrupts_heard, interrupts_held
+from pinchpoint.load import crew, records
+from pinchpoint.load.crew import ROW, Crew, Seen
 
 
-@pytest.mark.parametrize(("read", "written", "lost"), [
-    (0, 0, 0),
-    (0, 10, 0),
-    (records.ROWS - 5, records.ROWS + 5, 0),                 # over the end
-    (records.ROWS, 2 * records.ROWS, 0),                     # exactly all of it
-    (0, records.ROWS + 7, 7),                                # a whole ring behind
-    (3, 3 * records.ROWS, 2 * records.ROWS - 3),
-])  # fmt: skip
-def test_new_rows_come_in_their_order_and_none_twice(read, written, lost):
-    worker = object.__new__(_Worker)
-    worker.ring, worker._read = records.Ring(records.new_ring("test")), read
-    whole = np.frombuffer(worker.ring.memory, ROW, records.ROWS, records.HEAD_BYTES)
-    numbers = np.arange(max(written - records.ROWS, 0), written)
-    whole["due_ns"][numbers % records.ROWS] = numbers
-    worker.ring.head[records.WRITTEN] = written
-    rows, missed = worker.new_rows()
-    assert missed == lost
-    assert list(rows["due_ns"]) == list(range(read + lost, written))
-    del whole
-    assert len(worker.new_rows()[0]) == 0
+# --- what was seen -------------------------------------------------------------------------------------------------
+def rows(n, first=0, outcome=records.OK):
+    made = np.zeros(n, ROW)
+    made["due_ns"] = np.arange(first, first + n)
+    made["done_ns"] = made["due_ns"] + 1_000_000
+    made["outcome"] = outcome
+    return made
+
+
+def test_all_are_counted_and_some_are_kept(monkeypatch):
+    monkeypatch.setattr(crew, "KEPT_ROWS", 1000)
+    seen, first = Seen(), 0
+    for size in [1, 3, 7, 500, 2, 900, 1, 1, 1, 3333, 5]:  # however they come
+        seen.take(rows(size, first))
+        first += size
+        assert seen.kept == sum(map(len, seen.rows)) <= 1000
+        assert seen.all_rows()["due_ns"].tolist() == list(range(0, first, seen.thinned))  # each k-th, without a gap
+    assert seen.thinned == 8
+    assert seen.outcomes.sum() == seen.counts.sum() == seen.done == first
+
+
+def test_how_requests_ended_is_counted_by_kind():
+    seen = Seen()
+    for kind, n in [
+        (records.OK, 5),
+        (records.STATUS, 3),
+        (records.TIMEOUT, 2),
+        (records.CUT_OFF, 4),
+        (records.UNSENT, 1),
+    ]:
+        made = rows(n, outcome=kind)
+        made["status"] = np.where(np.arange(n) < 2, 503, 404) if kind == records.STATUS else 200
+        seen.take(made)
+    assert (seen.done, seen.failed) == (11, 6)
+    assert seen.statuses == {503: 2, 404: 1}
+    assert seen.counts.sum() == 5  # only answers have a latency
+    assert len(seen.all_rows()) == 15
+
+
+# --- processes -----------------------------------------------------------------------------------------------------
+def level(arrivals, **more):
+    return {"arrivals": arrivals, "seconds": 0.0, "count": 0, "spacing_s": 0.0, **more}
+
+
+def unwatched(_seen, _seconds):
+    return ""
+
+
+@pytest.fixture
+def manned():
+    """A crew that is ended whatever happens."""
+    crews = []
+
+    def start(server, workers=1, **more):
+        made = plan(server, **more)
+        crews.append(Crew({key: value for key, value in made.items() if key not in ("worker", "workers")}, workers))
+        return crews[-1]
+
+    yield start
+    pids = [worker._process.pid for each in crews for worker in each._workers]
+    for each in crews:
+        each.close()
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+def adds_up(seen):
+    assert seen.lost == 0
+    assert seen.counters[records.SENT] == seen.outcomes.sum() == len(seen.all_rows()) * seen.thinned
+    return seen
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("arrivals", [closed(4), constant(2000.0)])
+def test_a_count_is_shared_between_workers(manned, workers, arrivals):
+    with h.Server() as server:
+        made = manned(server, workers)
+        for _ in range(2):
+            seen = adds_up(made.drive(level(arrivals, count=100), unwatched, 20.0))
+            assert (seen.stopped, seen.done, seen.failed) == ("", 100, 0)
+        assert server.requests == 200
+    if arrivals["loop"] == "burst":
+        due = np.sort(seen.all_rows()["due_ns"])
+        np.testing.assert_array_equal(due, seen.begin_ns + np.arange(100) * 500_000)
+
+
+def test_what_watches_can_stop_a_level(manned):
+    with h.Server(h.late(0.2)) as server:
+        made = manned(server)
+        seen = adds_up(made.drive(level(closed(4), seconds=60.0), lambda *_: "enough", 20.0))
+        assert seen.stopped == "enough"
+        assert seen.outcomes[records.CUT_OFF] > 0
+        assert adds_up(made.drive(level(closed(4), count=8), unwatched, 20.0)).done == 8  # and the next one goes on
+
+
+def test_a_level_that_does_not_end_is_stopped(manned):
+    with h.Server(h.silent) as server:
+        seen = adds_up(manned(server, timeout_s=60.0).drive(level(closed(2), seconds=0.1), unwatched, 0.3))
+    assert seen.stopped == crew.TOO_LONG
+    assert seen.outcomes[records.CUT_OFF] == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_worker_that_is_killed(manned, number):
+    with h.Server() as server:
+        made = manned(server, 2)
+
+        def kills(_seen, _seconds):
+            os.kill(made._workers[1]._process.pid, number)
+            return ""
+
+        with pytest.raises(TargetFailed) as caught:
+            made.drive(level(closed(2), seconds=60.0), kills, 5.0)
+    assert f"a client process was killed by signal {number:d}, {number.name}" in str(caught.value)
+
+
+def test_a_worker_that_fails_says_its_last_words(manned):
+    with (
+        h.Server() as server,
+        pytest.raises(AnalysisFailed, match="a client process ended with exit code 1: TypeError"),
+    ):
+        manned(server).drive(level({"loop": "closed", "no such": 1}), unwatched, 5.0)
+
+
+def test_a_plan_that_cannot_be_followed(manned):
+    with pytest.raises(AnalysisFailed, match="a client process ended with exit code 1: FileNotFoundError"):
+        manned(1, tls=True, ca="/no/such/file")
+
+
+def test_a_worker_never_blocks_on_its_own_words(manned):
+    """What it says on stderr is read by nobody while it lives."""
+    with h.Server() as server:
+        made = manned(server)
+        pid = made._workers[0]._process.pid
+        flags = Path(f"/proc/{pid}/fdinfo/2").read_text().split("flags:")[1].split()[0]
+        assert int(flags, 8) & os.O_NONBLOCK
+
+
+def test_a_worker_imports_nothing_from_the_current_folder(manned, tmp_path, monkeypatch):
+    (tmp_path / "json.py").write_text("1 / 0")
+    (tmp_path / "uvloop.py").write_text("1 / 0")
+    monkeypatch.chdir(tmp_path)
+    with h.Server() as server:
+        assert manned(server).drive(level(closed(1), count=3), unwatched, 5.0).done == 3
+
+
+def test_no_secret_is_on_a_command_line(manned):
+    secret = "sesame-open-4711"
+    request = REQUEST.replace(b"\r\n\r\n", f"\r\nAuthorization: {secret}\r\n\r\n".encode())
+    with h.Server() as server:
+        made = manned(server, requests=[base64.b64encode(request).decode()])
+        shown = Path(f"/proc/{made._workers[0]._process.pid}/cmdline").read_bytes()
+    assert b"pinchpoint.load.worker" in shown
+    assert secret.encode() not in shown
+    assert base64.b64encode(secret.encode())[:12] not in shown
+
+
+# --- interrupts ----------------------------------------------------------------------------------------------------
+def interrupted_after(seconds):
+    """Send this process what Ctrl-C sends, once and again."""
+    timers = [threading.Timer(each, os.kill, (os.getpid(), signal.SIGINT)) for each in seconds]
+    for each in timers:
+        each.start()
+    return timers
+
+
+@pytest.mark.parametrize(("held", "times"), [(False, (0.3,)), (True, (0.3,)), (True, (0.3, 0.31))])
+def test_an_interrupt_ends_a_level_and_loses_nothing(manned, held, times):
+    with h.Server() as server:
+        made = manned(server)
+        timers = []
+
+        def watch(seen, _seconds):
+            if seen.done and not timers:
+                timers.extend(interrupted_after(times))
+            return ""
+
+        def drive():
+            return adds_up(made.drive(level(closed(2), seconds=60.0), watch, 5.0))
+
+        if held:
+            with interrupts_held(), interrupts_heard():
+                seen = drive()
+                for each in timers:  # the second one may come when all is over
+                    each.join()
+        else:
+            seen = drive()
+    assert seen.stopped == "interrupted"
+    assert seen.done > 0
+
+
+def test_an_interrupt_while_connections_are_made_is_heard(manned):
+    with h.Server(accepts=False, backlog=0) as server:
+        made = manned(server, timeout_s=60.0)
+        timers = interrupted_after((0.3,))
+        begin = time.monotonic()
+        seen = made.drive(level(closed(8), seconds=60.0), unwatched, 120.0)
+        for each in timers:
+            each.join()
+        assert time.monotonic() - begin < 30
+    assert seen.stopped == "interrupted"
+    assert seen.outcomes.sum() == 0
+    assert seen.end_ns > seen.begin_ns

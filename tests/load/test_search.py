@@ -16,11 +16,12 @@ def searched(search, judge):
     return search
 
 
-@pytest.mark.parametrize("first", [0.5, 40.0, 3000.0])
-def test_a_certain_limit_is_found_and_confirmed_at_both_ends(first):
-    found = searched(Search(first), lambda rate, _: KEPT if rate <= 85 else BROKEN)
+@pytest.mark.parametrize("first", [0.5, 40.0, 3000.0, 1e6])
+@pytest.mark.parametrize("limit", [0.3, 1.0, 85.0, 777.0, 12_345.6, 2e5])
+def test_a_certain_limit_is_found_and_confirmed_at_both_ends(first, limit):
+    found = searched(Search(first), lambda rate, _: KEPT if rate <= limit else BROKEN)
     assert found.confirmed
-    assert found.low <= 85 < found.high <= found.low * PRECISION
+    assert found.low <= limit < found.high <= found.low * PRECISION
     assert {(t.rate_per_s, t.outcome) for t in found.trials if t.again} == {(found.low, KEPT), (found.high, BROKEN)}
 
 
@@ -63,3 +64,9 @@ def test_an_end_that_breaks_on_the_second_look_becomes_the_upper_one():
     found = searched(Search(10.0), lambda rate, again: KEPT if rate <= (70 if again else 85) else BROKEN)
     assert found.confirmed
     assert found.low <= 70 < found.high < 85
+
+
+def test_a_promise_that_is_always_kept_ends_too():
+    found = searched(Search(10.0), lambda *_: KEPT)
+    assert not found.confirmed
+    assert len(found.trials) == MOST_TRIALS

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from browser import BROWSER, shown
-from load_runs import at_rate, level, run_of, sweep
+from load_runs import a_level, a_run
 from pinchpoint.api import render_load
-from pinchpoint.domain.arrivals import CLOSED, POISSON, Arrivals
 from pinchpoint.domain.traffic import CONFIRMED, SOUGHT, Slo, Traffic
 from pinchpoint.errors import BadInput
 from pinchpoint.limits import shipped
@@ -27,20 +26,34 @@ def report(run):
     return load_report(run, shipped())
 
 
+def sweep(loads=(1, 2, 4, 8), alone_ms=10.0, most_per_s=250.0, n=2000):
+    """A closed sweep against a server that takes `alone_ms` alone and serves `most_per_s` at most."""
+    noise = np.random.default_rng(0)
+    return a_run(
+        *(
+            a_level(max(alone_ms, load * 1e3 / most_per_s) * noise.gamma(50, 1 / 50, n), concurrency=load)
+            for load in loads
+        )
+    )
+
+
 def failing():
-    outcome = np.zeros(1000, int)
-    outcome[::20], outcome[7] = records.TIMEOUT, records.STATUS
-    return run_of(level(0, np.full(1000, 0.01), Arrivals(CLOSED, 4), outcome), ended="interrupted", notes=("a note",))
+    outcomes = [records.STATUS, *[records.TIMEOUT] * 50]
+    return a_run(a_level(np.full(1000, 10.0), concurrency=4, outcomes=outcomes), ended="interrupted", notes=("a note",))
+
+
+def at_rate(rate, latency_ms, **more):
+    return a_level(latency_ms, rate_per_s=rate, gap_ms=1e3 / rate, **more)
 
 
 def searched():
     levels = [
-        level(0, np.full(100, 0.01), purpose=SOUGHT),
-        at_rate(100, np.full(500, 0.01), 1, purpose=SOUGHT, promise="kept"),
-        at_rate(100, np.full(900, 0.01), 2, purpose=CONFIRMED, promise="kept"),
-        at_rate(106, np.full(900, 0.09), 3, purpose=CONFIRMED, promise="broken"),
+        a_level(np.full(100, 10.0), purpose=SOUGHT),
+        at_rate(100, np.full(500, 10.0), purpose=SOUGHT, promise="kept"),
+        at_rate(100, np.full(900, 10.0), purpose=CONFIRMED, promise="kept"),
+        at_rate(106, np.full(900, 90.0), purpose=CONFIRMED, promise="broken"),
     ]
-    return run_of(*levels, traffic=Traffic((), slo=Slo(0.99, 0.05)))
+    return a_run(*levels, traffic=Traffic((), slo=Slo(0.99, 0.05)))
 
 
 RUNS = {"sweep": sweep(), "failing": failing(), "searched": searched()}
@@ -58,7 +71,7 @@ def test_all_forms_say_the_same():
     found = report(RUNS["sweep"])
     for form in ("terminal", "html", "markdown"):
         said = " ".join(render_load(found, form).split())
-        for words in ("KNEE at 4 in flight", "GET; 10.0 s each", "Served by toy", "n=8,000 answered"):
+        for words in ("KNEE at 4 in flight", "GET; 10.0 s each", "Served by a server", "n=8,000 answered"):
             assert words in said, (form, words)
 
 
@@ -116,13 +129,12 @@ def test_a_browser_shows_it(tmp_path):
 
 
 def test_a_level_beyond_what_is_served_has_no_latency():
-    grows = 0.01 + np.arange(2000) * 0.002
-    found = report(run_of(at_rate(400, grows), traffic=Traffic((Arrivals(POISSON, rate_per_s=400.0),))))
+    found = report(a_run(at_rate(400, 10 + np.arange(2000) * 2.0)))
     assert found.levels[0].ended == "over-saturated"
     assert found.levels[0].latency_s.p50 is None
     assert "400/s is more than it serves" in render_load(found)
 
 
 def test_a_level_that_keeps_up_is_not_taken_for_one_that_does_not():
-    steady = np.random.default_rng(0).exponential(0.05, 4000)
-    assert report(run_of(at_rate(100, steady))).levels[0].ended == "complete"
+    steady = np.random.default_rng(0).exponential(50, 4000)
+    assert report(a_run(at_rate(100, steady))).levels[0].ended == "complete"

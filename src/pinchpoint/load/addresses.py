@@ -15,6 +15,7 @@ PORTS = {"http": 80, "https": 443, "grpc": 50051}
 SCHEMES = ("http", "https", "http+unix", "grpc")
 SECRET = re.compile(r"key|token|secret|passw|pwd|auth|sig", re.IGNORECASE)
 HIDDEN = "***"
+BEGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 GRPC_PATH = re.compile(r"/[\w.]+/\w+")
 
 
@@ -49,10 +50,9 @@ def parse(url: str) -> Address:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        raise BadInput(
-            what=f"not a URL: {error}", where=_shown(url), todo="Write it as http://host:port/path"
-        ) from None
+    except ValueError as error:  # its words quote what may be a password
+        what = "not a URL: " + ("its port is no number up to 65535" if "ort " in str(error) else "its host is none")
+        raise BadInput(what=what, where=_shown(url), todo="Write it as http://host:port/path") from None
     if parts.scheme not in SCHEMES:
         known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
         raise BadInput(what="load needs a URL", where=_shown(url), todo=f"It begins with one of {known}")
@@ -114,8 +114,11 @@ def _secrets(parts: SplitResult) -> tuple[str, ...]:
 
 
 def _shown(url: str) -> str:
-    """As much of something that may be no URL as can be shown."""
-    return re.sub(r"//[^/@]*@", "//", url)[:200]
+    """As much of something that may be no URL as can be shown: nothing before an @, which ends a password, and no query."""
+    scheme = BEGIN.match(url)
+    _, at, place = url.rpartition("@")
+    rest = place if at else url[scheme.end() if scheme else 0 :]
+    return (scheme[0] if scheme else "") + re.split("[?#]", rest, maxsplit=1)[0][:200]
 
 
 def basic(userinfo: str) -> str:

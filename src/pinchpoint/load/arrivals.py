@@ -14,7 +14,7 @@ from pinchpoint.domain.arrivals import POISSON, Arrivals
 NS = 1_000_000_000
 
 
-def due_times(arrivals: Arrivals, seed: int, worker: int, workers: int) -> Iterator[int]:
+def due_times(arrivals: Arrivals, seed: object, worker: int, workers: int) -> Iterator[int]:
     """Nanoseconds since the start at which this worker's requests are due, ascending; without end."""
     if arrivals.loop == POISSON:
         yield from _poisson(arrivals.rate_per_s / workers, random.Random(f"{seed} arrivals {worker}"))  # noqa: S311

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pinchpoint.errors import AnalysisFailed
+from pinchpoint.errors import AnalysisFailed, Interrupts, PinchpointError, TargetFailed, interrupts_held
 from pinchpoint.load import records
 from pinchpoint.load.histogram import BUCKETS, bucketed
 
@@ -25,8 +26,11 @@ ROW = np.dtype(list(records.COLUMNS))
 POLL_S = 0.05
 LEAD_S = 0.02  # from the order to its moment: all workers have read it by then
 KEPT_ROWS = 2_000_000  # of one level: 128 MB
+START_S = 30.0  # for the workers to be there
 PATIENCE_S = 5.0  # for a worker to end, or to answer beyond what it was told to wait
-OUT_OF_TURN = "a worker of the load engine ended"
+WHERE = "pinchpoint load"
+TOO_LONG = "it did not end in time"
+INTERRUPTED = "interrupted"
 
 Rows = npt.NDArray[np.void]
 
@@ -47,6 +51,7 @@ class Seen:
     counters: dict[int, int] = field(default_factory=dict)
     stopped: str = ""
     recent: Rows = field(default_factory=lambda: np.empty(0, ROW))
+    taken: int = 0
 
     @property
     def done(self) -> int:
@@ -68,7 +73,9 @@ class Seen:
             *np.unique(rows["status"][rows["outcome"] == records.STATUS], return_counts=True), strict=True
         ):
             self.statuses[int(status)] = self.statuses.get(int(status), 0) + int(count)
-        self.rows.append(rows[:: self.thinned].copy() if self.thinned > 1 else rows)
+        kept = rows[-self.taken % self.thinned :: self.thinned]  # each k-th of all, not of each call
+        self.rows.append(kept.copy() if self.thinned > 1 else kept)
+        self.taken += len(rows)
         self.kept += len(self.rows[-1])
         while self.kept > KEPT_ROWS:
             self.rows = [np.concatenate(self.rows)[::2]]
@@ -94,7 +101,7 @@ class _Worker:
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "pinchpoint.load.worker", *told], pass_fds=(self._ring_fd, orders, answers),
+                [sys.executable, "-P", "-m", "pinchpoint.load.worker", *told], pass_fds=(self._ring_fd, orders, answers),
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
                 env=environment,
             )  # fmt: skip
@@ -124,32 +131,34 @@ class _Worker:
             raise self.gone()
         return b"\n" in data
 
-    def gone(self) -> AnalysisFailed:
-        """The error that says how it ended."""
-        self._process.wait(PATIENCE_S)
+    def gone(self) -> PinchpointError:
+        """The error that says how it ended: killed by somebody, or by a defect of ours."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(PATIENCE_S)
+        code = self._process.returncode
+        if code is not None and code < 0:
+            what = f"a client process was killed by signal {-code}, {_signal_name(-code)}"
+            todo = "Look who did it, such as the kernel for want of memory, and try again"
+            return TargetFailed(what=what, where=WHERE, todo=todo)
         assert self._process.stderr is not None
-        words = self._process.stderr.read().decode("utf-8", "replace").strip().splitlines()
-        what = f"{OUT_OF_TURN} with exit code {self._process.returncode}: {words[-1] if words else 'no word'}"
-        return AnalysisFailed(what=what, where="pinchpoint.load.worker", todo="")
+        os.set_blocking(self._process.stderr.fileno(), False)
+        words = (self._process.stderr.read() or b"").decode("utf-8", "replace").strip().splitlines()
+        what = f"a client process ended with exit code {code}: {words[-1] if words else 'no word'}"
+        return AnalysisFailed(what=what, where=WHERE, todo="")
 
     def new_rows(self) -> tuple[Rows, int]:
         """The rows since the last call, and how many were overwritten before they could be read."""
-        written = self.ring.head[records.WRITTEN]
-        lost = max(written - self._read - records.ROWS, 0)
-        begin = self._read + lost
-        first, count = begin % records.ROWS, written - begin
-        whole = np.frombuffer(self.ring.memory, ROW, records.ROWS, records.HEAD_BYTES)
-        rows = np.concatenate([whole[first : first + count], whole[: max(first + count - records.ROWS, 0)]])
-        del whole
-        lost_meanwhile = max(self.ring.head[records.WRITTEN] - begin - records.ROWS, 0)
-        self._read = written
-        return rows[lost_meanwhile:], lost + lost_meanwhile
+        rows, lost, self._read = records_since(self.ring, self._read)
+        return rows, lost
 
-    def close(self) -> None:
-        """End it: by closing its pipe, and if it does not listen, by force."""
+    def hang_up(self) -> None:
+        """Close its pipes: it ends as soon as it notices."""
         for fd in (self._orders, self.answers):
             with contextlib.suppress(OSError):
                 os.close(fd)
+
+    def close(self) -> None:
+        """End it, by force if it does not listen."""
         try:
             self._process.wait(PATIENCE_S / 5)
         except subprocess.TimeoutExpired:
@@ -161,6 +170,30 @@ class _Worker:
         os.close(self._ring_fd)
 
 
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"
+
+
+def records_since(ring: records.Ring, read: int) -> tuple[Rows, int, int]:
+    """The rows of a ring from number `read` on, how many were overwritten before they could be read, and the number of the
+    next one.
+
+    The worker tells of rows in sets, so those that follow what it told may be written at any moment, over the oldest ones:
+    they are read no more, and those that were written over while they were read are given up.
+    """
+    written = ring.head[records.WRITTEN]
+    begin = max(read, written - records.READABLE)
+    whole = np.frombuffer(ring.memory, ROW, records.ROWS, records.HEAD_BYTES)
+    first, count = begin % records.ROWS, written - begin
+    rows = np.concatenate([whole[first : first + count], whole[: max(first + count - records.ROWS, 0)]])
+    del whole
+    spoilt = min(max(ring.head[records.WRITTEN] - records.READABLE - begin, 0), len(rows))
+    return rows[spoilt:], begin - read + spoilt, written
+
+
 class Crew:
     """The workers of a run."""
 
@@ -169,26 +202,41 @@ class Crew:
         try:
             for number in range(workers):
                 self._workers.append(_Worker(number, cpus[number] if number < len(cpus) else None))
-            for number, worker in enumerate(self._workers):
-                worker.order({"do": "plan", **plan, "worker": number, "workers": workers})
-            self._wait(PATIENCE_S * 6, lambda: "")
+            self._tell(plan)
         except BaseException:
             self.close()
             raise
 
+    def _tell(self, plan: Mapping[str, Any]) -> None:
+        for number, worker in enumerate(self._workers):
+            worker.order({"do": "plan", **plan, "worker": number, "workers": len(self._workers)})
+        with interrupts_held() as interrupts:
+            reason = self._wait(START_S, lambda: "", interrupts)
+        if reason == INTERRUPTED:
+            raise KeyboardInterrupt
+        if reason:
+            raise AnalysisFailed(what="a client process did not start in time", where=WHERE, todo="")
+
     def drive(self, level: Mapping[str, Any], watch: Watch, patience_s: float) -> Seen:
         """Drive one level and return what was seen. `watch` is called about every 50 ms; what it says stops the level.
 
-        An interrupt stops it too, gently; what was seen is kept, and the interrupt raised as `Seen.stopped`.
+        An interrupt stops it too, gently: what was seen is kept, and `Seen.stopped` says so.
         """
-        seen = Seen()
-        for worker in self._workers:
-            worker.order({"do": "prepare", **level})
-        self._wait(patience_s, lambda: "")
+        seen = Seen(begin_ns=monotonic_ns())
+        try:
+            with interrupts_held() as interrupts:
+                before = interrupts.seen
+                self._drive(seen, level, watch, patience_s, interrupts)
+            interrupted = interrupts.seen and not before
+        except KeyboardInterrupt:  # it was only noted meanwhile, or is the third in a row
+            interrupted = True
+        seen.stopped = INTERRUPTED if interrupted else seen.stopped
+        return seen
+
+    def _drive(
+        self, seen: Seen, level: Mapping[str, Any], watch: Watch, patience_s: float, interrupts: Interrupts
+    ) -> None:
         before = self._counters()
-        seen.begin_ns = monotonic_ns() + int(LEAD_S * 1e9)
-        for worker in self._workers:
-            worker.order({"do": "run", **level, "start_ns": seen.begin_ns})
 
         def look() -> str:
             self._drain(seen)
@@ -196,17 +244,27 @@ class Crew:
             seen.counters = {key: now[key] - before[key] for key in now}
             return watch(seen, (monotonic_ns() - seen.begin_ns) / 1e9)
 
-        limit = (level["seconds"] or 1e9) + patience_s
-        seen.stopped = self._wait(limit, look)
-        look()
-        seen.end_ns = max(monotonic_ns(), seen.begin_ns + 1)
-        return seen
+        try:
+            self._order({"do": "prepare", **level})
+            seen.stopped = self._wait(patience_s, lambda: "", interrupts)
+            if not seen.stopped:
+                before, seen.begin_ns = self._counters(), monotonic_ns() + int(LEAD_S * 1e9)
+                self._order({"do": "run", **level, "start_ns": seen.begin_ns})
+                seen.stopped = self._wait((level["seconds"] or 1e9) + patience_s, look, interrupts)
+                look()
+        finally:
+            seen.end_ns = max(monotonic_ns(), seen.begin_ns + 1)
+
+    def _order(self, said: Mapping[str, object]) -> None:
+        for worker in self._workers:
+            worker.order(said)
 
     def close(self) -> None:
         """End all workers."""
         for worker in self._workers:
-            worker.close()
-        self._workers.clear()
+            worker.hang_up()
+        while self._workers:
+            self._workers.pop().close()
 
     def _drain(self, seen: Seen) -> None:
         for worker in self._workers:
@@ -219,24 +277,27 @@ class Crew:
         """The workers' counters, added up."""
         return {key: sum(worker.ring.head[key] for worker in self._workers) for key in range(records.DELAY_NS + 1)}
 
-    def _wait(self, limit_s: float, look: Callable[[], str]) -> str:
-        """Until every worker has answered; the reason where `look` gave one, an interrupt came, or the time was up."""
+    def _wait(self, limit_s: float, look: Callable[[], str], interrupts: Interrupts) -> str:
+        """Until every worker has answered; the reason where `look` gave one, an interrupt came, or the time was up.
+
+        Interrupts are held and looked for between two looks, so that no row is lost to one.
+        """
         waited = {worker.answers: worker for worker in self._workers}
-        end, reason = time.monotonic() + limit_s, ""
+        end, reason, noted = time.monotonic() + limit_s, "", interrupts.seen
         while waited:
-            try:
-                for fd in _readable(list(waited)):
-                    if waited[fd].answered():
-                        del waited[fd]
-                found = look()
-            except KeyboardInterrupt:
-                found = "interrupted"
-            if (found and not reason) or time.monotonic() > end:
-                if reason == "no end":
-                    raise AnalysisFailed(what="a worker of the load engine does not answer", where="", todo="")
-                reason = found or "no end"
+            for fd in _readable(list(waited)):
+                if waited[fd].answered():
+                    del waited[fd]
+            found = look()
+            if interrupts.seen and not noted:
+                found = INTERRUPTED
+            late = time.monotonic() > end
+            if late and reason:
+                raise AnalysisFailed(what="a client process does not answer", where=WHERE, todo="")
+            if (found and not reason) or late:
+                reason = found or TOO_LONG
                 end = time.monotonic() + PATIENCE_S
-                for worker in self._workers:
+                for worker in waited.values():
                     worker.order({"do": "stop"})
         return reason
 

@@ -119,8 +119,13 @@ def drive(traffic: Traffic, sending: Sending, naming: Naming, say: Say) -> LoadR
     sends, buckets = _tables(found)
     return LoadRun(
         naming.id, naming.created, naming.version, address.kind, address.uri, traffic, naming.environment, sends, buckets,
-        tuple(found.levels), client, greeted.server, found.ended, tuple(_notes(traffic, greeted)),
+        tuple(found.levels), client, _told(sending, greeted.server), found.ended, tuple(_notes(traffic, greeted)),
     )  # fmt: skip
+
+
+def _told(sending: Sending, text: str) -> str:
+    """What a server said, without what is secret: it may send back what it was sent."""
+    return payloads.without(text, payloads.secrets(sending.headers, sending.address))
 
 
 def _requests(traffic: Traffic, sending: Sending) -> list[bytes]:
@@ -200,6 +205,7 @@ def _drive(arrivals: Arrivals, seconds: float, purpose: str, crew: Crew, found: 
     traffic = found.traffic
     count = traffic.count if purpose == MEASURED else 0
     order = {
+        "number": len(found.levels),
         "arrivals": {name: getattr(arrivals, name) for name in arrivals.__slots__},
         "seconds": 0.0 if count else seconds,
         "count": count,

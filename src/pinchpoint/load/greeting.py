@@ -15,10 +15,11 @@ import httptools
 
 from pinchpoint.errors import BadInput, TargetFailed
 from pinchpoint.load.addresses import Address
-from pinchpoint.load.wire import INTERIM, MOST_BYTES
+from pinchpoint.load.wire import HEAD_BYTES, INTERIM, MOST_BYTES
 
 BLOCK_BYTES = 1 << 16
 KEPT_BYTES = 1 << 20  # of the answer, for the server that does nothing
+LONGEST_S = 1e6  # a system's timers take no more than some decades
 STREAM = b"text/event-stream"
 
 
@@ -45,7 +46,7 @@ class _Answer:
 
     def __init__(self) -> None:
         self.parser: Any = httptools.HttpResponseParser(self)
-        self.complete = self.stream = self.lengthy = self.keeps = False
+        self.complete = self.headed = self.stream = self.lengthy = self.keeps = False
         self.reason, self.server, self.body = "", "", 0
         self.status = 0
 
@@ -63,6 +64,10 @@ class _Answer:
         elif lowered in (b"content-length", b"transfer-encoding"):
             self.lengthy = True
 
+    def on_headers_complete(self) -> None:
+        """The head is whole."""
+        self.headed = True
+
     def on_message_complete(self) -> None:
         """The answer is whole."""
         self.status = self.parser.get_status_code()
@@ -76,7 +81,7 @@ def greet(
     """Send one request and take its answer. BadInput where nobody is there or TLS fails, TargetFailed where nothing
     that can be understood comes back in time.
     """
-    begin = time.monotonic()
+    begin, timeout_s = time.monotonic(), min(timeout_s, LONGEST_S)
     host, connection = _connected(address, hosts, timeout_s, tls)
     with connection:
         answer, raw, size = _asked(address, connection, request, timeout_s, begin)
@@ -118,12 +123,16 @@ def _no_connection(address: Address, error: Exception) -> BadInput | TargetFaile
     if isinstance(error, ssl.SSLCertVerificationError):
         todo = "Name its authority with --ca FILE, or pass --insecure if you trust the network"
         return BadInput(what=f"its certificate is not trusted: {error.verify_message}", where=where, todo=todo)
-    if isinstance(error, ssl.SSLError):
-        said = (error.reason or str(error)).replace("_", " ").lower()
+    shaking = isinstance(error, TimeoutError) and "handshake" in str(error)
+    if isinstance(error, ssl.SSLError) or shaking:
+        reason = "no handshake in time" if shaking else getattr(error, "reason", None)
+        said = (reason or str(error)).replace("_", " ").lower()
         todo = "Check the port, or write http:// if it speaks no TLS"
         return BadInput(what=f"no TLS connection: {said}", where=where, todo=todo)
     if isinstance(error, ConnectionRefusedError):
         return BadInput(what="nothing listens there", where=where, todo="Start the server, or check host and port")
+    if isinstance(error, ConnectionResetError | BrokenPipeError):
+        return _failed(address, "it broke the connection at once", "Look at its log")
     if isinstance(error, FileNotFoundError):
         return BadInput(what="there is no such socket", where=where, todo="Start the server, or check its path")
     if isinstance(error, TimeoutError):
@@ -150,6 +159,9 @@ def _asked(
             answer.parser.feed_data(data)
             if answer.complete:
                 return answer, raw, size
+            if size > HEAD_BYTES and not answer.headed:
+                what = f"its first answer has a head of more than {HEAD_BYTES >> 10} kB"
+                raise _failed(address, what, "Check that it speaks HTTP there")
             if size > MOST_BYTES:
                 raise _failed(address, f"its first answer has more than {MOST_BYTES >> 20} MB", "Ask for less")
     answer.status = answer.parser.get_status_code() if size else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 
@@ -9,10 +10,14 @@ from pinchpoint.errors import BadInput, TargetFailed
 from pinchpoint.load.addresses import Address
 from pinchpoint.load.greeting import KEPT_BYTES, Greeting
 from pinchpoint.load.payloads import Header
+from pinchpoint.load.wire import MOST_BYTES
 
 NAMES = {"UNIMPLEMENTED": "the server has no such method", "UNAUTHENTICATED": "the server wants credentials"}
 TODO = {"UNIMPLEMENTED": "Check package, service and method", "UNAUTHENTICATED": "Give them with --header"}
 SERVER = "grpc"
+METADATA = re.compile(r"[0-9a-z_.-]+(?<!-bin)")
+# Answers as large as those of HTTP are taken, and a proxy of the environment is not: load goes to the server that was named.
+OPTIONS = (("grpc.max_receive_message_length", MOST_BYTES), ("grpc.enable_http_proxy", 0), ("grpc.enable_retries", 0))
 
 
 def greet(
@@ -27,16 +32,23 @@ def greet(
     begin = time.monotonic()
     host = hosts[0]
     place = f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
-    metadata = tuple((each.name.lower(), each.value) for each in headers) or None
-    with grpc.insecure_channel(place) as channel:
+    metadata = _metadata(headers)
+    with grpc.insecure_channel(place, options=OPTIONS) as channel:
         try:
             answer = channel.unary_unary(address.target)(request, timeout=timeout_s, metadata=metadata)
         except grpc.RpcError as error:
             raise _failed(address, error.code().name, str(error.details() or ""), timeout_s) from None
-        except ValueError:
-            raise BadInput(what="a header cannot be sent as gRPC metadata", where="--header", todo="Check it") from None
     kept = answer if len(answer) <= KEPT_BYTES else None
     return Greeting(host, 0, "", SERVER, False, time.monotonic() - begin, len(answer), kept, True)
+
+
+def _metadata(headers: Sequence[Header]) -> tuple[tuple[str, str], ...] | None:
+    """Headers as gRPC sends them; BadInput for a name that it does not take."""
+    for each in headers:
+        if not METADATA.fullmatch(each.name.lower()):
+            todo = "Use letters, digits, and _ . - in its name, and no -bin at its end"
+            raise BadInput(what="it cannot be sent as gRPC metadata", where=f"--header {each.name}", todo=todo)
+    return tuple((each.name.lower(), each.value) for each in headers) or None
 
 
 def _failed(address: Address, code: str, words: str, timeout_s: float) -> BadInput | TargetFailed:

@@ -14,7 +14,7 @@ from pinchpoint.load.wire import MOST_BYTES
 from pinchpoint.load.worker import Worker
 
 OPTIONS = (("grpc.max_receive_message_length", MOST_BYTES), ("grpc.max_send_message_length", MOST_BYTES * 4),
-           ("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1))  # fmt: skip
+           ("grpc.enable_http_proxy", 0), ("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1))  # fmt: skip
 _OUTCOMES = {
     grpc.StatusCode.DEADLINE_EXCEEDED: records.TIMEOUT,
     grpc.StatusCode.UNAVAILABLE: records.RESET,
@@ -34,7 +34,6 @@ class Slot:
         "events",
         "first",
         "gap",
-        "given_up",
         "open",
         "payload",
         "sent",
@@ -44,13 +43,12 @@ class Slot:
         self._worker = worker
         self._call: Any = None
         self.open, self.busy = True, False
-        self.given_up = 0
         self.due = self.sent = self.first = self.payload = self.bytes = self.events = self.gap = 0
 
     def send(self, due_ns: int, payload: int) -> None:
         """Send a request that was due at `due_ns`."""
         self.due, self.payload, self.busy = due_ns, payload, True
-        self.first = self.bytes = self.given_up = 0
+        self.first = self.bytes = 0
         self.sent = monotonic_ns()
         self._call = self._worker.loop.create_task(self._answer(payload))
 
@@ -61,8 +59,7 @@ class Slot:
         except aio.AioRpcError as error:
             self._finish(*_failure(error))
             return
-        except asyncio.CancelledError:
-            self._finish(self.given_up or records.CUT_OFF, 0)
+        except asyncio.CancelledError:  # given up, and ended there: a task that had not begun would not get here
             return
         self.first = monotonic_ns()
         self.bytes = len(answer)
@@ -71,8 +68,8 @@ class Slot:
 
     def abort(self, outcome: int) -> None:
         """Give up the call under way."""
-        self.given_up = outcome
         self._call.cancel()
+        self._finish(outcome, 0)
 
     def close(self) -> None:
         """The slot takes no more calls."""

@@ -1,4 +1,4 @@
-"""Latencies as counts in buckets of one width in the logarithm: small, mergeable by adding, good to 0.4 % of the value.
+"""Latencies as counts in buckets of one width in the logarithm: small, mergeable by adding, good to 0.8 % of the value.
 
 A bucket is the exponent of a 64-bit float with the first seven bits of its fraction, so buckets of one octave have equal
 widths (as in HdrHistogram by G. Tene), and finding one is a shift of bits.
@@ -9,13 +9,14 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from pinchpoint.domain.outcomes import BUCKETS as BUCKETS
+from pinchpoint.domain.outcomes import FRACTION_BITS as FRACTION_BITS
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-FRACTION_BITS = 7
 SHIFT = 52 - FRACTION_BITS
 LEAST = int(np.float64(2.0**-31).view(np.int64) >> SHIFT)  # half a nanosecond
-BUCKETS = (31 + 31) << FRACTION_BITS  # up to 2**31 seconds
 
 
 def bucketed(seconds: Floats) -> Ints:

@@ -10,14 +10,13 @@ import mmap
 import os
 import struct
 
-# How a request ended (`outcome`): answered, or one of the kinds of failure.
-OUTCOMES = (
-    "ok", "status", "unexpected", "timeout", "refused", "reset", "closed", "short", "malformed", "too_large", "tls",
-    "no_descriptor", "unreachable", "cut_off",
-)  # fmt: skip
+from pinchpoint.domain.outcomes import OUTCOMES as OUTCOMES
+
+# How a request ended (`outcome`): answered, or one of the kinds of failure; `cut_off` was given up by ourselves, `unsent` never
+# left since too many waited for a connection.
 (
     OK, STATUS, UNEXPECTED, TIMEOUT, REFUSED, RESET, CLOSED, SHORT, MALFORMED, TOO_LARGE, TLS, NO_DESCRIPTOR,
-    UNREACHABLE, CUT_OFF,
+    UNREACHABLE, CUT_OFF, UNSENT,
 ) = range(len(OUTCOMES))  # fmt: skip
 
 # A row: when it was due, sent, first answered and done (CLOCK_MONOTONIC, ns; 0 where that never was), how it ended, its
@@ -28,6 +27,7 @@ COLUMNS = (
     ("payload", "<i4"), ("events", "<i4"), ("bytes", "<i8"), ("gap_ns", "<i8"),
 )  # fmt: skip
 ROWS = 1 << 18  # of a ring: two seconds of the fastest worker
+READABLE = ROWS - 256  # the others may be written while they are read: a worker tells of every 64th row
 
 # Counters in the head, as numbers of 8 bytes.
 WRITTEN, SENT, WAITING, CONNECTS, UNASKED, CPU_NS, DELAY_NS = range(7)

@@ -47,7 +47,15 @@ def client(plan: Mapping[str, Any], request: bytes, answer: bytes | None, in_fli
 
 def _costs(plan: Mapping[str, Any], port: int, in_flight: int) -> list[float]:
     """CPU seconds a request of one worker, once for each slice; the first one warms up."""
-    plain = {**plan, "requests": [plan["requests"][0]], "host": "127.0.0.1", "port": port, "unix": "", "tls": False}
+    plain = {
+        **plan,
+        "requests": [plan["requests"][0]],
+        "mix": [],
+        "host": "127.0.0.1",
+        "port": port,
+        "unix": "",
+        "tls": False,
+    }
     level = {
         "arrivals": {"loop": CLOSED, "concurrency": max(in_flight, 1)},
         "seconds": SLICE_S,
@@ -77,7 +85,7 @@ def _null_server(kind: str, request: bytes, answer: bytes) -> Iterator[int]:
     port_from, port_to = os.pipe()
     answer_from, answer_to = os.pipe()
     process = subprocess.Popen(
-        [sys.executable, "-m", MODULES[kind], str(port_to), str(answer_from)],
+        [sys.executable, "-P", "-m", MODULES[kind], str(port_to), str(answer_from)],
         pass_fds=(port_to, answer_from), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         start_new_session=True,
     )  # fmt: skip

@@ -12,6 +12,7 @@ import json
 import re
 import ssl
 from collections.abc import Callable
+from hashlib import blake2b
 from time import monotonic_ns
 from typing import Any, Protocol
 
@@ -34,11 +35,14 @@ from pinchpoint.load.records import (
 )
 
 MOST_BYTES = 64 << 20  # of an answer
+MOST_HELD_BYTES = 256 << 20  # of all answers that wait to be checked
+SHORT_BYTES = 1 << 10  # an answer that is kept itself, to compare others with; of longer ones a digest
 HEAD_BYTES = 64 << 10  # of its head
 SUCCESS = range(200, 300)
 INTERIM = range(100, 200)
 INTERIM_LINE = re.compile(rb"HTTP/1\.\d 1")
 END, LENGTH, CODING = b"\r\n\r\n", b"\ncontent-length:", b"\ntransfer-encoding:"
+FIELD, COLON = b"data", ord(":")  # of an event: what its other lines say is not its data
 _UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM}
 
 
@@ -60,6 +64,7 @@ class Driver(Protocol):
     statuses: frozenset[int]
     check: Callable[[int, bytes], bool] | None
     like: Like
+    held_bytes: int
 
     def ended(self, connection: Connection, outcome: int, status: int, done: int) -> None:
         """The request of `connection` ended; its next one may be sent."""
@@ -91,6 +96,7 @@ class Connection(asyncio.Protocol):
         "_parser",
         "_said",
         "_transport",
+        "broken",
         "busy",
         "bytes",
         "due",
@@ -111,6 +117,7 @@ class Connection(asyncio.Protocol):
         self._complete = 0  # answers since the request was sent
         self._said = 0  # the last status
         self._head = b""
+        self.broken = CLOSED  # how it was lost
         self.open = self.busy = self._keeps = False
         self.due = self.sent = self.first = self.payload = self.bytes = self.events = self.gap = 0
 
@@ -125,7 +132,7 @@ class Connection(asyncio.Protocol):
 
     def abort(self, outcome: int) -> None:
         """Give up the request under way, and the connection with it."""
-        self._finish(outcome, self._said, keep=False)
+        self._finish(outcome, self._said if self.bytes else 0, keep=False)
 
     def close(self) -> None:
         """Close a connection that has no request under way."""
@@ -166,7 +173,7 @@ class Connection(asyncio.Protocol):
         else:
             if self._complete:
                 self._answered(keep=self._keeps)
-            elif self.bytes > MOST_BYTES:
+            elif self.bytes > MOST_BYTES or self._driver.held_bytes > MOST_HELD_BYTES:
                 self._finish(TOO_LARGE, self._said, keep=False)
             elif self.bytes > HEAD_BYTES and END not in self._head:
                 self._finish(MALFORMED, 0, keep=False)
@@ -182,15 +189,18 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """The server sends no more: that ends an answer whose length it did not say."""
-        if self.busy and self.bytes:
+        if not self.busy:
+            self.open = False  # from now on: that it is lost is said a moment later
+        elif self.bytes:
             self._ended_by_closing()
 
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is gone; a request under way has failed."""
         self.open = False
+        self.broken = _kind(error) if error else CLOSED
         if self.busy:
-            outcome = _kind(error) if error else SHORT if self.bytes else CLOSED
-            self._finish(outcome, self._said, keep=False)
+            outcome = self.broken if error else SHORT if self.bytes else CLOSED
+            self._finish(outcome, self._said if self.bytes else 0, keep=False)
         self._driver.lost(self)
 
     # --- what came of it -------------------------------------------------------------------------------------------
@@ -212,11 +222,13 @@ class Connection(asyncio.Protocol):
         lowered = head.lower()
         like = self._driver.like
         like.length = -1
-        if LENGTH in lowered and CODING not in lowered and not INTERIM_LINE.match(head):
+        if CODING not in lowered and not INTERIM_LINE.match(head) and len(body) == _length(lowered):
             like.head, like.length, like.status = head + END, len(head) + len(END) + len(body), status
 
     def _ended_by_closing(self) -> None:
-        head, end, _ = self._head.partition(END)
+        head, end, rest = self._head.partition(END)
+        while end and INTERIM_LINE.match(head):  # it only announced this one
+            head, end, rest = rest.partition(END)
         lowered = head.lower()
         if end and LENGTH not in lowered and CODING not in lowered:
             self._said, self._complete = self._parser.get_status_code(), 1
@@ -235,19 +247,32 @@ class Connection(asyncio.Protocol):
         return True
 
 
+def _length(head: bytes) -> int:
+    """What a head in small letters, which was parsed, says of its body's length; -1 if nothing."""
+    _, name, rest = head.partition(LENGTH)
+    return int(rest.partition(b"\n")[0]) if name else -1
+
+
 class Checked(Connection):
     """A connection that keeps each answer's body until it is checked, so all of them are parsed."""
 
-    __slots__ = ("_parts",)
+    __slots__ = ("_held", "_parts")
 
-    def send(self, due_ns: int, payload: int) -> None:
-        """Send a request that was due at `due_ns`."""
+    def __init__(self, driver: Driver) -> None:
+        super().__init__(driver)
         self._parts: list[bytes] = []
-        super().send(due_ns, payload)
+        self._held = 0
 
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""
         self._parts.append(data)
+        self._held += len(data)
+        self._driver.held_bytes += len(data)
+
+    def _finish(self, outcome: int, status: int, *, keep: bool) -> None:
+        self._driver.held_bytes -= self._held
+        self._parts, self._held = [], 0
+        super()._finish(outcome, status, keep=keep)
 
     def _remember(self, status: int) -> None:
         pass
@@ -261,20 +286,18 @@ class Checked(Connection):
 class Streamed(Checked):
     """A connection whose answers are server-sent events: the first one is what was waited for, and gaps are kept."""
 
-    __slots__ = ("_last", "_rest")
+    __slots__ = ("_carriage", "_data", "_last", "_rest")
 
     def send(self, due_ns: int, payload: int) -> None:
         """Send a request that was due at `due_ns`."""
         self.events = self.gap = self._last = 0
-        self._rest = b""
+        self._rest, self._carriage, self._data = b"", False, False
         super().send(due_ns, payload)
 
     def on_body(self, data: bytes) -> None:
         """A piece of the stream: count the events that it ends."""
         now = monotonic_ns()
-        text = self._rest + data.replace(b"\r", b"")
-        ended = text.count(b"\n\n")
-        self._rest = text[-1:] if not text.endswith(b"\n\n") else b""
+        ended = self._ended(data)
         if ended:
             if not self.events:
                 self.first = now
@@ -283,6 +306,26 @@ class Streamed(Checked):
             self.events, self._last = self.events + ended, now
         if self._driver.check is not None:
             super().on_body(data)
+
+    def _ended(self, data: bytes) -> int:
+        """How many events end in this piece: blocks of lines with data in them, each ended by an empty line. A line ends with
+        CR LF, LF or CR (WHATWG HTML, 9.2.6); of one that has not ended only its begin is kept.
+        """
+        if self._carriage and data.startswith(b"\n"):
+            data = data[1:]
+        self._carriage = data.endswith(b"\r")
+        text = self._rest + data
+        if b"\r" in text:
+            text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        *lines, rest = text.split(b"\n")
+        self._rest = rest[: len(FIELD) + 1]
+        ended = 0
+        for each in lines:
+            if each.startswith(FIELD) and (len(each) == len(FIELD) or each[len(FIELD)] == COLON):
+                self._data = True
+            elif not each and self._data:
+                self._data, ended = False, ended + 1
+        return ended
 
 
 # --- checks of answers ---------------------------------------------------------------------------------------------
@@ -294,7 +337,8 @@ class Same:
 
     def __call__(self, payload: int, body: bytes) -> bool:
         """Whether an answer is as the first one to its payload."""
-        return self._first.setdefault(payload, body) == body
+        known = body if len(body) < SHORT_BYTES else b"%d %b" % (len(body), blake2b(body).digest())
+        return self._first.setdefault(payload, known) == known
 
 
 class At:
@@ -310,9 +354,9 @@ class At:
             found = json.loads(body)
             for step in self._steps:
                 found = found[int(step)] if isinstance(found, list) else found[step]
+            return bool(found == self._text) or json.dumps(found) == self._text
         except (ValueError, KeyError, IndexError, TypeError, RecursionError):
             return False
-        return found == self._text or json.dumps(found) == self._text
 
 
 def _nowhere(_data: bytes) -> None:

@@ -3,6 +3,10 @@
 The process above it speaks one line of JSON at a time over a pipe: what to send and where, then a level to drive at a given
 moment, then an end. This one answers each line with one. It is kept small, since each of its microseconds is the client's:
 asyncio on uvloop, no garbage collection while a level runs, a row of 64 bytes a request.
+
+A connection that the server closes while it is idle is made anew. A request that was sent just as the server closed is a failure
+of its kind (`closed`, `reset`) and is not sent again: inference is no idempotent method (RFC 9110, 9.2.2), a user's client would
+see the same, and a second sending would hide it in latency.
 """
 
 from __future__ import annotations
@@ -12,9 +16,11 @@ import base64
 import contextlib
 import gc
 import heapq
+import itertools
 import json
 import os
 import random
+import resource
 import signal
 import ssl
 import sys
@@ -26,13 +32,17 @@ from typing import Any
 from pinchpoint.domain.arrivals import CLOSED, Arrivals
 from pinchpoint.load import records
 from pinchpoint.load.arrivals import due_times, share
+from pinchpoint.load.lines import Lines
 from pinchpoint.load.pacing import SPIN_NS, Alarm
 from pinchpoint.load.wire import At, Checked, Connection, Like, Same, Streamed, kind_of
 
 TICK_S = 0.05
 READY_CONNECTIONS = 16  # of an open loop, before it begins
 MOST_CONNECTIONS = 4096
+MOST_DIALS = 128  # at once before a level begins
+MOST_WAITING = 1 << 17  # for one of them: 13 MB, half a ring; what is due beyond that is not sent
 MOST_AT_ONCE = 64  # sends of one ring of the alarm: answers are taken in between
+OTHER_DESCRIPTORS = 64  # of a worker
 RETRY_NS = 50_000_000  # before a connection that could not be made is tried again
 UNTIL_NEVER = 1 << 62
 PUBLISHED = 63  # rows are told in sets of 64, and at each tick
@@ -54,12 +64,15 @@ class Worker:
         self._kind = Streamed if plan["stream"] else Checked if self.check else Connection
         self._tls = _tls(plan)
         self._timeout_ns = int(plan["timeout_s"] * 1e9)
-        self._seed = plan["seed"]
+        self._seed = self._level = plan["seed"]
+        self._mix = list(itertools.accumulate(plan.get("mix") or [1.0] * len(self.requests)))
         self._pack, self._memory, self._head = _ROW.pack_into, ring.memory, ring.head
         self._written = self._sent = 0
         self.like = Like()
+        self.held_bytes = 0
         self._connections: set[Connection] = set()
         self._dialling = 0
+        self._alarm = Alarm(loop, self._rung)  # before connections take all descriptors
         self._tasks: set[asyncio.Task[None]] = set()
         self._over: asyncio.Event | None = None
         self._next: Callable[[Connection, int], None] = self._idle_on
@@ -69,33 +82,41 @@ class Worker:
         """Forget the level before."""
         self._arrivals = arrivals
         self._closed = arrivals.loop == CLOSED
-        self._most, self._until, self._sending = self._sent, 0, False
-        self._idle: list[Connection] = []
+        self._most, self._until, self._sending, self._preparing = self._sent, 0, False, False
+        self._idle: dict[Connection, None] = {}  # the last one is taken first
         self._waiting: deque[tuple[int, int]] = deque()
-        self._thinking: list[tuple[int, int]] = []
+        self._thinking: list[int] = []  # when each slot of a closed loop sends again, as a heap
         self._slots = 0  # of a closed loop: how many requests are kept in flight
-        self._generator = random.Random(f"{self._seed} payloads {self._number}")  # noqa: S311  # a mix, not a secret
+        self._generator = random.Random(f"{self._level} payloads {self._number}")  # noqa: S311  # a mix, not a secret
         self._mixed, self._straight = len(self.requests) > 1, False
 
     def _pick(self) -> int:
         """The payload of the next request."""
-        return self._generator.randrange(len(self.requests))
+        return self._generator.choices(range(len(self.requests)), cum_weights=self._mix)[0]
 
     # --- a level ---------------------------------------------------------------------------------------------------
     async def prepare(self, level: dict[str, Any]) -> None:
-        """Open the connections that the level begins with."""
+        """Open the connections that the level begins with, a few at a time: a server's queue of new ones is short."""
+        self._level = f"{self._seed} {level.get('number', 0)}"  # each level has arrivals and a mix of its own
         self._begin(Arrivals(**level["arrivals"]))
+        self._preparing = True
         self._slots = share(self._arrivals.concurrency, self._number, self._workers)
         wanted = self._slots if self._closed else share(READY_CONNECTIONS, self._number, self._workers)
         for connection in [each for each in self._connections if not each.busy][wanted:]:
             connection.close()
         kept = [each for each in self._connections if each.open]
-        self._idle = kept
-        await asyncio.gather(*(self._dial() for _ in range(min(wanted, MOST_CONNECTIONS) - len(kept))))
+        self._idle = dict.fromkeys(kept)
+        missing = min(wanted, MOST_CONNECTIONS) - len(kept)
+        while missing > 0 and self._preparing:
+            before = len(self._connections)
+            await asyncio.wait([self._dial_now() for _ in range(min(missing, MOST_DIALS))])
+            missing -= MOST_DIALS
+            if len(self._connections) == before:  # nobody is there: the level will find out why
+                break
         gc.collect()
         gc.freeze()
         gc.disable()
-        self._counters()  # what came before is not the level's
+        self._counters()  # what it cost to get here is not the level's
 
     async def run(self, level: dict[str, Any], start_ns: int) -> None:
         """Send from `start_ns` on until the level's time or count is over, and wait for what is in flight."""
@@ -103,34 +124,40 @@ class Worker:
         self._until = start_ns + int(level["seconds"] * 1e9) if level["seconds"] else UNTIL_NEVER
         count = level["count"]
         self._most = self._sent + (share(count, self._number, self._workers) if count else UNTIL_NEVER)
-        gap = level.get("spacing_s", 0.0)
-        self._spacing_ns, self._gate = int(gap * self._workers * 1e9), start_ns
+        self._space(level.get("spacing_s", 0.0), start_ns)
         self._next = self._closed_on if self._closed else self._open_on
         self._straight = self._closed and not (self._arrivals.think_s or self._spacing_ns or self._mixed)
         self._sending = True
-        alarm = self._alarm = Alarm(self.loop, self._rung)
+        alarm = self._alarm
         tick = self.loop.create_task(self._tick())
         try:
             if self._closed:
-                self._thinking = [(start_ns, number) for number in range(self._slots)]
-                alarm.at(start_ns)
+                for _ in range(self._slots):
+                    self._think(start_ns)
             else:
-                self._due: Iterator[int] = due_times(self._arrivals, self._seed, self._number, self._workers)
+                self._due: Iterator[int] = due_times(self._arrivals, self._level, self._number, self._workers)
                 self._start, self._coming = start_ns, start_ns + next(self._due)
                 alarm.at(self._coming)
             await self._over.wait()
         finally:
             self._sending = False
             tick.cancel()
-            alarm.close()
             self._counters()
             gc.enable()
             gc.unfreeze()
 
+    def _space(self, gap_s: float, start_ns: int) -> None:
+        """Keep a closed loop's requests at least `gap_s` apart: those of the workers that send any take turns."""
+        turns = min(self._workers, self._arrivals.concurrency)
+        self._spacing_ns, self._gate = int(gap_s * turns * 1e9), start_ns + int(gap_s * self._number * 1e9)
+
     def stop(self) -> None:
-        """Send no more, and give up what is in flight."""
-        self._most = self._sent
+        """Send no more, and give up what is in flight, connections that are being made included."""
+        self._most, self._preparing = self._sent, False
         self._end_sending()
+        self._thinking.clear()
+        for task in self._tasks:
+            task.cancel()
         while self._waiting:
             self._unsent(*self._waiting.popleft(), records.CUT_OFF)
         for connection in [each for each in self._connections if each.busy]:
@@ -142,6 +169,7 @@ class Worker:
         self.stop()
         for connection in list(self._connections):
             connection.close()
+        self._alarm.close()
 
     # --- as connections call it ------------------------------------------------------------------------------------
     def ended(self, connection: Connection, outcome: int, status: int, done: int) -> None:
@@ -181,8 +209,7 @@ class Worker:
     def lost(self, connection: Connection) -> None:
         """The connection is gone."""
         self._connections.discard(connection)
-        if connection in self._idle:
-            self._idle.remove(connection)
+        self._idle.pop(connection, None)
 
     # --- closed loop -----------------------------------------------------------------------------------------------
     def _closed_on(self, connection: Connection, done: int) -> None:
@@ -204,8 +231,9 @@ class Worker:
         if self._spacing_ns:
             at = max(at, self._gate)
             self._gate = at + self._spacing_ns
-        heapq.heappush(self._thinking, (at, len(self._thinking)))
-        self._alarm.at(self._thinking[0][0])
+        heapq.heappush(self._thinking, at)
+        if self._thinking[0] == at:
+            self._alarm.at(at)
 
     # --- open loop -------------------------------------------------------------------------------------------------
     def _open_on(self, connection: Connection, _done: int) -> None:
@@ -214,7 +242,7 @@ class Worker:
             if self._waiting:
                 connection.send(*self._waiting.popleft())
             else:
-                self._idle.append(connection)
+                self._idle[connection] = None
         elif self._waiting:
             self._dial_soon()
         self._finish_if_over()
@@ -223,13 +251,13 @@ class Worker:
         """A request is due."""
         now, sent = monotonic_ns(), 0
         if self._closed:
-            while self._thinking and self._thinking[0][0] <= now and sent < MOST_AT_ONCE:
-                due, _ = heapq.heappop(self._thinking)
+            while self._thinking and self._thinking[0] <= now and sent < MOST_AT_ONCE:
+                due = heapq.heappop(self._thinking)
                 sent += 1
                 if due < self._until and self._sent < self._most:
                     self._submit(due)
             if self._thinking:
-                self._alarm.at(self._thinking[0][0])
+                self._alarm.at(self._thinking[0])
             self._finish_if_over()
             return
         while sent < MOST_AT_ONCE and self._sent < self._most and self._coming < self._until:
@@ -254,23 +282,30 @@ class Worker:
         self._sent += 1
         payload = self._pick() if self._mixed else 0
         while self._idle:
-            connection = self._idle.pop()
+            connection, _ = self._idle.popitem()
             if connection.open:
                 connection.send(due, payload)
                 return
+        if len(self._waiting) >= MOST_WAITING:
+            self._unsent(due, payload, records.UNSENT)
+            return
         self._waiting.append((due, payload))
         self._dial_soon()
 
     def _idle_on(self, connection: Connection, _done: int) -> None:
         if connection.open:
-            self._idle.append(connection)
+            self._idle[connection] = None
 
     def _unsent(self, due: int, payload: int, outcome: int) -> None:
-        """A request that never left ended."""
+        """A request that never left ended; in a closed loop its place is taken by another one, after a while."""
         at = _HEAD + (self._written % _ROWS) * 64
         done = monotonic_ns()
         self._pack(self._memory, at, due, 0, 0, done, outcome, 0, payload, 0, 0, 0)
         self._written += 1
+        if not self._written & PUBLISHED:
+            self._head[WRITTEN] = self._written
+        if self._closed and self._sending:
+            self._think(done + RETRY_NS)
 
     def _end_sending(self) -> None:
         self._sending = False
@@ -280,42 +315,52 @@ class Worker:
         if self._closed and self._sending and (self._sent >= self._most or monotonic_ns() >= self._until):
             self._sending = False
             self._thinking.clear()
-        if self._over is None or self._sending or self._waiting or any(each.busy for each in self._connections):
-            return
-        self._over.set()
+        if self._over is not None and not self._sending and self._sent == self._written:
+            self._over.set()
 
     def _dial_soon(self) -> None:
         """Open one more connection for what waits."""
         if len(self._connections) + self._dialling < MOST_CONNECTIONS and self._dialling < len(self._waiting):
-            task = self.loop.create_task(self._dial())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._dial_now()
+
+    def _dial_now(self) -> asyncio.Task[None]:
+        self._dialling += 1
+        task = self.loop.create_task(self._dial())
+        self._tasks.add(task)
+        task.add_done_callback(self._dialled)
+        return task
+
+    def _dialled(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():  # maybe before it began
+            self._dialling -= 1
 
     async def _dial(self) -> None:
         """Make a connection; where that fails, the request that has waited longest failed."""
-        self._dialling += 1
         self._head[records.CONNECTS] += 1
         try:
             connection = await self._connected()
         except (TimeoutError, OSError, ssl.SSLError, EOFError) as error:
             self._dialling -= 1
-            if self._waiting:
+            if isinstance(error, TimeoutError):  # what waits is timed out when its own time is up
+                self._dial_soon()
+            elif self._waiting:
                 self._failed_to_connect(kind_of(error))
             return
         self._dialling -= 1
+        if not connection.open:  # the server took it and gave it up at once
+            if self._waiting:
+                self._failed_to_connect(connection.broken)
+            return
         self._connections.add(connection)
         if self._waiting:
             connection.send(*self._waiting.popleft())
         else:
-            self._idle.append(connection)
+            self._idle[connection] = None
 
     def _failed_to_connect(self, outcome: int) -> None:
         self._unsent(*self._waiting.popleft(), outcome)
-        if self._closed and self._sending:
-            heapq.heappush(self._thinking, (monotonic_ns() + RETRY_NS, len(self._thinking)))
-            self._alarm.at(self._thinking[0][0])
-        elif self._waiting:
-            self._dial_soon()
+        self._dial_soon()
         self._finish_if_over()
 
     async def _connected(self) -> Connection:
@@ -335,7 +380,7 @@ class Worker:
         while True:
             await asyncio.sleep(TICK_S)
             late = monotonic_ns() - self._timeout_ns
-            for connection in [each for each in self._connections if each.busy and each.sent < late]:
+            for connection in [each for each in self._connections if each.busy and each.due < late]:
                 connection.abort(records.TIMEOUT)
             while self._waiting and self._waiting[0][0] < late:
                 self._unsent(*self._waiting.popleft(), records.TIMEOUT)
@@ -368,53 +413,21 @@ def _tls(plan: dict[str, Any]) -> ssl.SSLContext | None:
 
 
 # --- the pipe ------------------------------------------------------------------------------------------------------
-class _Lines:
-    """Lines of JSON from a pipe, as they come."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, descriptor: int) -> None:
-        self._queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-        self._fd, self._rest, self._loop = descriptor, b"", loop
-        self.stop: Callable[[], None] = lambda: None
-        os.set_blocking(descriptor, False)
-        loop.add_reader(descriptor, self._read)
-
-    def _read(self) -> None:
-        try:
-            data = os.read(self._fd, 1 << 20)
-        except BlockingIOError:
-            return
-        if not data:
-            self._loop.remove_reader(self._fd)
-            self.stop()
-            self._queue.put_nowait(None)
-            return
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            said = json.loads(line)
-            if said["do"] == "stop":
-                self.stop()
-            else:
-                self._queue.put_nowait(said)
-
-    async def next(self) -> dict[str, Any] | None:
-        """The next line but `stop`, which is obeyed at once; None when the other end is gone."""
-        return await self._queue.get()
-
-
 async def serve(ring: records.Ring, commands: int, answers: int) -> None:
     """Obey the lines that come until the other end closes the pipe."""
     loop = asyncio.get_running_loop()
-    lines = _Lines(loop, commands)
+    lines = Lines(loop, commands)
     worker: Any = None
     while (said := await lines.next()) is not None:
         if said["do"] == "plan":
             worker = _made(said, ring, loop)
             lines.stop = worker.stop
-        elif said["do"] == "prepare":
+        elif said["do"] == "prepare" and not lines.stopped:
             await worker.prepare(said)
-        elif said["do"] == "run":
+        elif said["do"] == "run" and not lines.stopped:
             await worker.run(said, said["start_ns"])
-        os.write(answers, json.dumps({"did": said["do"]}).encode() + b"\n")
+        with contextlib.suppress(BrokenPipeError):  # nobody wants to know any more
+            os.write(answers, json.dumps({"did": said["do"]}).encode() + b"\n")
     if worker is not None:
         worker.close()
 
@@ -427,12 +440,24 @@ def _made(plan: dict[str, Any], ring: records.Ring, loop: asyncio.AbstractEventL
     return Worker(plan, ring, loop)
 
 
+def _raise_descriptors() -> None:
+    """As many descriptors as connections may need, where that is allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_CONNECTIONS + OTHER_DESCRIPTORS
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def main() -> None:
     """Begin: `python -m pinchpoint.load.worker RING COMMANDS ANSWERS`, three descriptors."""
     import uvloop
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the process above decides; when it is gone, its pipe is
+    os.set_blocking(sys.stderr.fileno(), False)  # nobody reads it while we live: what is too much is dropped
+    _raise_descriptors()
     ring, commands, answers = map(int, sys.argv[1:4])
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(records.Ring(ring), commands, answers))

@@ -18,7 +18,7 @@ FAILURES = {
     "timeout": "not answered in time", "refused": "connection refused", "reset": "connection reset",
     "closed": "closed without an answer", "short": "answer cut short", "malformed": "answer that is not HTTP/1.1",
     "too_large": "answer too large", "tls": "TLS failed", "no_descriptor": "no file descriptor left",
-    "unreachable": "host not reached",
+    "unreachable": "host not reached", "unsent": "not sent: too many waited for a connection",
 }  # fmt: skip
 INVALID = "NOT VALID: this run cannot answer the question."
 OVER_SATURATED = "over-saturated"
