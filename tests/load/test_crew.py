@@ -90,7 +90,7 @@ def adds_up(seen):
     return seen
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("workers", [3, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("arrivals", [closed(4), constant(2000.0)])
 def test_a_count_is_shared_between_workers(manned, workers, arrivals):
     with h.Server() as server:
@@ -120,7 +120,7 @@ def test_a_level_that_does_not_end_is_stopped(manned):
     assert seen.outcomes[records.CUT_OFF] == 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGSEGV, marks=pytest.mark.slow)])
 def test_a_worker_that_is_killed(manned, number):
     with h.Server() as server:
         made = manned(server, 2)
@@ -184,7 +184,9 @@ def interrupted_after(seconds):
     return timers
 
 
-@pytest.mark.parametrize(("held", "times"), [(False, (0.3,)), (True, (0.3,)), (True, (0.3, 0.31))])
+@pytest.mark.parametrize(
+    ("held", "times"), [(False, (0.2,)), (True, (0.2, 0.21)), pytest.param(True, (0.2,), marks=pytest.mark.slow)]
+)
 def test_an_interrupt_ends_a_level_and_loses_nothing(manned, held, times):
     with h.Server() as server:
         made = manned(server)

@@ -17,6 +17,7 @@ def proved(answer=h.ANSWER, in_flight=4, workers=1, **more):
     return self_proof.client(made, REQUEST, answer, in_flight, workers)
 
 
+@pytest.mark.slow
 def test_the_ceiling_is_that_of_all_workers():
     found = proved(workers=3)
     assert found.workers == 3

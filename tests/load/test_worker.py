@@ -117,7 +117,7 @@ def drive(server, arrivals, *, count=0, seconds=0.0, spacing_s=0.0, meanwhile=No
         (h.every(2, h.good, h.resets), {"ok", "reset", "closed"}),
     ],
 )
-@pytest.mark.parametrize("arrivals", [closed(3), constant(400.0)])
+@pytest.mark.parametrize("arrivals", [closed(3), pytest.param(constant(400.0), marks=pytest.mark.slow)])
 def test_every_request_ends_in_one_way(behaviour, kinds, arrivals):
     with h.Server(behaviour) as server:
         found = drive(server, arrivals, count=40)
@@ -286,7 +286,9 @@ def test_a_server_that_restarts(arrivals):
 
 
 # --- its end -------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("behaviour", [h.silent, h.endless_body, h.loris])
+@pytest.mark.parametrize(
+    "behaviour", [h.silent, *(pytest.param(each, marks=pytest.mark.slow) for each in (h.endless_body, h.loris))]
+)
 @pytest.mark.parametrize("arrivals", [closed(4), closed(2, think_s=10.0), constant(100.0)])
 def test_a_stop_gives_up_what_is_under_way(behaviour, arrivals):
     async def stop(made):
