@@ -119,8 +119,9 @@ def counted(what, at=1000):
 
 
 def heeds_interrupts():
-    """Undo what a shell does to what it starts in the background: there, SIGINT is ignored."""
+    """Undo what a shell does to what it starts in the background, where SIGINT is ignored, and nohup, where SIGHUP is."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def permitted(*command):
