@@ -222,3 +222,25 @@ def test_a_report_from_the_folder_is_the_one_that_was_given(tmp_path):
 def test_numbers_to_judge_by_can_be_the_users_own():
     strict = limits.overridden(LIMITS, {"client_used": 1e-6})
     assert codes(load_report(a_run(a_level(latencies())), strict)) == ["V101"]
+
+
+# --- warm-up -------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("slow", [5, 50, 300])
+def test_a_slow_start_does_not_count(slow):
+    rng = np.random.default_rng(slow)
+    latency_ms = 10 * rng.gamma(50, 1 / 50, 2000)
+    latency_ms[:slow] *= 3
+    found = report(a_level(latency_ms), traffic=Traffic((), warmup_s=None)).levels[0]
+    assert slow * 0.8 <= found.warm_up <= slow + 300  # a cut may be late, never early
+    assert found.latency_s.mean.value == pytest.approx(0.01, rel=0.03)
+
+
+def test_a_busy_stretch_of_a_queue_is_no_warm_up():
+    cut = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        gaps, service = rng.exponential(1 / 0.8, 1440), rng.exponential(1, 1440)
+        walk = np.r_[0, np.cumsum(service - np.r_[gaps[1:], 0])[:-1]]
+        wait = walk - np.minimum.accumulate(np.minimum(walk, 0))
+        cut.append(report(a_level(wait + service), traffic=Traffic((), warmup_s=None)).levels[0].warm_up)
+    assert np.count_nonzero(cut) <= 9  # a twentieth by chance

@@ -37,6 +37,7 @@ BARS_AN_OCTAVE = 8
 FEWEST = 2  # for a mean
 FEWEST_OF_TREND = 40
 STRETCHES = 60
+MANY_STRETCHES, FAR = 20, 2.0  # a start beyond so many others comes by chance one time in twenty
 OVER_SATURATED = "over-saturated"
 GROWS = "latency grows for as long as more is sent than is answered"
 WAKE_S = 10e-6  # for an answer, to wake up a worker whose CPU is free: 2 to 5 us as a rule
@@ -173,8 +174,23 @@ def _warm_up(run: LoadRun, level: Level, rows: Sends) -> int:
     if run.traffic.warmup_s is not None:
         return int(np.searchsorted(rows.due_ns, level.begin_ns + int(run.traffic.warmup_s * 1e9)))
     steady = np.flatnonzero(rows.outcome == records.OK)
-    cut = stats.warmup_end(rows.latency_s[steady]) if len(steady) else 0
-    return int(steady[cut]) if 0 < cut < len(steady) else 0
+    latency_s = rows.latency_s[steady]
+    cut = stats.warmup_end(latency_s) if len(steady) else 0
+    return int(steady[cut]) if 0 < cut < len(steady) and _stands_out(latency_s, cut) else 0
+
+
+def _stands_out(latency_s: Floats, cut: int) -> bool:
+    """Whether the start is slower than anything of its length that comes later.
+
+    Where requests queue, busy stretches come at any time: one that happens to come first is no warm-up, and to cut it would
+    make the rest look better than it is. Few stretches must differ less from each other than the start does from them.
+    """
+    count = (len(latency_s) - cut) // cut
+    if count < 1:
+        return False
+    later = latency_s[cut : cut + count * cut].reshape(count, cut).mean(axis=1)
+    apart = 0.0 if count >= MANY_STRETCHES else FAR * float(later.max() - later.min())
+    return count > 1 and float(latency_s[:cut].mean()) > float(later.max()) + apart
 
 
 def _throughput(level: Level, answered: Sends) -> Quantity | None:
