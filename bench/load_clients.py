@@ -179,12 +179,12 @@ def _driven(port: int, count: int, request: str) -> Cost:
     import numpy as np
 
     from pinchpoint import __version__, environment
-    from pinchpoint.driving import Asked, understood
+    from pinchpoint.driving import LoadOptions, understood
     from pinchpoint.load import engine
 
     url = f"grpc://127.0.0.1:{port}/{METHOD}" if request else f"http://127.0.0.1:{port}/"
     files = (request,) if request else ()
-    traffic, sending = understood(Asked(url, concurrency=str(IN_FLIGHT), count=count, input=files))
+    traffic, sending = understood(LoadOptions(url, concurrency=str(IN_FLIGHT), count=count, input=files))
     naming = engine.Naming("bench", "", __version__, environment.read(None, None))
     begin = time.process_time()
     run = engine.drive(traffic, sending, naming, lambda _: None)

@@ -266,10 +266,17 @@ def certificates(tmp_path_factory):
     ("which", "options", "words"),
     [
         ("good", (), "its certificate is not trusted: self-signed certificate"),
-        ("good", ("--ca", "good"), None),
-        ("expired", ("--ca", "expired"), "certificate has expired"),
-        ("expired", ("--insecure",), None),
-        ("other", ("--ca", "other"), "certificate is not valid for '127.0.0.1'"),
+        ("good", ("--set", "ca=good"), None),
+        ("expired", ("--set", "ca=expired"), "certificate has expired"),
+        (
+            "expired",
+            (
+                "--set",
+                "insecure=yes",
+            ),
+            None,
+        ),
+        ("other", ("--set", "ca=other"), "certificate is not valid for '127.0.0.1'"),
     ],
 )
 def test_certificates(load, certificates, which, options, words):
@@ -277,7 +284,7 @@ def test_certificates(load, certificates, which, options, words):
     with h.Server(tls=h.served_by(certificates[which])) as server:
         done = load.run(server.url, *options)
         if words:
-            done.said(2, server.url, words, "--ca FILE", "--insecure")
+            done.said(2, server.url, words, "--ca FILE", "--set", "insecure=yes")
             load.nothing_kept()
             assert server.requests == 0
         else:
@@ -295,9 +302,9 @@ def test_one_side_speaks_tls(load, certificates, tmp_path):
         done = load.run(server.url.replace("https", "http"), "--timeout", "500ms")
         assert done.code in (2, 3), done
         assert "127.0.0.1" in done.said(done.code)
-    load.run("https://127.0.0.1:1/", "--ca", "absent.pem").said(2, "--ca absent.pem", "No such file")
+    load.run("https://127.0.0.1:1/", "--set", "ca=absent.pem").said(2, "--set ca=absent.pem", "No such file")
     (load.day.folder / "empty.pem").touch()
-    load.run("https://127.0.0.1:1/", "--ca", "empty.pem").said(2, "--ca empty.pem", "Give a PEM file")
+    load.run("https://127.0.0.1:1/", "--set", "ca=empty.pem").said(2, "--set ca=empty.pem", "Give a PEM file")
     load.nothing_kept()
 
 

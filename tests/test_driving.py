@@ -114,8 +114,8 @@ def test_everything_else():
         ({"input": ("/no/such/file",)}, "--input /no/such/file", "No such file"),
         ({"header": ("X",)}, "--header", "'Name: value'"),
         ({"url": "127.0.0.1:8000"}, "127.0.0.1:8000", "load needs a URL"),
-        ({"url": "https://h/", "ca": "/no/such.pem"}, "--ca /no/such.pem", "No such file"),
-        ({"url": "https://h/", "ca": __file__}, "--ca", "Give a PEM file"),
+        ({"url": "https://h/", "ca": "/no/such.pem"}, "--set ca=/no/such.pem", "No such file"),
+        ({"url": "https://h/", "ca": __file__}, "--set ca=", "Give a PEM file"),
     ],
 )
 def test_what_cannot_be_meant(asked, where, words):

@@ -148,7 +148,7 @@ def tls_context(sending: Sending) -> ssl.SSLContext | None:
         context = ssl.create_default_context(cafile=sending.ca)
     except (OSError, ssl.SSLError) as error:
         why = getattr(error, "strerror", None) or "no certificate in it"
-        raise BadInput(what=f"cannot be read: {why}", where=f"--ca {sending.ca}", todo="Give a PEM file") from None
+        raise BadInput(what=f"cannot be read: {why}", where=f"--set ca={sending.ca}", todo="Give a PEM file") from None
     if sending.insecure:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context

@@ -121,7 +121,7 @@ def _connection(address: Address, host: str, timeout_s: float, tls: ssl.SSLConte
 def _no_connection(address: Address, error: Exception) -> BadInput | TargetFailed:
     where = address.uri
     if isinstance(error, ssl.SSLCertVerificationError):
-        todo = "Name its authority with --ca FILE, or pass --insecure if you trust the network"
+        todo = "Name its authority with --set ca=FILE, or --set insecure=yes if you trust the network"
         return BadInput(what=f"its certificate is not trusted: {error.verify_message}", where=where, todo=todo)
     shaking = isinstance(error, TimeoutError) and "handshake" in str(error)
     if isinstance(error, ssl.SSLError) or shaking:

@@ -71,7 +71,7 @@ def _facts(report: LoadReport) -> dict[str, object]:
 
 
 def _closed(report: LoadReport) -> bool:
-    return bool(report.workload.levels) and report.levels[0].loop == CLOSED
+    return bool(report.workload.levels) and report.workload.levels[0].loop == CLOSED
 
 
 def _steps(report: LoadReport) -> list[tuple[float, LevelReport]]:
