@@ -21,7 +21,7 @@ from bench.queues import DESIGN, EVALUATION, Runs, Series
 from bench.report import Claim, Report, Table
 from bench.settings import Settings
 from pinchpoint.domain.quantity import Quantity
-from pinchpoint.steady import steady_mean, steady_quantile, steady_rate
+from pinchpoint.steady import steady_mean, steady_quantiles, steady_rate
 
 RUNS, CHUNK = 2000, 100
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
@@ -90,23 +90,23 @@ def _asked(task: tuple[str, int, tuple[int, ...], tuple[int, int, int]]) -> Aske
     runs = series.drawn(np.random.default_rng(seed), CHUNK, max(sizes))
     found: dict[tuple[int, str], list[tuple[float, float] | None]] = {}
     for size in sizes:
-        for figure in FIGURES if size <= LONG or kind == "evaluation" else ("p99",):
-            if figure != "rate" or runs.done_s is not None:
-                found[size, figure] = [_ends(_figure(runs, row, size, figure)) for row in range(CHUNK)]
+        names = FIGURES if size <= LONG or kind == "evaluation" else ("p99",)
+        for row in range(CHUNK):
+            for figure, quantity in _figures(runs, row, size, names).items():
+                found.setdefault((size, figure), []).append(quantity and (quantity.low, quantity.high))
     sample = runs.latency_s[:, :: max(1, max(sizes) // POOLED)].astype(np.float32).ravel()
     return found, sample, float(runs.latency_s.mean()), _rate(runs)
 
 
-def _figure(runs: Runs, row: int, size: int, figure: str) -> Quantity | None:
-    if figure == "rate":
-        assert runs.done_s is not None
-        return steady_rate(runs.done_s[row, :size])
-    latency = runs.latency_s[row, :size]
-    return steady_mean(latency) if figure == "mean" else steady_quantile(latency, QUANTILES[figure])
-
-
-def _ends(quantity: Quantity | None) -> tuple[float, float] | None:
-    return None if quantity is None else (quantity.low, quantity.high)
+def _figures(runs: Runs, row: int, size: int, names: tuple[str, ...]) -> dict[str, Quantity | None]:
+    """What one run of a length is told."""
+    latency, shares = runs.latency_s[row, :size], [name for name in names if name in QUANTILES]
+    found = dict(zip(shares, steady_quantiles(latency, [QUANTILES[name] for name in shares]), strict=True))
+    if "mean" in names:
+        found["mean"] = steady_mean(latency)
+    if "rate" in names and runs.done_s is not None:
+        found["rate"] = steady_rate(runs.done_s[row, :size])
+    return found
 
 
 def _rate(runs: Runs) -> float:

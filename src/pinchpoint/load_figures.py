@@ -129,8 +129,8 @@ def _spread(seconds: Floats, thinned: int = 1) -> tuple[Spread, tuple[str, ...]]
         return Spread(), ("at least 2 answers are needed",)
     found: dict[str, Quantity] = {}
     missing = []
-    for name, q in (("mean", None), *QUANTILES):
-        quantity = steady.steady_mean(seconds) if q is None else steady.steady_quantile(seconds, q)
+    quantities = steady.steady_mean(seconds), *steady.steady_quantiles(seconds, [q for _, q in QUANTILES])
+    for (name, q), quantity in zip((("mean", None), *QUANTILES), quantities, strict=True):
         if quantity is None:
             missing.append(f"{name}: {_needed(seconds, q, thinned)}")
         else:

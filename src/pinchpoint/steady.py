@@ -17,6 +17,7 @@ All functions are pure. The order of a series is its order in time; what is no s
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +31,7 @@ MOST_BATCHES = 500  # that autocovariances are taken of
 COARSE_BATCHES = 20  # whose spread bounds from below what requests that balance each other may narrow an interval to
 MEAN_CORRECTION = 40.0  # effective requests at which the interval of a mean is twice as wide as in a long run
 RANK_CORRECTION = 12.0  # the same of the rank of a percentile, from all requests, and
-TAIL_CORRECTION = 6.0  # from those beyond it
+TAIL_CORRECTION = 7.0  # from those beyond it
 EXCEEDANCES = 6.0  # independent requests beyond a percentile, as the middle of the series tells them
 INDEPENDENT = 0.8  # of the requests: a series that counts for more is taken as independent, less
 CHANCE = 2.0  # over the root of their number, by which few requests seem to depend on each other
@@ -116,12 +117,20 @@ def steady_quantile(x: npt.ArrayLike, q: float) -> Quantity | None:
     independent ones would lie beyond the quantile. That is judged by the middle of the series: the few groups of
     requests beyond a high percentile say too little of their own number.
     """
+    return steady_quantiles(x, (q,))[0]
+
+
+def steady_quantiles(x: npt.ArrayLike, qs: Sequence[float]) -> tuple[Quantity | None, ...]:
+    """`steady_quantile` of each of several shares, in less time."""
     series = to_series(x, least=1)
-    if series.size < samples_needed(q):
-        return None
     ordered = np.sort(series)
-    middle, value = _at(ordered, 0.5), _at(ordered, q)
-    counts = _counts(series, middle, value)
+    of_middle = _of_indicator(series > _at(ordered, 0.5))
+    return tuple(_quantile(series, ordered, of_middle, q) if series.size >= samples_needed(q) else None for q in qs)
+
+
+def _quantile(series: Floats, ordered: Floats, of_middle: float, q: float) -> Quantity | None:
+    value = _at(ordered, q)
+    counts = of_middle, of_middle if q == 0.5 else _of_indicator(series > value)
     if not _enough(counts, series.size, q, np.ones(1))[0]:
         return None
     lower, upper = _ranks(counts, series.size, q, np.ones(1))
@@ -136,13 +145,8 @@ def _at(ordered: Floats, share: float) -> float:
     return float(ordered[before] + (place - before) * (ordered[after] - ordered[before]))
 
 
-def _counts(series: Floats, middle: float, value: float) -> tuple[float, float]:
-    """How many independent requests the share above the median counts for, and the share above the quantile."""
-    of_value = _of_indicator(series > value)
-    return (of_value if middle == value else _of_indicator(series > middle)), of_value
-
-
 def _of_indicator(above: npt.NDArray[np.bool_]) -> float:
+    """How many independent requests the share of those above a bound counts for."""
     return min(_weight(above.astype(np.float64)).effective, float(above.size))
 
 
@@ -185,8 +189,8 @@ def requests_needed(x: npt.ArrayLike, q: float | None = None) -> int:
         enough = _half_width(_weight(series), times) <= _widest_half(float(series.mean()))
     else:
         ordered = np.sort(series)
-        counts = _counts(series, _at(ordered, 0.5), _at(ordered, q))
-        enough = _enough((counts[0], min(counts)), series.size, q, times)
+        of_middle, of_value = (_of_indicator(series > _at(ordered, each)) for each in (0.5, q))
+        enough = _enough((of_middle, min(of_middle, of_value)), series.size, q, times)
     first = int(np.argmax(enough)) if enough.any() else times.size - 1
     count = _rounded(series.size * HEADROOM * float(times[first])) if first else series.size
     return count if q is None else max(count, samples_needed(q))
