@@ -199,6 +199,7 @@ def test_a_constant_series(x):
 def test_a_mean_below_zero_has_an_interval_about_it():
     found = steady_mean(np.random.default_rng(7).normal(-1, 3, 200))
     assert found.high - found.value == pytest.approx(found.value - found.low)
+    assert requests_needed(np.random.default_rng(7).normal(-1, 3, 200)) == 200
 
 
 @pytest.mark.parametrize("n", range(2, 30))

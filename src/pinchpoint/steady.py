@@ -186,7 +186,8 @@ def requests_needed(x: npt.ArrayLike, q: float | None = None) -> int:
     series = to_series(x, least=2)
     times = 2.0 ** (np.arange(DOUBLINGS * STEPS + 1) / STEPS)
     if q is None:
-        enough = _half_width(_weight(series), times) <= _widest_half(float(series.mean()))
+        mean = float(series.mean())
+        enough = (_half_width(_weight(series), times) <= _widest_half(mean)) | (mean <= 0)
     else:
         ordered = np.sort(series)
         of_middle, of_value = (_of_indicator(series > _at(ordered, each)) for each in (0.5, q))
