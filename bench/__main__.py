@@ -1,4 +1,7 @@
-"""`python -m bench [NAME ...]`: truth, reasons, light, quick, capacity, tails and load, or the ones named; `verdicts` runs the planted faults, `page` opens reports."""
+"""`python -m bench [NAME ...]`: truth, reasons, light, quick, capacity, tails and load, or the ones named.
+
+On request: `verdicts` runs the planted faults, `page` opens reports, `coverage` simulates runs.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from bench.report import Report
 from bench.settings import BUDGET_S, Settings
 
 BENCHES = ("truth", "reasons", "light", "quick", "capacity", "tails", "load")
-ON_REQUEST = ("verdicts", "page")  # an hour; minutes, gigabytes and a browser
+ON_REQUEST = ("verdicts", "page", "coverage")  # an hour; minutes, gigabytes and a browser; minutes of all CPUs
 
 
 def main() -> int:

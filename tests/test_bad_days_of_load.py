@@ -280,11 +280,13 @@ def certificates(tmp_path_factory):
     ],
 )
 def test_certificates(load, certificates, which, options, words):
-    options = [str(certificates[each][0]) if each in certificates else each for each in options]
+    options = [
+        f"ca={certificates[each.removeprefix('ca=')][0]}" if each.startswith("ca=") else each for each in options
+    ]
     with h.Server(tls=h.served_by(certificates[which])) as server:
         done = load.run(server.url, *options)
         if words:
-            done.said(2, server.url, words, "--ca FILE", "--set", "insecure=yes")
+            done.said(2, server.url, words, "--set ca=FILE", "insecure=yes")
             load.nothing_kept()
             assert server.requests == 0
         else:

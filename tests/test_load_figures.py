@@ -52,7 +52,7 @@ def test_a_percentile_with_too_few_answers_is_null_and_says_so(n, seen):
     for name in names:
         known = names.index(name) <= names.index(seen)
         assert (getattr(level.latency_s, name) is not None) is known, name
-        assert any(each.startswith(f"{name}: {n} requests, ") for each in level.unpowered) is not known
+        assert any(each.startswith(f"{name}: {n:,} requests, ") for each in level.unpowered) is not known
 
 
 def test_three_clocks():

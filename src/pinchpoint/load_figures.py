@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from pinchpoint import stats
+from pinchpoint import stats, steady
 from pinchpoint.domain.arrivals import CLOSED
 from pinchpoint.domain.load_report import (
     ClientReport,
@@ -94,7 +94,9 @@ def _level(run: LoadRun, number: int, limits: Limits) -> LevelReport:
     failed = sum(each.count for each in level.failures)
     throughput = _throughput(level, answered)
     ended = OVER_SATURATED if _falls_behind(level, answered) else level.ended
-    latency, unpowered = _spread(answered.latency_s) if ended != OVER_SATURATED else (Spread(), (GROWS,))
+    latency, unpowered = _spread(answered.latency_s, level.thinned) if ended != OVER_SATURATED else (Spread(), (GROWS,))
+    if throughput is None:
+        unpowered = (*unpowered, "throughput: answers came too unevenly, or too few of them")
     used, lag_share = _used(run.client, level, counted, tls=run.uri.startswith("https:"))
     closed = level.arrivals.loop == CLOSED
     return LevelReport(
@@ -194,26 +196,37 @@ def _stands_out(latency_s: Floats, cut: int) -> bool:
 
 
 def _throughput(level: Level, answered: Sends) -> Quantity | None:
-    """Answers a second. Of thinned rows each stands for several."""
+    """Answers a second; None where they came too unevenly to tell. Of thinned rows each stands for several."""
     if len(answered.done_ns) < 3 or answered.done_ns.min() == answered.done_ns.max():
         return None
-    found = _positive(stats.throughput_interval(answered.done_ns / 1e9)).scaled(level.thinned)
-    return replace(found, n=found.n * level.thinned)
+    found = steady.steady_rate(answered.done_ns / 1e9)
+    return found and replace(_positive(found).scaled(level.thinned), n=found.n * level.thinned)
 
 
-def _spread(seconds: Floats) -> tuple[Spread, tuple[str, ...]]:
-    """Mean and percentiles of a series in the order of arrival, and what was not seen often enough."""
+def _spread(seconds: Floats, thinned: int = 1) -> tuple[Spread, tuple[str, ...]]:
+    """Mean and percentiles of a series in the order of arrival, and what was not seen often enough.
+
+    Of thinned rows each stands for several requests.
+    """
     if len(seconds) < FEWEST:
         return Spread(), ("at least 2 answers are needed",)
-    found: dict[str, Quantity] = {"mean": _positive(stats.mean_interval(seconds))}
+    found: dict[str, Quantity] = {}
     missing = []
-    for name, q in QUANTILES:
-        quantity = stats.quantile_interval(seconds, q)
+    quantities = steady.steady_mean(seconds), *steady.steady_quantiles(seconds, [q for _, q in QUANTILES])
+    for (name, q), quantity in zip((("mean", None), *QUANTILES), quantities, strict=True):
         if quantity is None:
-            missing.append(f"{name}: {len(seconds)} requests, {stats.samples_needed(q)} are needed")
+            missing.append(f"{name}: {_needed(seconds, q, thinned)}")
         else:
             found[name] = _positive(quantity)
     return Spread(**found), tuple(missing)
+
+
+def _needed(seconds: Floats, q: float | None, thinned: int) -> str:
+    """How many requests there are, and how many would be enough."""
+    count, needed = len(seconds) * thinned, steady.requests_needed(seconds, q) * thinned
+    if q is not None and needed == stats.samples_needed(q) * thinned:
+        return f"{count:,} requests, {needed:,} are needed"
+    return f"{count:,} requests that depend on each other, about {needed:,} are needed"
 
 
 def _positive(found: Quantity) -> Quantity:

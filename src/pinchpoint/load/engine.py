@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from pinchpoint import stats
+from pinchpoint import stats, steady
 from pinchpoint.domain.arrivals import CLOSED, POISSON, Arrivals
-from pinchpoint.domain.quantity import exact
 from pinchpoint.domain.run import Environment, Floats, Ints
 from pinchpoint.domain.traffic import (
     CONFIRMED,
@@ -46,6 +45,7 @@ OVER_SATURATED, INTERRUPTED = "over-saturated", "interrupted"
 RECOVERED = 2  # times what a request took alone
 PROBE_S = 1.0  # one request in flight, before a rate is looked for
 LEAST_OF_TRIAL_S = 1.0
+FOREVER_S = 1e9  # in place of the latency of a request that failed
 MOST_LOOKS = 3  # at an end of a search
 MOST_ROWS = 2_000_000  # of all levels together, 128 MB: past it, every second row of each is given up
 
@@ -372,12 +372,13 @@ def promise(level: Level, rows: Rows, slo: Slo, *, mlperf: bool) -> str:
     late = latency_s > slo.bound_s
     if mlperf and within(latency_s, slo.quantile, slo.bound_s):
         return KEPT
-    if not late.any():
-        return KEPT if len(late) >= stats.samples_needed(slo.quantile) else UNDECIDED
-    share = stats.mean_interval(late.astype(np.float64)) if len(late) > 1 else exact(float(late[0]))
-    if share.low > 1 - slo.quantile:
+    found = steady.steady_quantile(np.minimum(latency_s, FOREVER_S), slo.quantile)
+    if found is None:  # too short to tell the quantile; that far more are late than may be is seen sooner
+        share = steady.steady_mean(late.astype(np.float64)) if len(late) > 1 and late.any() else None
+        return BROKEN if share is not None and share.low > 1 - slo.quantile else UNDECIDED
+    if found.low > slo.bound_s:
         return BROKEN
-    return KEPT if share.high <= 1 - slo.quantile and not mlperf else UNDECIDED
+    return KEPT if found.high <= slo.bound_s and not mlperf else UNDECIDED
 
 
 def _latency_s(rows: Rows) -> Floats:
