@@ -288,7 +288,8 @@ def _reasons(
     if level.purpose == MEASURED and level.done and failed > limits.error_share.value * level.done:
         worst = max(level.failures, key=lambda each: each.count)
         many = f"all {failed:,}" if failed == level.done else f"{failed:,} of {level.done:,}"
-        said = f"{many} requests failed at {load}, most of them: {worst.kind} {worst.example}"
+        which = "" if len(level.failures) == 1 else "most of them "
+        said = f"{many} requests failed at {load}: {which}{worst.kind} {worst.example}"
         found.append(Reason(ERRORS, said.strip()))
     if not level.done and level.ended == "complete":
         found.append(Reason(ERRORS, f"no request ended at {load}"))
