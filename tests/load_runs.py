@@ -19,7 +19,18 @@ COST = Quantity(2e-5, 1.9e-5, 2.1e-5, 5)
 CLIENT = Client(1, COST, Quantity(50_000.0, 48_000.0, 52_000.0, 5))
 
 
-def a_level(latency_ms, *, concurrency=1, rate_per_s=0.0, gap_ms=None, lag_ms=0.0, outcomes=(), begin_ns=BEGIN, **more):
+def a_level(
+    latency_ms,
+    *,
+    concurrency=1,
+    rate_per_s=0.0,
+    gap_ms=None,
+    lag_ms=0.0,
+    server_ms=0.0,
+    outcomes=(),
+    begin_ns=BEGIN,
+    **more,
+):
     """A level and its rows: requests of these latencies, due every `gap_ms`; in a closed loop one after the other."""
     latency = np.asarray(latency_ms, dtype=np.float64)
     gaps = latency / concurrency if gap_ms is None else np.full(latency.size, gap_ms)
@@ -30,7 +41,7 @@ def a_level(latency_ms, *, concurrency=1, rate_per_s=0.0, gap_ms=None, lag_ms=0.
     rows = {
         "due_ns": due, "sent_ns": due + lag_ms * MS, "first_ns": done, "done_ns": done, "outcome": kinds,
         "status": np.where(kinds == records.OK, 200, 0), "payload": kinds * 0, "events": kinds * 0, "bytes": kinds + 100,
-        "gap_ns": kinds * 0,
+        "gap_ns": kinds * 0, "server_ns": kinds * 0 + int(server_ms * MS),
     }  # fmt: skip
     found = {name: np.asarray(values).astype(np.int64) for name, values in rows.items()}
     arrivals = Arrivals("poisson", rate_per_s=rate_per_s) if rate_per_s else Arrivals("closed", concurrency)

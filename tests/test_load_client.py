@@ -12,7 +12,7 @@ def sends(count, latency_s, lag_s):
     due = np.linspace(0, 1e9, count).astype(np.int64)
     zero = np.zeros(count, np.int64)
     sent, done = due + int(lag_s * 1e9), due + int(latency_s * 1e9)
-    return Sends(zero, due, sent, done, done, zero, zero, zero, zero, zero, zero)
+    return Sends(zero, due, sent, done, done, zero, zero, zero, zero, zero, zero, zero)
 
 
 @pytest.mark.parametrize(("count", "latency_s", "lag_s", "delay_s", "share"), [

@@ -115,6 +115,7 @@ def _level(run: LoadRun, number: int, limits: Limits) -> LevelReport:
         service_s=_spread(answered.service_s)[0],
         lag_s=_spread(answered.lag_s)[0],
         first_byte_s=_spread((answered.first_ns - answered.sent_ns) / 1e9)[0],
+        server_s=_spread(answered.server_ns[answered.server_ns > 0] / 1e9)[0] if np.any(answered.server_ns) else None,
         gap_s=_spread(answered.gap_ns / 1e9)[0] if np.any(answered.events > 1) else None,
         events_per_s=_events(answered),
         unpowered=unpowered,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pinchpoint.load import records, wire
-from pinchpoint.load.wire import At, Checked, Connection, Like, Same, Streamed
+from pinchpoint.load.wire import At, Checked, Connection, Like, Same, Streamed, server_ns
 
 OK, STATUS, UNEXPECTED, SHORT, MALFORMED = (
     records.OK, records.STATUS, records.UNEXPECTED, records.SHORT, records.MALFORMED,
@@ -439,3 +439,29 @@ def test_a_stream_is_checked_too():
     for text in (b"data: a\n\n", b"data: a\n\n", b"data: b\n\n"):
         driver.ask(STREAM, chunk(text), chunk(b""))
     assert [each for each, _ in driver.outcomes] == [OK, OK, UNEXPECTED]
+
+
+# --- the server's own clock ----------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("header", "ms"), [
+    (b"total;dur=12.5", 12.5),
+    (b"db;dur=3, app;desc=\"a b\";dur=4.25", 7.25),
+    (b"db;dur=3,total;dur=10", 10),
+    (b"Total;desc=all; dur = 1", 1),
+    (b"cache;desc=hit", 0),
+    (b"", 0),
+    (b"a;dur=-5", 0),
+    (b"a;dur=nan", 0),
+    (b"a;dur=" + b"9" * 400, 1e9),
+    (b";" * 60_000, 0),
+    (b"a;" * 30_000, 0),
+])  # fmt: skip
+def test_what_a_server_says_it_took(header, ms):
+    assert server_ns(header) == pytest.approx(ms * 1e6)
+
+
+def test_each_answer_has_its_own():
+    driver = Driver(Checked)
+    for ms in (3, 0, 5):
+        timing = b"server-timing: total;dur=%d\r\n" % ms if ms else b""
+        driver.ask(b"HTTP/1.1 200 OK\r\n" + timing + b"content-length: 2\r\n\r\nok")
+        assert driver.connection.server == ms * 1_000_000

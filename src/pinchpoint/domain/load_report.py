@@ -62,8 +62,9 @@ class LevelReport:
     """What came of one level of load.
 
     `latency_s` runs from due to done, `service_s` from sent to done, `lag_s` from due to sent, `first_byte_s` from sent to the
-    first byte (of a stream, its first event), `gap_s` is the longest gap between two events of a stream. `promise` is kept,
-    broken or undecided where something was promised, else empty; `mlperf` is there if its rules were asked for.
+    first byte (of a stream, its first event); `server_s` is what the server says that it took (Server-Timing), `gap_s` the
+    longest gap between two events of a stream. `promise` is kept, broken or undecided where something was promised, else empty;
+    `mlperf` is there if its rules were asked for.
     """
 
     loop: str
@@ -81,6 +82,7 @@ class LevelReport:
     service_s: Spread
     lag_s: Spread
     first_byte_s: Spread
+    server_s: Spread | None
     gap_s: Spread | None
     events_per_s: Quantity | None
     unpowered: tuple[str, ...]

@@ -53,7 +53,8 @@ class Sends:
     """Requests, one row each, in the order in which they ended; all of them, or of a long run one in `Level.thinned`.
 
     `level` numbers `LoadRun.levels`; a time that never was is 0. `outcome` numbers `load.records.OUTCOMES`; `first_ns` is the
-    first byte of the answer, of a stream its first event; `bytes` is the answer's size with its head.
+    first byte of the answer, of a stream its first event; `bytes` is the answer's size with its head; `server_ns` is what the
+    server says that it took, 0 where it says nothing.
     """
 
     level: Ints
@@ -67,6 +68,7 @@ class Sends:
     events: Ints
     bytes: Ints
     gap_ns: Ints
+    server_ns: Ints
 
     @property
     def latency_s(self) -> Floats:

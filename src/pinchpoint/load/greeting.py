@@ -15,7 +15,7 @@ import httptools
 
 from pinchpoint.errors import BadInput, TargetFailed
 from pinchpoint.load.addresses import Address
-from pinchpoint.load.wire import HEAD_BYTES, INTERIM, MOST_BYTES
+from pinchpoint.load.wire import HEAD_BYTES, INTERIM, MOST_BYTES, SERVER_TIMING
 
 BLOCK_BYTES = 1 << 16
 KEPT_BYTES = 1 << 20  # of the answer, for the server that does nothing
@@ -25,7 +25,8 @@ STREAM = b"text/event-stream"
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """The first answer: from which IP address, its status with its words, its bytes, and whether it is a stream of events.
+    """The first answer: from which IP address, its status with its words, its bytes, and whether it is a stream of events, or
+    tells how long the server took.
 
     `raw` is None where it is too large to be sent again by the server that does nothing.
     """
@@ -35,6 +36,7 @@ class Greeting:
     reason: str
     server: str
     stream: bool
+    timed: bool
     seconds: float
     size: int
     raw: bytes | None
@@ -46,7 +48,7 @@ class _Answer:
 
     def __init__(self) -> None:
         self.parser: Any = httptools.HttpResponseParser(self)
-        self.complete = self.headed = self.stream = self.lengthy = self.keeps = False
+        self.complete = self.headed = self.timed = self.stream = self.lengthy = self.keeps = False
         self.reason, self.server, self.body = "", "", 0
         self.status = 0
 
@@ -59,6 +61,8 @@ class _Answer:
         lowered = name.lower()
         if lowered == b"content-type":
             self.stream = value.strip().lower().startswith(STREAM)
+        elif lowered == SERVER_TIMING:
+            self.timed = True
         elif lowered == b"server":
             self.server = "".join(c for c in value.decode("latin-1") if c.isprintable())[:80]
         elif lowered in (b"content-length", b"transfer-encoding"):
@@ -89,7 +93,7 @@ def greet(
     keeps = answer.keeps
     reason = answer.reason[:80]
     seconds = time.monotonic() - begin
-    return Greeting(host, answer.status, reason, answer.server, answer.stream, seconds, size, kept, keeps)
+    return Greeting(host, answer.status, reason, answer.server, answer.stream, answer.timed, seconds, size, kept, keeps)
 
 
 def _connected(

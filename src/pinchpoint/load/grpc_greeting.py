@@ -40,7 +40,7 @@ def greet(
     metadata = _metadata(headers)
     answer = _asked(address, Call(place, address.target, request, metadata, timeout_s))
     kept = answer if len(answer) <= KEPT_BYTES else None
-    return Greeting(host, 0, "", SERVER, False, time.monotonic() - begin, len(answer), kept, True)
+    return Greeting(host, 0, "", SERVER, False, False, time.monotonic() - begin, len(answer), kept, True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,13 @@ from pinchpoint.domain.outcomes import OUTCOMES as OUTCOMES
 ) = range(len(OUTCOMES))  # fmt: skip
 
 # A row: when it was due, sent, first answered and done (CLOCK_MONOTONIC, ns; 0 where that never was), how it ended, its
-# status and payload, events of a stream, bytes of the answer with its head, and the longest gap between two events.
-ROW = struct.Struct("=4q4i2q")
+# status and payload, events of a stream, bytes of the answer with its head, the longest gap between two events, and how long
+# the server itself says it took.
+ROW = struct.Struct("=4q4i3q")
 COLUMNS = (
     ("due_ns", "<i8"), ("sent_ns", "<i8"), ("first_ns", "<i8"), ("done_ns", "<i8"), ("outcome", "<i4"), ("status", "<i4"),
     ("payload", "<i4"), ("events", "<i4"), ("bytes", "<i8"), ("gap_ns", "<i8"),
+    ("server_ns", "<i8"),
 )  # fmt: skip
 ROWS = 1 << 18  # of a ring: two seconds of the fastest worker
 READABLE = ROWS - 256  # the others may be written while they are read: a worker tells of every 64th row

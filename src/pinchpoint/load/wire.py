@@ -41,6 +41,12 @@ HEAD_BYTES = 64 << 10  # of its head
 SUCCESS = range(200, 300)
 INTERIM = range(100, 200)
 INTERIM_LINE = re.compile(rb"HTTP/1\.\d 1")
+SERVER_TIMING = b"server-timing"
+TIMING = re.compile(
+    rb"([!#$%&'*+.^_`|~\w-]{1,64})\s*(?:;[^,;]{0,256}){0,4}?;\s*dur\s*=\s*\"?(\d{1,12}(?:\.\d{1,9})?)", re.ASCII
+)
+LONGEST_MS = 1e9
+TIMING_BYTES = 4096  # of such a header are read
 END, LENGTH, CODING = b"\r\n\r\n", b"\ncontent-length:", b"\ntransfer-encoding:"
 FIELD, COLON = b"data", ord(":")  # of an event: what its other lines say is not its data
 _UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM}
@@ -106,6 +112,7 @@ class Connection(asyncio.Protocol):
         "open",
         "payload",
         "sent",
+        "server",
         "write",
     )  # fmt: skip
 
@@ -119,7 +126,7 @@ class Connection(asyncio.Protocol):
         self._head = b""
         self.broken = CLOSED  # how it was lost
         self.open = self.busy = self._keeps = False
-        self.due = self.sent = self.first = self.payload = self.bytes = self.events = self.gap = 0
+        self.due = self.sent = self.first = self.payload = self.bytes = self.events = self.gap = self.server = 0
 
     def send(self, due_ns: int, payload: int) -> None:
         """Send a request that was due at `due_ns`."""
@@ -254,7 +261,7 @@ def _length(head: bytes) -> int:
 
 
 class Checked(Connection):
-    """A connection that keeps each answer's body until it is checked, so all of them are parsed."""
+    """A connection that keeps each answer's body until it is checked, and what its head says the server took; all are parsed."""
 
     __slots__ = ("_held", "_parts")
 
@@ -262,6 +269,16 @@ class Checked(Connection):
         super().__init__(driver)
         self._parts: list[bytes] = []
         self._held = 0
+
+    def send(self, due_ns: int, payload: int) -> None:
+        """Send a request that was due at `due_ns`."""
+        self.server = 0
+        super().send(due_ns, payload)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header."""
+        if name.lower() == SERVER_TIMING:
+            self.server = server_ns(value)
 
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""
@@ -326,6 +343,13 @@ class Streamed(Checked):
             elif not each and self._data:
                 self._data, ended = False, ended + 1
         return ended
+
+
+# --- what a server says it took ------------------------------------------------------------------------------------
+def server_ns(value: bytes) -> int:
+    """Nanoseconds from a Server-Timing header (W3C): its metric `total`, else the sum of all durations; 0 without any."""
+    found = {name.lower(): min(float(ms), LONGEST_MS) for name, ms in TIMING.findall(value[:TIMING_BYTES])}
+    return int(found.get(b"total", sum(found.values())) * 1e6)
 
 
 # --- checks of answers ---------------------------------------------------------------------------------------------

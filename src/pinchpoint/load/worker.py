@@ -2,7 +2,7 @@
 
 The process above it speaks one line of JSON at a time over a pipe: what to send and where, then a level to drive at a given
 moment, then an end. This one answers each line with one. It is kept small, since each of its microseconds is the client's:
-asyncio on uvloop, no garbage collection while a level runs, a row of 64 bytes a request.
+asyncio on uvloop, no garbage collection while a level runs, a row of 72 bytes a request.
 
 A connection that the server closes while it is idle is made anew. A request that was sent just as the server closed is a failure
 of its kind (`closed`, `reset`) and is not sent again: inference is no idempotent method (RFC 9110, 9.2.2), a user's client would
@@ -47,7 +47,7 @@ RETRY_NS = 50_000_000  # before a connection that could not be made is tried aga
 UNTIL_NEVER = 1 << 62
 PUBLISHED = 63  # rows are told in sets of 64, and at each tick
 WRITTEN = records.WRITTEN
-_ROW, _ROWS, _HEAD = records.ROW, records.ROWS, records.HEAD_BYTES
+_ROW, _ROWS, _HEAD, _SIZE = records.ROW, records.ROWS, records.HEAD_BYTES, records.ROW.size
 
 
 class Worker:
@@ -61,7 +61,7 @@ class Worker:
         self.check: Callable[[int, bytes], bool] | None = _check(plan["check"])
         self._plan = plan
         self._number, self._workers = int(plan["worker"]), int(plan["workers"])
-        self._kind = Streamed if plan["stream"] else Checked if self.check else Connection
+        self._kind = Streamed if plan["stream"] else Checked if self.check or plan.get("timed") else Connection
         self._tls = _tls(plan)
         self._timeout_ns = int(plan["timeout_s"] * 1e9)
         self._seed = self._level = plan["seed"]
@@ -176,8 +176,8 @@ class Worker:
         """A request ended: note it, and let the connection go on."""
         written = self._written
         self._pack(
-            self._memory, _HEAD + (written % _ROWS) * 64, connection.due, connection.sent, connection.first, done, outcome,
-            status, connection.payload, connection.events, connection.bytes, connection.gap,
+            self._memory, _HEAD + (written % _ROWS) * _SIZE, connection.due, connection.sent, connection.first, done, outcome,
+            status, connection.payload, connection.events, connection.bytes, connection.gap, connection.server,
         )  # fmt: skip
         self._written = written + 1
         if not written & PUBLISHED:
@@ -188,8 +188,8 @@ class Worker:
         """`ended` and `_closed_on` in one, for nearly all requests of most runs: here each call counts."""
         written, like = self._written, self.like
         self._pack(
-            self._memory, _HEAD + (written % _ROWS) * 64, connection.due, connection.sent, done, done, records.OK,
-            like.status, connection.payload, 0, like.length, 0,
+            self._memory, _HEAD + (written % _ROWS) * _SIZE, connection.due, connection.sent, done, done, records.OK,
+            like.status, connection.payload, 0, like.length, 0, 0,
         )  # fmt: skip
         self._written = written + 1
         if not written & PUBLISHED:
@@ -298,9 +298,9 @@ class Worker:
 
     def _unsent(self, due: int, payload: int, outcome: int) -> None:
         """A request that never left ended; in a closed loop its place is taken by another one, after a while."""
-        at = _HEAD + (self._written % _ROWS) * 64
+        at = _HEAD + (self._written % _ROWS) * _SIZE
         done = monotonic_ns()
-        self._pack(self._memory, at, due, 0, 0, done, outcome, 0, payload, 0, 0, 0)
+        self._pack(self._memory, at, due, 0, 0, done, outcome, 0, payload, 0, 0, 0, 0)
         self._written += 1
         if not self._written & PUBLISHED:
             self._head[WRITTEN] = self._written

@@ -41,6 +41,7 @@ def _screen(report: LoadReport) -> Iterator[Line]:
     yield from _tagged("MLPERF", words.early_stopping(report))
     yield from _failures(report)
     yield from _tagged("STREAM", words.streams(report))
+    yield from _tagged("SERVER", words.clocks(report))
     for text in words.notes(report):
         yield from _plain(text)
 

@@ -188,9 +188,22 @@ def streams(report: LoadReport) -> Iterator[str]:
         text = f"{load(level)}: {Cell(*value_and_interval(level.events_per_s))} events/s a request after the first"
         for name, spread in (("first event", level.first_byte_s), ("longest gap", level.gap_s or Spread())):
             if spread.p50 is not None:
-                value, inside, unit = seconds(spread.p50)
-                text += f"; {name} p50 {value} {unit}" + (f" ({inside})" if inside else "")
+                text += f"; {name} p50 {_time(spread.p50)}"
         yield text + "."
+
+
+def clocks(report: LoadReport) -> Iterator[str]:
+    """What the server says that it took, where it says so, beside what was seen here."""
+    for level in report.levels:
+        inside, outside = level.server_s and level.server_s.mean, level.service_s.mean
+        if level.purpose == MEASURED and inside and outside:
+            text = f"{load(level)}: it says {_time(inside)} of the {_time(outside)} from sent to done, on average"
+            yield f"{text}; {duration(max(outside.value - inside.value, 0.0))} lie between."
+
+
+def _time(quantity: Quantity) -> str:
+    value, inside, unit = seconds(quantity)
+    return f"{value} {unit}" + (f" ({inside})" if inside else "")
 
 
 def notes(report: LoadReport) -> Iterator[str]:
