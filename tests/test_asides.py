@@ -52,7 +52,9 @@ def test_a_slow_request_has_one_pause():
 
 def test_a_mark_says_where_the_process_is():
     before = asides.mark(3)
-    kept = mmap.mmap(-1, 8 << 20)  # of its own: an allocator may have pages left over
+    kept = mmap.mmap(
+        -1, 8 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    )  # of its own: an allocator may have pages left over
     kept.write(b"x" * len(kept))
     burn(0.01)
     after = asides.mark(5)
