@@ -15,5 +15,6 @@ def test_a_batch_is_the_callables_own_business(tmp_path):
     (tmp_path / "app.py").write_text("def handle(x): pass\n")
     spec = TargetSpec("python", f"{tmp_path}/app.py:handle")
     assert PYTHON_CALLABLE.prepare(spec, Workload(), tmp_path).load["name"] == "handle"
-    with pytest.raises(BadInput, match="example_inputs"):
-        PYTHON_CALLABLE.prepare(spec, Workload(batch=8), tmp_path)
+    for asked in (Workload(batch=8), Workload(length=384)):
+        with pytest.raises(BadInput, match="example_inputs"):
+            PYTHON_CALLABLE.prepare(spec, asked, tmp_path)

@@ -77,7 +77,11 @@ def checked_json(path: str | None) -> None:
         if file.is_dir():
             raise IsADirectoryError(None, "it is a folder")
         if file.is_file():
-            file.open("ab").close()
+            with file.open("ab+") as stream:
+                stream.seek(0)
+                first = stream.read(1)
+            if first not in (b"", b"{"):
+                raise FileExistsError(None, "it holds something else than JSON, which would be lost")
         elif not file.exists():
             file.open("xb").close()
             file.unlink()

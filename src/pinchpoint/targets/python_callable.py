@@ -31,9 +31,9 @@ class PythonCallable:
     def prepare(self, spec: TargetSpec, workload: Workload, folder: Path) -> Plan:
         """Check what can be checked without running the user's code; BadInput where it cannot be used."""
         del folder
-        if workload.batch > 1:
+        if workload.batch > 1 or workload.length != Workload().length:
             raise BadInput(
-                what="--batch changes a model's input, not your code: it takes the requests that it is given",
+                what="--batch and --length change a model's input, not your code: it takes the requests that it is given",
                 where=spec.uri,
                 todo="Give larger requests with --input or example_inputs",
             )
