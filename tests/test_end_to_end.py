@@ -113,6 +113,38 @@ def test_a_model(tmp_path, model, options, expected):
     assert verdict(found)[1] == "model"
 
 
+def status(found, code):
+    """Whether a cause was found."""
+    return next(each["status"] for each in found["findings"] if each["code"] == code)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("time.sleep(0.7)", "present"),  # a handful of requests
+        ("work(2)", "absent"),  # enough of them
+    ],
+)
+def test_too_few_requests_are_told_from_enough(tmp_path, body, expected):
+    source = textwrap.dedent(SPIN) + f"def handle(x):\n    with pinchpoint.stage('preprocess'): {body}"
+    found = diagnose(tmp_path, program(tmp_path, source), budget=6)
+    assert status(found, "V104") == expected
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "expected"),
+    [
+        (lambda: networks.matmuls(2, 4096), (), {"present"}),  # weights are read for each request alone
+        (lambda: networks.conv3x3(), (), {"absent"}),  # arithmetic, of which a batch shares nothing
+        (lambda: networks.matmuls(2, 4096), ("--batch", "64"), {"absent", "unknown"}),  # they come in batches already
+    ],
+)
+def test_what_a_batch_would_share_is_found_under_load(tmp_path, model, options, expected):
+    networks.write(model(), tmp_path / "model.onnx")
+    found = diagnose(tmp_path, tmp_path / "model.onnx", *options, budget=15)
+    assert status(found, "C113") in expected
+
+
 def test_a_run_gives_the_same_answer_from_its_folder_alone(tmp_path):
     source = textwrap.dedent(SPIN) + "def handle(x):\n    with pinchpoint.stage('preprocess'): work(2)"
     first = diagnose(tmp_path, program(tmp_path, source), budget=4)
