@@ -11,12 +11,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
 from bench import shared
 from bench.cases import cpus
 from bench.noise import Status, Tried, tried
+from bench.plants.cgroups import inside, needs_cgroup
 from bench.report import REPOSITORY, Claim, Json, Report, Table, signed
 from bench.settings import Settings
 from bench.tool import diagnose
@@ -28,6 +30,7 @@ from pinchpoint.domain.verdict import Diagnosis
 WITHIN = 0.05  # of the measured throughput, or inside the ceiling's interval: what the project promises
 BUDGETS = 2.5  # of the budget: half of it is for one request in flight
 DRIVEN_S = 3.0
+QUOTA = {"cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "40000"}
 LAW_BUDGET_S = 150.0  # exponential times need many requests at each load; a larger budget makes longer visits
 
 
@@ -49,6 +52,8 @@ class Doing:
     remedy: str
     how: str
     measure: Callable[[Diagnosis, Settings], float]
+    under: Callable[[], AbstractContextManager[None]] = nullcontext  # what the diagnosed program runs under
+    needs: Callable[[], str | None] = lambda: None  # why it cannot be done here
 
 
 def cases() -> list[Case]:
@@ -84,6 +89,14 @@ def doings() -> list[Doing]:
         Doing("polled", "replace-timer", "an event", partial(_faster, "evented")),
         Doing("decoded", "faster-preprocessing", "its result kept", partial(_faster, "cached")),
         Doing("collected", "freeze-collector", "gc.freeze()", partial(_slow, "frozen")),
+        Doing(
+            "computed",
+            "raise-quota",
+            "no quota",
+            partial(_faster, "computed"),
+            partial(inside, "cpu", QUOTA),
+            needs_cgroup("cpu"),
+        ),
     ]
 
 
@@ -138,8 +151,11 @@ def run(settings: Settings) -> Report:
     return Report("capacity", title, tuple(tables), (*claims, *law_claims), figures, time.monotonic() - began)
 
 
-def _diagnosed(name: str, settings: Settings) -> Diagnosis:
-    return diagnose(f"bench.shared:{name}", settings.budget_s * BUDGETS)
+def _diagnosed(
+    name: str, settings: Settings, under: Callable[[], AbstractContextManager[None]] = nullcontext
+) -> Diagnosis:
+    with under():
+        return diagnose(f"bench.shared:{name}", settings.budget_s * BUDGETS)
 
 
 def best(diagnosis: Diagnosis) -> Rung | None:
@@ -217,8 +233,12 @@ def _gains(settings: Settings, found: dict[str, Tried[Diagnosis]]) -> tuple[list
     rows, figures = [], []
     for doing in (each for each in doings() if settings.wants(each.case)):
         settings.progress(f"capacity: doing {doing.how}")
+        if (why := doing.needs()) is not None:
+            rows.append((doing.case, doing.how, "not here", why, "-"))
+            continue
         if doing.case not in found:
-            found[doing.case] = tried(partial(_diagnosed, doing.case, settings), lambda _: "shown", settings.retries)
+            diagnosed = partial(_diagnosed, doing.case, settings, doing.under)
+            found[doing.case] = tried(diagnosed, lambda _: "shown", settings.retries)
         diagnosis = found[doing.case].value
         foreseen: Prediction | None = next((p for p in diagnosis.predictions if p.change.remedy == doing.remedy), None)
         measured = tried(partial(doing.measure, diagnosis, settings), lambda _: "shown", settings.retries).value

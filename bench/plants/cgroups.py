@@ -53,6 +53,22 @@ def cgroup(controller: str, settings: Mapping[str, str]) -> Iterator[Path]:
         _remove(group)
 
 
+@contextlib.contextmanager
+def inside(controller: str, settings: Mapping[str, str]) -> Iterator[None]:
+    """This process and what it starts in a group with these files set, and back afterwards."""
+    parent = own_group(controller)
+    with cgroup(controller, settings) as group:
+        _move(group)
+        try:
+            yield
+        finally:
+            _move(parent)
+
+
+def _move(group: Path) -> None:
+    (group / "cgroup.procs").write_text(str(os.getpid()))
+
+
 def joining(group: Path) -> tuple[str, ...]:
     """An argv prefix that starts a program inside the group."""
     return ("/bin/sh", "-c", 'echo $$ > "$0" && exec "$@"', str(group / "cgroup.procs"))
