@@ -37,6 +37,7 @@ Given = ParamSpec("Given")
 VERBS: tuple[Callable[..., int], ...] = (diagnose, record, load, report, machine, explain, schema)
 DONE, USAGE, DEFECT, INTERRUPTED = 0, 2, 70, 130
 OUT_OF_MEMORY = -1  # among ourselves: a usage error, after which nothing more is tried
+_NO_MEMORY = ("can't start new thread", "failed to map segment", "Cannot allocate memory")  # as others say it
 REPORT_TO = "the pinchpoint issue tracker"
 _USAGE_ERROR: Any = typer.BadParameter.__base__  # UsageError: click's own, or the copy in newer versions of typer
 _ELSEWHERE = "Choose another folder with --out, or make room"
@@ -87,6 +88,9 @@ def _answered(arguments: list[str], *, debug: bool) -> int:
         say("memory ran out. Give pinchpoint more, or measure less with a smaller --budget.")
         return OUT_OF_MEMORY
     except Exception as error:  # noqa: BLE001  # the last line of defence: a user never sees a traceback unasked
+        if isinstance(error, RuntimeError | ImportError) and any(each in str(error) for each in _NO_MEMORY):
+            say(f"memory ran out: {error}. Give pinchpoint more (ulimit -v, ulimit -u).")
+            return OUT_OF_MEMORY
         return _defect(error, debug=debug)
 
 
