@@ -9,22 +9,17 @@ from bench.plants.contract import Plant
 from test_end_to_end import diagnose, verdict
 
 pytestmark = pytest.mark.slow
-BESIDE = pytest.mark.xfail(
-    reason="M104 is found beside M106 in some runs: faults of what copies go into are not all the copies'"
-)
-CHOSEN = [
-    pytest.param(plant, id=plant.name, marks=[BESIDE] if plant.name == "m106-uploads-fault" else [])
-    for plant in PLANTS
-    if plant.family == "M106"
-]
+CHOSEN = [plant for plant in PLANTS if plant.family == "M106"]
+KNOWN_MISS = ("m106-uploads-fault", {"M104"})  # seen in one run; why is not known yet
 
 
-@pytest.mark.parametrize("plant", CHOSEN)
+@pytest.mark.parametrize("plant", CHOSEN, ids=lambda plant: plant.name)
 def test_copies_are_named_where_they_were_planted_and_nowhere_else(plant: Plant, tmp_path) -> None:
     with plant.prepare(tmp_path) as ready:
         found = diagnose(tmp_path, ready.target, *ready.options, budget=20)
     statuses = {finding["code"]: finding["status"] for finding in found["findings"]}
-    assert {code for code in plant.expect.absent if statuses[code] == "present"} == set()
+    wrong = {code for code in plant.expect.absent if statuses[code] == "present"}
+    assert wrong == set() or (plant.name, wrong) == KNOWN_MISS
     if plant.role == "fault":
         answer = found["verdicts"]["latency"]
         assert (answer["cause"], answer["bound"]) == ("M106", "memory")
@@ -34,3 +29,5 @@ def test_copies_are_named_where_they_were_planted_and_nowhere_else(plant: Plant,
         assert {site["file"].rpartition("/")[2] for site in found["copies"]["sites"]} == {"app.py"}
     if plant.role == "lookalike":
         assert verdict(found) == ("C104", "deserialize")
+    if wrong:
+        pytest.xfail("M104 is found beside M106")  # all else was as strict as for the others
