@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BUDGET ?= 20
+BESIDE := -n auto --dist worksteal --durations 15
 
 .PHONY: install demo test check bench docs lock clean
 
@@ -22,16 +23,17 @@ demo: install build/resnet50.onnx build/bert_base.onnx
 	$(BIN)/pinchpoint diagnose build/bert_base.onnx --budget $(BUDGET)
 	$(BIN)/pinchpoint diagnose examples/image_classifier.py:handle --budget $(BUDGET)
 
-# `make test MARKED=slow` leaves out what `make check` has just run.
+# `make test MARKED=slow` leaves out what `make check` has just run. Tests that measure come last, one at a time.
 test: install
-	$(BIN)/python -m pytest $(if $(MARKED),-m "$(MARKED)")
+	$(BIN)/python -m pytest $(BESIDE) -m "not alone $(if $(MARKED),and $(MARKED))"
+	$(BIN)/python -m pytest -m "alone $(if $(MARKED),and $(MARKED))"
 
 check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest $(BESIDE) -m "not slow"
 
 bench: install
 	$(BIN)/python -m bench

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from test_end_to_end import diagnose, program, verdict
+from end_to_end import diagnose, named, program
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 LOCK = """
     import threading, time
     lock = threading.Lock()
@@ -22,8 +22,8 @@ def capacity(found):
 
 def test_a_full_lock_and_its_healthy_twin(tmp_path):
     found = diagnose(tmp_path, program(tmp_path, LOCK.format(held="with lock: time.sleep(0.004)")), budget=22)
-    assert capacity(found)["cause"] == "W104"
-    assert verdict(found)[0] == "W110"
+    named(found, "W104", question="capacity")
+    named(found, "W110")
     (split,) = [p for p in found["predictions"] if p["change"]["remedy"] == "split-lock"]
     assert 1.5 < split["gain"]["value"] < 2.2
     ceilings = [d["ceiling_per_s"] for d in found["demands"] if d["resource"].startswith("lock app.py:")]
@@ -57,7 +57,7 @@ POOL = """
 
 def test_too_few_workers_and_enough_of_them(tmp_path):
     found = diagnose(tmp_path, program(tmp_path, POOL.format(workers=2)), budget=22)
-    assert capacity(found)["cause"] == "W102"
+    named(found, "W102", question="capacity")
     (more,) = [p for p in found["predictions"] if p["change"]["remedy"] == "more-workers"]
     assert 1.5 < more["gain"]["value"] < 2.2
     assert capacity(diagnose(tmp_path, program(tmp_path, POOL.format(workers=64)), budget=22))["cause"] != "W102"
@@ -113,7 +113,7 @@ def test_a_blocked_event_loop(tmp_path, work, call, causes):
 ])  # fmt: skip
 def test_what_breaks_in_company_leaves_the_latency_as_it_is(tmp_path, source, words):
     found = diagnose(tmp_path, program(tmp_path, source), budget=22)
-    assert verdict(found)[0] == "W110"
+    named(found, "W110")
     assert found["valid"]
     assert words in capacity(found)["sentence"]
 
@@ -129,7 +129,7 @@ COLLECTED = """
 
 def test_slow_requests_are_those_that_collect_garbage(tmp_path):
     found = diagnose(tmp_path, program(tmp_path, COLLECTED), budget=10)
-    assert found["verdicts"]["tail"]["cause"] == "W109"
+    named(found, "W109", question="tail")
     assert found["verdicts"]["tail"]["gain"]["value"] > 2
     quiet = diagnose(tmp_path, program(tmp_path, "def handle(): return sum(range(10_000))"), budget=10)
     assert quiet["verdicts"]["tail"]["cause"] != "W109"

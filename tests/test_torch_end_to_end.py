@@ -14,7 +14,7 @@ import pytest
 
 from torch_python import needs_torch, run, torch_python
 
-pytestmark = [pytest.mark.slow, needs_torch]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, needs_torch]
 
 MODELS = '''
 import os, torch
