@@ -159,9 +159,9 @@ def marker_cost(budget_s: float) -> Markers:
             recorded = api.record("bench.pipelines:markers", budget_s=budget_s, out=folder).folder
         finally:
             del os.environ[stopwatch.LOG_VARIABLE]
-        each = read_log(log)[:, 0] / pipelines.MARKERS
         assert recorded is not None
-        observed = store.load(recorded).requests.observed[: len(each)]
+        observed = store.load(recorded).requests.observed
+        each = read_log(log)[: len(observed), 0] / pipelines.MARKERS  # after these come those of small arms beside
     return Markers(float(each.mean()), float(each[observed].mean()), float(each[~observed].mean()), idle_marker_s())
 
 
