@@ -27,14 +27,11 @@ def copying(seconds, *stages, function="numpy.array", line=1, size=20 * MB, faul
     return Copying(function, "/home/me/app.py", line, 1, size, seconds, faults, max(size, 0), stages)
 
 
-def run_with(*entries, watched=4, faults=0, of_faults=None, steps=None, **changes):
-    """A run of 10 ms requests, 8 of preprocessing and 2 of a model, whose watched requests hold these entries, and so many
-    page faults.
-    """
+def run_with(*entries, watched=4, faults=0, steps=None, **changes):
+    """A run of 10 ms requests, 8 of preprocessing and 2 of a model, whose watched requests hold these entries."""
     steps = steps or [marked("preprocess", 8000, cpu=8000), marked("model", 2000, cpu=2000)]
     run = run_of(Script(steps, faults=faults, ceilings=(FAULT,)))
-    all_faults = {} if of_faults is None else {"faults": of_faults}
-    return replace(run, aside=Asides(copies=(Watched(20 * MB, entries, **all_faults),) * watched), **changes)
+    return replace(run, aside=Asides(copies=(Watched(20 * MB, entries),) * watched), **changes)
 
 
 def shares(run):
@@ -56,11 +53,9 @@ def test_copies_are_a_cell_of_their_stage():
     }
 
 
-@pytest.mark.parametrize("often", [1.0, 0.1])  # the kernel gives more of them as huge pages while copies are timed
-def test_page_faults_of_a_copy_are_the_copys(often):
+def test_page_faults_of_a_copy_are_the_copys():
     steps = [("", 0, 8000, 8000, 0, 0), marked("model", 2000, cpu=2000)]
-    many = {"faults": int(2000 * often)}
-    run = run_with(copying(0.006, **many), steps=steps, faults=3000, of_faults=int(3000 * often))
+    run = run_with(copying(0.006, faults=2000), steps=steps, faults=3000)
     run = replace(run, probes=replace(run.probes, system_ns=run.probes.cpu_ns))
     found, before = shares(run), shares(replace(run, aside=Asides()))
     assert found["framework", "memory", "copy"] == 0.6
@@ -82,7 +77,7 @@ def test_there_is_no_more_copying_than_time_on_the_cpu():
 ])  # fmt: skip
 def test_what_a_library_copies_inside_is_its_own(stages):
     run = run_with(copying(0.006, *stages))
-    assert copies.by_owner(run, 0.0) == {}
+    assert copies.by_owner(run) == {}
     assert copies.summary(run) is None
     assert finding(run)[0] == "absent"
 
@@ -94,7 +89,7 @@ def test_a_copy_outside_of_all_stages_is_placed_around_the_model(order, stage):
     entries = {"copy": copying(0.006), "model": copying(0.0, ("model:session 0", WRAPPED), function="")}
     steps = [("", 0, 5000, 5000, 0, 0), ("model:session 0", WRAPPED, 1000, 1000, 0, 0), ("", 0, 5000, 5000, 0, 0)]
     run = run_with(*(entries[name] for name in order), steps=steps)
-    assert [owner.stage for owner in copies.by_owner(run, 0.0)] == [stage]
+    assert [owner.stage for owner in copies.by_owner(run)] == [stage]
 
 
 @pytest.mark.parametrize(("seconds", "status", "cause"), [

@@ -26,10 +26,10 @@ SITES_TOLD = 8
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """CPU seconds a request that an owner copies, and how many of them are page faults in what it copies into."""
+    """CPU seconds a request that an owner copies, and page faults a request in what it copies into."""
 
     seconds: Quantity
-    fault_s: float
+    faults: float
 
 
 def missing(run: Run) -> str | None:
@@ -39,12 +39,8 @@ def missing(run: Run) -> str | None:
     return next((why for what, why in run.aside.missing if what == COPIES), "copies were not timed in this run")
 
 
-def by_owner(run: Run, fault_s: float) -> dict[Owner, Moved]:
-    """What each owner of a request's time copies; empty where that is not known.
-
-    `fault_s` are the seconds of all page faults of a typical request: of these copies have the share that they had of all faults
-    where they were timed. Their number cannot be compared, since the kernel gives huge pages as it has them.
-    """
+def by_owner(run: Run) -> dict[Owner, Moved]:
+    """What each owner of a request's time copies; empty where that is not known."""
     if missing(run) is not None:
         return {}
     marked = _marked(run)
@@ -55,8 +51,7 @@ def by_owner(run: Run, fault_s: float) -> dict[Owner, Moved]:
         for owner, entry in _copies_of(request, marked=marked):
             seconds[owner][number] += entry.cpu_s
             faults[owner] += entry.faults
-    everywhere = max(sum(request.faults for request in watched), sum(faults.values()), 1)
-    return {owner: Moved(stats.mean_interval(each), faults[owner] / everywhere * fault_s) for owner, each in seconds.items()}
+    return {owner: Moved(stats.mean_interval(each), faults[owner] / len(watched)) for owner, each in seconds.items()}
 
 
 def summary(run: Run) -> Copies | None:

@@ -72,8 +72,7 @@ def account(run: Run, chosen: Steady, requests: str, *, operators: bool) -> Ledg
     mean = _mean(latency)
     blocked = blocked_seconds(run, chosen, found, handed, mean.value)
     cells = _Cells(requests, mean)
-    faulting = float(sum(np.mean(clock.faults) for clock in clocks.values()))
-    copied = copies.by_owner(run, faulting) if operators else {}
+    copied = copies.by_owner(run) if operators else {}
     for owner, clock in clocks.items():
         _stage_rows(cells, owner, clock, [b for b in blocked if b.owner == owner], run, copied.get(owner))
     handed_over = _handed_rows(cells, blocked, set(clocks))
@@ -201,7 +200,7 @@ def _stage_rows(
     """The cells of one owner: on CPU, in page faults, copying, starved, and blocked by site."""
     cpu, faults = _mean(clock.cpu - clock.faults), _mean(clock.faults)
     if moved is not None:
-        copying, cpu, faults = _copies_apart(moved, cpu, faults)
+        copying, cpu, faults = _copies_apart(moved, cpu, faults, _fault_seconds(run))
         cells.add(owner, "memory", "timed copies", copying, site="copy")
     cells.add(owner, "cpu", "thread clock", cpu)
     cells.add(owner, "memory", "counted page faults", faults, site="fault")
@@ -220,10 +219,10 @@ def _stage_rows(
         )
 
 
-def _copies_apart(moved: Moved, cpu: Quantity, faults: Quantity) -> tuple[Quantity, Quantity, Quantity]:
+def _copies_apart(moved: Moved, cpu: Quantity, faults: Quantity, fault_s: float) -> tuple[Quantity, Quantity, Quantity]:
     """Copying, and what is left of computing and of page faults: those in what is copied into are the copy's."""
     copying = moved.seconds.clipped(0.0, cpu.value + faults.value)
-    faulting = min(moved.fault_s, copying.value, faults.value)
+    faulting = min(moved.faults * fault_s, copying.value, faults.value)
     moving = min(copying.value - faulting, cpu.value)
     half = (copying.high - copying.low) / 2
     return copying, _less(cpu, moving, half), _less(faults, copying.value - moving, 0.0)

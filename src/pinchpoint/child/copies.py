@@ -59,16 +59,14 @@ def of_requests(ask: Callable[[Any], Any], payloads: List[Any], seconds: float) 
             if (number >= FEWEST and _clock() > deadline) or watch.over:
                 break
             payload = payloads[number % len(payloads)]
-            faults = _usage(_THREAD).ru_minflt
             try:
                 ask(payload)
             except Exception:  # the target's own, which the requests that count have told of
                 watch.entries_of_request()
                 continue
-            faults = _usage(_THREAD).ru_minflt - faults
             entries = watch.entries_of_request()
             if entries is not None:
-                found.append({"payload_bytes": held_bytes(payload, DEPTH), "entries": entries, "faults": faults})
+                found.append({"payload_bytes": held_bytes(payload, DEPTH), "entries": entries})
     if not found:
         return {"missing": "no request ended while it was watched"}
     return {"copies": found}

@@ -65,13 +65,10 @@ class Copying:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What the thread of one request copied, in order, the bytes that the request's payload held, and the thread's page faults
-    in all of the request (-1 in older runs).
-    """
+    """What the thread of one request copied, in order, and the bytes that the request's payload held."""
 
     payload_bytes: int
     entries: tuple[Copying, ...]
-    faults: int = -1
 
 
 @dataclass(frozen=True, slots=True)
