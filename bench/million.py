@@ -84,7 +84,7 @@ def _probes(index: Ints, length: Ints, start: Ints) -> Probes:
     return Probes(
         index=index, cpu_ns=length, process_cpu_ns=length, run_delay_ns=none, minor_faults=none, major_faults=none,
         voluntary_switches=none, involuntary_switches=none, read_bytes=none, write_bytes=none, system_ns=none,
-        begin_cpu_ns=start, begin_delay_ns=none,
+        begin_cpu_ns=start, begin_delay_ns=none, begin_faults=none,
     )  # fmt: skip
 
 

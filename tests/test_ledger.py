@@ -73,6 +73,22 @@ def test_what_the_kernel_does_while_pages_come_back_from_swap_is_memory(swapped_
     assert latency_ledger(run).seconds("preprocess", "memory", "fault") == pytest.approx(memory_us / 1e6)
 
 
+@pytest.mark.parametrize(
+    ("told", "cells"), [(True, {"preprocess": 0.002}), (False, {"preprocess": 0.001, "postprocess": 0.001})]
+)
+def test_page_faults_outside_of_stages_lie_where_they_were_counted(told, cells):
+    steps = [("", 0, 4000, 4000, 0, 0), ("model:session 0", WRAPPED, 1000, 1000, 0, 0), ("", 0, 4000, 4000, 0, 0)]
+    run = run_of(Script(steps, faults=2000, ceilings=(Ceiling("fault_s", exact(1e-6, 9), "s", "kernel", 1),)))
+    begun = np.arange(len(run.probes.index)) * 2000
+    run = replace(
+        run,
+        spans=replace(run.spans, begin_faults=begun + 2000, end_faults=begun + 2000),
+        probes=replace(run.probes, system_ns=run.probes.cpu_ns, **({"begin_faults": begun} if told else {})),
+    )
+    found = {row.stage: row.seconds.value for row in latency_ledger(run).rows if row.site == "fault"}
+    assert found == pytest.approx(cells)
+
+
 def _none(run):
     return type(run.samples)(*(np.empty(0, dtype=np.int64) for _ in range(4)))
 

@@ -365,7 +365,7 @@ def _finished(recording: _Recording) -> Run:
             unobservable=(*conditions.environment.unobservable, *dict.fromkeys(recording.blind)),
         ),
         requests=requests,
-        probes=Probes(*child.rows("probes", 13).T),
+        probes=Probes(*child.rows("probes", 14).T),
         spans=Spans(*child.rows("spans", 12).T),
         span_names=child.names(),
         samples=recording.samples or Samples(*(np.empty(0, dtype=np.int64) for _ in range(4))),

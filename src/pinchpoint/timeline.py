@@ -166,15 +166,19 @@ def _one_request(
         ):
             readings.append((int(when[i]), int(cpu[i]), int(delay[i]), int(fault[i]), i, opens))
     readings.sort(key=lambda reading: reading[0])
-    first_fault = _first_fault([reading[3] for reading in readings], faults)
+    first_fault = _first_fault(run, probe, [reading[3] for reading in readings], faults)
     end_cpu, end_delay = begin_cpu + int(probes.cpu_ns[probe]), begin_delay + int(probes.run_delay_ns[probe])
     readings.insert(0, (int(requests.start_ns[row]), begin_cpu, begin_delay, first_fault, -1, False))
     readings.append((int(requests.end_ns[row]), end_cpu, end_delay, first_fault + faults, -1, False))
     return _between(readings, spans.name, spans.kind, owners, marked, row, out)
 
 
-def _first_fault(counts: Sequence[int], total: int) -> int:
-    """The fault counter when the request began: what lies outside its spans is taken as half before and half after."""
+def _first_fault(run: Run, probe: int, counts: Sequence[int], total: int) -> int:
+    """The fault counter when the request began; older runs do not tell: there, what lies outside of spans is taken as half
+    before and half after.
+    """
+    if len(run.probes.begin_faults):
+        return int(run.probes.begin_faults[probe])
     if not counts:
         return 0
     return min(counts) - max(total - (max(counts) - min(counts)), 0) // 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import mmap
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -50,7 +51,7 @@ def drive(folder, call, count=200, observe=1.0):
     pacer = Pacer(recorder, seed=0)
     pacer.drive(call, [None], 60.0, count, observe)
     recorder.close()
-    return pacer, rows(folder, "requests", 4), rows(folder, "probes", 13), rows(folder, "spans", 12)
+    return pacer, rows(folder, "requests", 4), rows(folder, "probes", 14), rows(folder, "spans", 12)
 
 
 def test_every_request_is_stamped_and_a_share_observed(tmp_path):
@@ -155,3 +156,17 @@ def test_the_inputs_of_the_first_runs_are_kept_within_bounds():
     known = CapturedSession(Opened(), b"", None, None)
     known.keep(None, {"x": np.empty(FEEDS_BYTES, np.uint8)})
     assert known.room <= 0
+
+
+def test_page_faults_are_those_of_the_stage_that_has_them(tmp_path):
+    def handle(_):
+        with mmap.mmap(-1, 8 << 20) as fresh:
+            fresh[:: mmap.PAGESIZE] = bytes(len(fresh) // mmap.PAGESIZE)
+            with stages.stage("model"):
+                pass
+
+    _, _, probes, spans = drive(tmp_path, handle, count=20)
+    before = spans[:, 10] - probes[:, 13]
+    after = probes[:, 13] + probes[:, 4] + probes[:, 5] - spans[:, 11]
+    assert np.all(before[1:] >= 2048)
+    assert np.all(after[1:] < 100)

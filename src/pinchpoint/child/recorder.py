@@ -46,7 +46,7 @@ class Recorder:
 
     def __init__(self, folder: str) -> None:
         self._requests = Stream(folder, "requests", 4)
-        self._probes = Stream(folder, "probes", 13)
+        self._probes = Stream(folder, "probes", 14)
         self._spans = Stream(folder, "spans", 12)
         self._events = Stream(folder, "events", 4)
         self._collecting = 0
@@ -166,7 +166,7 @@ class Recorder:
         """Write the counters and the stages of the observed request; outside its latency."""
         index, self._request = self._request, -1
         moved = [late - early for early, late in zip(before, after)]
-        self._probes.append(index, end_cpu - begin_cpu, *moved, begin_cpu, before[1])
+        self._probes.append(index, end_cpu - begin_cpu, *moved, begin_cpu, before[1], before[2] + before[3])
         finished, self._finished = self._finished, []
         for span in finished:
             self._spans.append(*span)

@@ -28,6 +28,10 @@ FAILED, OBSERVED, SECOND, CONTROL, NEW_SHAPE = 1, 2, 4, 8, 16
 MARKED, WRAPPED, HANDED = range(3)
 
 
+def _no_ints() -> Ints:
+    return np.empty(0, dtype=np.int64)
+
+
 @dataclass(frozen=True, slots=True)
 class Requests:
     """All requests, one row each.
@@ -78,7 +82,8 @@ class Probes:
     """Counters of the observed requests, one row each, as differences over the request.
 
     `cpu_ns` and `run_delay_ns` are the request thread's, `process_cpu_ns` is of all threads; faults and switches are the
-    request thread's; `read_bytes` and `write_bytes` went to storage, -1 where the kernel does not tell.
+    request thread's; `read_bytes` and `write_bytes` went to storage, -1 where the kernel does not tell. `begin_faults` are the
+    thread's page faults before the request; older runs do not have them.
     """
 
     index: Ints
@@ -94,6 +99,7 @@ class Probes:
     system_ns: Ints
     begin_cpu_ns: Ints
     begin_delay_ns: Ints
+    begin_faults: Ints = field(default_factory=_no_ints)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +147,6 @@ class Telemetry:
 
 # What an event of the interpreter was (the `kind` column of `Events`).
 COLLECTION = 0
-
-
-def _no_ints() -> Ints:
-    return np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
