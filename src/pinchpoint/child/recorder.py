@@ -25,6 +25,7 @@ NAMES_KEPT = 4096  # a target that makes up names would fill the memory
 OTHER_NAMES = "stages of further names"
 CALIBRATION_SPANS = 200
 NEGLIGIBLE_NS = 1_500
+FAULTLESS_NS = 10_000  # of CPU time: room for a few page faults at most, which are then counted with what comes next
 
 _clock = time.perf_counter_ns  # these names are bound before the target can change what they stand for
 _thread_cpu = time.thread_time_ns
@@ -59,6 +60,7 @@ class Recorder:
         self._finished: List[Tuple[int, ...]] = []
         self._request = -1
         self._idle, self._delay = 0, self._run_delay()
+        self._faults_at, self._faults = 0, 0
         self.dropped_spans = 0
         self.observed = 0
 
@@ -72,8 +74,8 @@ class Recorder:
         if around is not None and around[0] != self._request:
             around = None  # left open by an earlier request
         if _ident() == self._main:
-            faults = sum(_usage(_THREAD)[6:8])  # minor and major
             cpu = _thread_cpu()
+            faults = self._faults_now(cpu)
             delay = self._run_delay_now(_clock(), cpu)
         else:
             delay = faults = UNREADABLE
@@ -89,7 +91,7 @@ class Recorder:
         request, number, kind, begin_cpu, begin_delay, begin_faults, around, begin = span
         _innermost.set(around)
         if _ident() == self._main:
-            thread, delay, faults = self._main_native, self._run_delay_now(now, cpu), sum(_usage(_THREAD)[6:8])
+            thread, delay, faults = self._main_native, self._run_delay_now(now, cpu), self._faults_now(cpu)
         else:
             thread, delay, faults = _native_ident(), UNREADABLE, UNREADABLE
         if len(self._finished) < SPANS_PER_REQUEST:
@@ -114,6 +116,7 @@ class Recorder:
         self.open_request(0)
         costs: List[int] = []
         for _ in range(CALIBRATION_SPANS):
+            self._faults_at = 0  # as for a stage that computes
             before = _clock()
             self.begin("calibration")
             self.end()
@@ -146,6 +149,7 @@ class Recorder:
         """Counters of this thread and process, read before and after an observed request, cheapest clocks last."""
         own = _usage(resource.RUSAGE_SELF)
         thread = _usage(_THREAD)
+        self._faults_at, self._faults = _thread_cpu(), thread.ru_minflt + thread.ru_majflt
         return (
             _process_cpu(),
             self._run_delay(),
@@ -195,6 +199,13 @@ class Recorder:
             self._delay = self._run_delay()
         self._idle = idle
         return self._delay
+
+    def _faults_now(self, cpu: int) -> int:
+        """Page faults of the request's thread so far, minor and major; read only where it has computed since the last reading."""
+        if cpu - self._faults_at > FAULTLESS_NS:
+            usage = _usage(_THREAD)
+            self._faults_at, self._faults = cpu, usage[6] + usage[7]
+        return self._faults
 
     def _run_delay(self) -> int:
         """Nanoseconds that the request's thread was runnable and did not run; -1 where the kernel does not tell."""
