@@ -257,6 +257,8 @@ def test_a_table_or_column_added_with_a_default_may_be_missing():
     assert list(store._wanted(grown, {"old": "BIGINT"}, 1)) == ["old"]
     assert "no column old" in store._wanted(grown, {"new": "DOUBLE"}, 1)
     assert len(grown.join({"old": np.zeros(1)}).new) == 0
+    assert list(grown.split(Grown(np.arange(3)))) == ["old"]  # an older run that is saved again
+    assert list(grown.split(Grown(np.arange(0)))) == ["old", "new"]
 
 
 def test_every_array_of_a_run_is_in_a_table():
