@@ -64,6 +64,15 @@ def test_page_faults_of_a_copy_are_the_copys():
     assert sum(found.values()) == pytest.approx(sum(before.values()), abs=0.01)
 
 
+def test_page_faults_of_a_copy_are_its_own_whatever_they_are_taken_to_cost():
+    steps = [("", 0, 8000, 8000, 0, 0), marked("model", 2000, cpu=2000)]
+    run = run_with(copying(0.006, faults=7000), steps=steps, faults=7000)  # 7 ms of faults in copies of 6 ms
+    found = shares(replace(run, probes=replace(run.probes, system_ns=run.probes.cpu_ns)))
+    assert found["framework", "memory", "copy"] == 0.6
+    assert ("framework", "memory", "fault") not in found
+    assert found["framework", "cpu", ""] == pytest.approx(0.2, abs=0.01)
+
+
 def test_there_is_no_more_copying_than_time_on_the_cpu():
     found = shares(run_with(copying(0.02, *PREPARE)))
     assert found["preprocess", "memory", "copy"] == 0.8

@@ -39,10 +39,10 @@ def test_spinning_off_saves_what_was_foretold(tmp_path) -> None:
     for role in ("fault", "healthy"):
         with twins[role].prepare(tmp_path / role) as ready:
             found = diagnose(tmp_path / role, ready.target, *ready.options, budget=14)
+        decided(found, "C110")
         spent[role] = [p for p in found["predictions"] if p["change"]["remedy"] == "stop-spinning"]
         if role == "healthy":
             after = next(e for f in found["findings"] if f["code"] == "C110" for e in f["evidence"])
-            decided(found, "C110")
     (foretold,) = spent["fault"]
     assert foretold["gain"]["value"] > 1.5
     assert spent["healthy"] == []

@@ -220,12 +220,18 @@ def _stage_rows(
 
 
 def _copies_apart(moved: Moved, cpu: Quantity, faults: Quantity, fault_s: float) -> tuple[Quantity, Quantity, Quantity]:
-    """Copying, and what is left of computing and of page faults: those in what is copied into are the copy's."""
-    copying = moved.seconds.clipped(0.0, cpu.value + faults.value)
-    faulting = min(moved.faults * fault_s, copying.value, faults.value)
-    moving = min(copying.value - faulting, cpu.value)
+    """Copying, and what is left of computing and of page faults: those in what is copied into are the copy's, by their number,
+    also where their calibrated cost says more than the copies took.
+    """
+    both = cpu.value + faults.value
+    copying = moved.seconds.clipped(0.0, both)
+    elsewhere = min(max(faults.value - moved.faults * fault_s, 0.0), both - copying.value)
     half = (copying.high - copying.low) / 2
-    return copying, _less(cpu, moving, half), _less(faults, copying.value - moving, 0.0)
+    return (
+        copying,
+        _less(cpu, cpu.value - (both - copying.value - elsewhere), half),
+        _less(faults, faults.value - elsewhere, 0.0),
+    )
 
 
 def _less(seconds: Quantity, by: float, half: float) -> Quantity:
