@@ -74,3 +74,11 @@ def test_emphasis_is_beside_the_text():
     lines = [line("LATENCY 3 ms", "bold", "LATENCY"), Line("plain")]
     assert plain_text(lines) == "LATENCY 3 ms\nplain"
     assert coloured_text(lines) == "\x1b[1mLATENCY\x1b[0m 3 ms\nplain"
+
+
+@pytest.mark.parametrize("text", ["a share of 46 % of it", "ein Anteil für 46 % davon"])
+def test_no_line_begins_with_a_per_cent_sign(text):
+    for width in range(8, 30):
+        lines = wrapped(text, "", 0, width)
+        assert not any(line.startswith("%") for line in lines)
+        assert " ".join(lines) == text

@@ -69,24 +69,26 @@ def padded(text: str, width: int) -> str:
     return short + " " * (width - columns(short))
 
 
-def wrapped(text: str, lead: str = "", indent: int = 2, width: int = WIDTH) -> list[str]:
-    """`text` after `lead`, broken between words into lines of `width` columns; further lines are indented.
+GLUE = "\0"  # in place of a blank that no line is broken at; no text has it that `clean` has seen
 
-    Words that fill a line on their own are shortened in the middle.
+
+def wrapped(text: str, lead: str = "", indent: int = 2, width: int = WIDTH) -> list[str]:
+    """`text` after `lead`, broken between words into lines of `width` columns, though not before a per cent sign; further lines
+    are indented. Words that fill a line on their own are shortened in the middle.
     """
-    words = [shortened(word, width - max(indent, columns(lead))) for word in text.split()]
+    words = [shortened(word, width - max(indent, columns(lead))) for word in text.replace(" %", f"{GLUE}%").split()]
     if all(word.isascii() for word in words):
-        filled = " ".join(words)
-        return textwrap.wrap(
-            filled, width, initial_indent=lead, subsequent_indent=" " * indent,
+        filled = textwrap.wrap(
+            " ".join(words), width, initial_indent=lead, subsequent_indent=" " * indent,
             break_long_words=False, break_on_hyphens=False,
         ) or [lead.rstrip()]  # fmt: skip
+        return [each.replace(GLUE, " ") for each in filled]
     lines, current = [], lead
     for word in words:
-        joined = current + ("" if current in (lead, " " * indent) else " ") + word
+        joined = current + ("" if current in (lead, " " * indent) else " ") + word.replace(GLUE, " ")
         if columns(joined) > width:
             lines.append(current.rstrip())
-            joined = " " * indent + word
+            joined = " " * indent + word.replace(GLUE, " ")
         current = joined
     return [*lines, current.rstrip()]
 
