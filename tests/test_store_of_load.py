@@ -11,6 +11,8 @@ import pytest
 from load_runs import a_level, a_run
 from pinchpoint import store
 from pinchpoint.domain.quantity import Quantity
+from pinchpoint.domain.run import Telemetry
+from pinchpoint.domain.served import Served, ServerProcess
 from pinchpoint.domain.traffic import Slo, Traffic
 from pinchpoint.errors import RunDamaged
 from pinchpoint.load import records
@@ -27,7 +29,11 @@ def full():
         (first[0].arrivals, second[0].arrivals), 3.0, 7, 1.5, 2.0, 5, 2, "POST", ("ä.json", "b"), (3.0, 1.0), ("X",),
         (200, 404), ("at", "a.b", "c"), Slo(0.99, 0.05), 100.0, True,
     )  # fmt: skip
-    return a_run(first, second, traffic=traffic, ended="interrupted", notes=("one", "two\nlines"))
+    served = Served((ServerProcess(7, 1, "ä"), ServerProcess(8, 7, "worker")), cpus=1.5)
+    used = Telemetry(np.arange(3), (("cpu_s", np.arange(3.0)), ("thread 7/7 ä b", np.ones(3))))
+    return a_run(
+        first, second, traffic=traffic, ended="interrupted", notes=("one", "two\nlines"), served=served, telemetry=used
+    )
 
 
 @pytest.fixture
@@ -46,7 +52,9 @@ def damaged(folder):
 
 def test_what_is_saved_is_loaded(folder):
     assert_equal(store.load_traffic(folder), full())
-    assert sorted(each.name for each in folder.iterdir()) == ["buckets.parquet", "manifest.json", "sends.parquet"]
+    assert sorted(each.name for each in folder.iterdir()) == [
+        *("buckets.parquet", "manifest.json", "sends.parquet", "telemetry.parquet")
+    ]
 
 
 def test_an_empty_run_is_one_too(tmp_path):

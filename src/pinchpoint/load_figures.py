@@ -28,6 +28,7 @@ from pinchpoint.domain.traffic import CONFIRMED, MEASURED, Client, Level, LoadRu
 from pinchpoint.limits import Limits
 from pinchpoint.load import histogram, mlperf, records
 from pinchpoint.load.search import BROKEN, KEPT
+from pinchpoint.server_use import server_use
 from pinchpoint.units import digits, duration, percent
 
 SCHEMA = "pinchpoint/load/1"
@@ -60,7 +61,7 @@ def load_report(run: LoadRun, limits: Limits) -> LoadReport:
         reasons += (Reason("V104", slo.reason),)
     return LoadReport(
         SCHEMA, run.id, not reasons, reasons, Place(run.kind, run.uri, run.server), run.traffic, run.environment,
-        _client(run.client, counted), levels, _knee(levels), slo, run.notes, run.ended,
+        _client(run.client, counted), levels, _knee(levels), slo, run.notes, run.ended, run.served,
     )  # fmt: skip
 
 
@@ -127,6 +128,7 @@ def _level(run: LoadRun, number: int, limits: Limits) -> LevelReport:
         distribution=_distribution(run, number),
         course=_course(level, rows),
         ended=ended,
+        server=server_use(run, level, rows, int(counted.due_ns[0]) if len(counted.due_ns) else level.begin_ns, limits),
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pinchpoint.domain.picture import Bin
 from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.run import Environment
+from pinchpoint.domain.served import Served
 from pinchpoint.domain.traffic import Failure, Traffic
 
 
@@ -58,6 +59,28 @@ class EarlyStopping:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerUse:
+    """What the server's processes on this host used during a level.
+
+    `cpu_s_per_request` is on a CPU and `starved_s_per_request` runnable without one, of all threads together, whether a request
+    caused it or not; `cpus_busy` is how many CPUs they kept busy, `busiest_thread` what share of one a single thread did.
+    `throttled_share` is of the periods of a CPU quota; null without one. `full` is `cpus` or `thread` where that leaves no room
+    for more requests, else empty.
+    """
+
+    cpu_s_per_request: Quantity | None
+    starved_s_per_request: Quantity | None
+    cpus_busy: Quantity | None
+    busiest_thread: Quantity | None
+    busiest_thread_name: str
+    throttled_share: float | None
+    rss_bytes: float
+    processes: int
+    threads: int
+    full: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class LevelReport:
     """What came of one level of load.
 
@@ -94,6 +117,7 @@ class LevelReport:
     distribution: tuple[Bin, ...] = ()
     course: tuple[Stretch, ...] = ()
     ended: str = "complete"
+    server: ServerUse | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,3 +179,4 @@ class LoadReport:
     slo: SloReport | None
     notes: tuple[str, ...]
     ended: str
+    served: Served | None = None

@@ -140,6 +140,11 @@ class Telemetry:
     t_ns: Ints
     columns: tuple[tuple[str, Floats], ...]
 
+    @classmethod
+    def nothing(cls) -> Telemetry:
+        """Of what was not watched."""
+        return cls(_no_ints(), ())
+
     def column(self, name: str) -> Floats | None:
         """The named series, or None where it could not be read."""
         return next((values for key, values in self.columns if key == name), None)

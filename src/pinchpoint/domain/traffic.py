@@ -8,7 +8,8 @@ import numpy as np
 
 from pinchpoint.domain.arrivals import Arrivals
 from pinchpoint.domain.quantity import Quantity
-from pinchpoint.domain.run import Environment, Floats, Ints
+from pinchpoint.domain.run import Environment, Floats, Ints, Telemetry
+from pinchpoint.domain.served import Served
 
 MEASURED, SOUGHT, CONFIRMED = "measured", "sought", "confirmed"  # what a level is for
 
@@ -154,7 +155,10 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class LoadRun:
-    """Everything that `load` measured of one server. `ended` is `complete` or one line that says why it stopped early."""
+    """Everything that `load` measured of one server. `ended` is `complete` or one line that says why it stopped early.
+
+    `telemetry` is what the server's processes on this host used (`pinchpoint.overseeing`); older runs have none.
+    """
 
     id: str
     created: str
@@ -170,3 +174,5 @@ class LoadRun:
     server: str = ""
     ended: str = "complete"
     notes: tuple[str, ...] = field(default_factory=tuple)
+    served: Served | None = None
+    telemetry: Telemetry = field(default_factory=Telemetry.nothing)

@@ -32,7 +32,8 @@ def _blocks(report: LoadReport) -> Iterator[str]:
     if failed:
         yield f"Failed: {escaped(failed[0])}."
         yield _list(failed[1:])
-    yield _list([*words.early_stopping(report), *words.streams(report), *words.clocks(report), *words.notes(report)])
+    told = (words.early_stopping, words.streams, words.server, words.clocks, words.notes)
+    yield _list(each for part in told for each in part(report))
     yield f"pinchpoint, run {escaped(clean(report.run))}. In brackets are 95 % intervals."
 
 

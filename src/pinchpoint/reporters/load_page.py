@@ -61,7 +61,7 @@ def _facts(report: LoadReport) -> dict[str, object]:
         "failed": failed[:1],
         "kinds": failed[1:],
         "streams": list(words.streams(report)),
-        "clocks": list(words.clocks(report)),
+        "clocks": [*words.server(report), *words.clocks(report)],
         "notes": list(words.notes(report)),
         "throughput": charts.curve(*_throughput(report)),
         "latency": charts.curve(*_latency(report)),

@@ -41,7 +41,7 @@ def _screen(report: LoadReport) -> Iterator[Line]:
     yield from _tagged("MLPERF", words.early_stopping(report))
     yield from _failures(report)
     yield from _tagged("STREAM", words.streams(report))
-    yield from _tagged("SERVER", words.clocks(report))
+    yield from _tagged("SERVER", (*words.server(report), *words.clocks(report)))
     for text in words.notes(report):
         yield from _plain(text)
 
@@ -98,5 +98,5 @@ def _tagged(tag: str, texts: Iterable[str]) -> Iterator[Line]:
     for number, text in enumerate(texts):
         if not number:
             yield line("")
-        for each in wrapped(text, f"{tag:{TAG}}", TAG):
+        for each in wrapped(text, f"{'' if number else tag:{TAG}}", TAG):
             yield line(each)

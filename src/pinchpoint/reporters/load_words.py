@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pinchpoint.domain.arrivals import CLOSED, POISSON
 from pinchpoint.domain.load_report import EarlyStopping, LevelReport, LoadReport, Spread
 from pinchpoint.domain.quantity import Quantity
-from pinchpoint.domain.traffic import MEASURED
+from pinchpoint.domain.served import Served
+from pinchpoint.domain.traffic import MEASURED, SOUGHT
 from pinchpoint.reporters.figures import seconds, value_and_interval
 from pinchpoint.reporters.layout import clean
 from pinchpoint.units import digits, duration, duration_unit, percent
@@ -24,6 +25,7 @@ INVALID = "NOT VALID: this run cannot answer the question."
 OVER_SATURATED = "over-saturated"
 PERCENTILES = ("p50", "p90", "p99")
 MOST_LEVELS = 24
+OF_SPENT = 0.05  # of the CPU time of a request, what it waited for a CPU is worth a word
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,59 @@ def client(report: LoadReport) -> str:
     used = f"used {percent(found.utilization)} of" if found.utilization is not None else "has"
     lag = f"; {percent(found.lag_share)} of latency is its own" if found.lag_share is not None else ""
     return f"{who}, {used} a ceiling of {digits(found.ceiling_per_s.value)}/s{lag}."
+
+
+def server(report: LoadReport) -> Iterator[str]:
+    """Who serves, what a request costs there, and what is full; or why that cannot be seen."""
+    served = report.served
+    if served is None:
+        return
+    if served.tunnel:
+        yield f"The port is held by {clean(served.tunnel)}, which passes on what it gets: the server behind it is not seen."
+        return
+    if not served.processes:
+        yield f"What the server itself uses is not seen: {clean(served.reason)}."
+        return
+    counted = [each for each in report.levels if each.purpose != SOUGHT and each.server and each.throughput_per_s]
+    if not counted:
+        yield f"{clean(served.processes[0].name)} (pid {served.processes[0].pid}): what it uses was read too seldom to tell."
+        return
+    first = served.processes[0]
+    count = max(each.server.processes for each in counted if each.server)
+    yield f"{clean(first.name)} (pid {first.pid}), {count} process{'es' if count > 1 else ''}{_room(served)}."
+    ends = [counted[0], max(counted, key=lambda each: each.throughput_per_s.value if each.throughput_per_s else 0.0)]
+    for level in dict.fromkeys(map(counted.index, ends)):
+        yield _used(counted[level])
+
+
+def _room(served: Served) -> str:
+    return f", may use {served.cpus:g} CPU{'' if served.cpus == 1 else 's'}" if served.cpus else ""
+
+
+def _used(level: LevelReport) -> str:
+    """What a level used, and whether that is all there is."""
+    used = level.server
+    assert used is not None
+    text = f"{load(level)}: "
+    parts = []
+    if (spent := used.cpu_s_per_request) is not None:
+        starved = used.starved_s_per_request
+        late = f" and {_time(starved)} waiting for one" if starved and starved.value > OF_SPENT * spent.value else ""
+        parts.append(f"{_time(spent)} CPU a request{late}")
+    if used.cpus_busy:
+        parts.append(f"{Cell(*value_and_interval(used.cpus_busy))} CPUs busy")
+    if used.busiest_thread:
+        parts.append(f"its busiest thread {percent(used.busiest_thread.value)}")
+    if used.throttled_share:
+        parts.append(f"stopped by its CPU quota in {percent(used.throttled_share)} of periods")
+    return text + ", ".join(parts) + f". {FULL[used.full]}".rstrip()
+
+
+FULL = {
+    "": "",
+    "cpus": "ITS CPUS ARE FULL.",
+    "thread": "ONE THREAD IS FULL: what it does alone is the limit.",
+}
 
 
 def answers(report: LoadReport) -> Iterator[str]:

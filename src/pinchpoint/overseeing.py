@@ -1,0 +1,211 @@
+"""The processes of a server on this host -> a time series of what they use, read a few times a second in a thread of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from pinchpoint.contracts import Probe
+from pinchpoint.domain.run import Floats, Telemetry
+from pinchpoint.domain.served import Served
+from pinchpoint.listeners import family, served_by
+from pinchpoint.load.addresses import Address, is_local, resolved
+
+EVERY_S = 0.1
+FAMILY_EVERY_S, OF_TIME = 1.0, 0.005  # all processes of the host are looked at again: at most this share of the time
+MOST_THREADS = 1024  # of a process; a reading of each takes 10 us
+THREADS_KEPT, THREADS_NOTED = 8, 32  # those that computed most: in the end, and in each reading
+READ_BYTES = 256
+NS = 1_000_000_000
+CPU, DELAY, THREADS, PROCESSES, RSS, OURS = "cpu_s", "delay_s", "threads", "processes", "rss_bytes", "ours.cpu_s"
+OF_THREAD = "thread "
+
+Task = tuple[int, int]  # process and thread
+
+
+@dataclass(slots=True)
+class _Clock:
+    """A thread's clocks: as first seen, and now."""
+
+    first_ns: int
+    run_ns: int
+    delay_ns: int
+
+    @property
+    def used_ns(self) -> int:
+        """CPU time since it was first seen."""
+        return self.run_ns - self.first_ns
+
+
+class Overseer:
+    """Reads clocks and memory of a server's processes, of those that they start meanwhile too, and the given probes of the first.
+
+    Columns: `cpu_s` on a CPU and `delay_s` runnable without one, to the nanosecond, summed over all threads and never falling;
+    `threads`, `processes`, `rss_bytes` (shared pages count in each); `thread PID/TID NAME` the CPU seconds, since each was first
+    seen, of the few threads that computed most; `ours.cpu_s` what reading all this took. What a thread did between the last
+    reading and its end is lost.
+    """
+
+    def __init__(
+        self, roots: Sequence[int], probes: Sequence[Callable[[], Probe]] = (), proc: Path = Path("/proc")
+    ) -> None:
+        self._roots, self._proc = tuple(roots), proc
+        self._pids = list(self._roots)
+        self._look_again = 0.0
+        self._clocks: dict[Task, _Clock] = {}
+        self._ended_run_ns, self._ended_delay_ns = 0, 0
+        self._names: dict[Task, str] = {}
+        self._rows: list[tuple[int, dict[str, float], dict[Task, int]]] = []
+        self._probes = [probe for make in probes if (probe := _opened(make, self._roots[0])) is not None]
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._oversee, name="overseer", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def stop(self) -> Telemetry:
+        """End reading; what was read, which is nothing where the processes were gone from the beginning."""
+        self._over.set()
+        self._thread.join()
+        while self._probes:
+            self._probes.pop().close()
+        return self._table()
+
+    def _oversee(self) -> None:
+        over = False
+        while not over:
+            over = self._over.wait(EVERY_S if self._rows else 0.0)
+            with contextlib.suppress(OSError):  # a server that is gone leaves a gap
+                self._look()
+
+    def _look(self) -> None:
+        began = time.monotonic()
+        if began > self._look_again:
+            self._pids = [each.pid for each in family(self._roots, self._proc)]
+            took = time.monotonic() - began
+            self._look_again = began + max(FAMILY_EVERY_S, took / OF_TIME)
+        rss, present, alive = 0, set(), 0
+        for pid in self._pids:
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                tids = os.listdir(self._proc / str(pid) / "task")[:MOST_THREADS]
+                rss += int(self._read(pid, "statm").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+                present |= {task for tid in tids if self._clock(task := (pid, int(tid)))}
+                alive += 1
+        if not alive:
+            raise ProcessLookupError("the server is gone")
+        for task in self._clocks.keys() - present:
+            ended = self._clocks.pop(task)
+            self._ended_run_ns += ended.run_ns
+            self._ended_delay_ns += ended.delay_ns
+        values = {
+            CPU: (self._ended_run_ns + sum(each.run_ns for each in self._clocks.values())) / NS,
+            DELAY: (self._ended_delay_ns + sum(each.delay_ns for each in self._clocks.values())) / NS,
+            THREADS: float(len(present)), PROCESSES: float(alive), RSS: float(rss), OURS: time.thread_time(),
+        }  # fmt: skip
+        for probe in self._probes:
+            values |= {f"{probe.name}.{name}": value for name, value in probe.read().items()}
+        most = heapq.nlargest(THREADS_NOTED, self._clocks, key=lambda task: self._clocks[task].used_ns)
+        self._rows.append((time.monotonic_ns(), values, {task: self._clocks[task].used_ns for task in most}))
+
+    def _clock(self, task: Task) -> bool:
+        """Read a thread's clocks; whether it is still there."""
+        pid, tid = task
+        try:
+            run, delay = map(int, self._read(pid, f"task/{tid}/schedstat").split()[:2])
+            if task not in self._names:
+                self._names[task] = os.fsdecode(self._read(pid, f"task/{tid}/comm")).strip()
+        except (OSError, ValueError):
+            return False
+        clock = self._clocks.setdefault(task, _Clock(run, run, delay))
+        clock.run_ns, clock.delay_ns = run, delay
+        return True
+
+    def _read(self, pid: int, name: str) -> bytes:
+        descriptor = os.open(self._proc / str(pid) / name, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.read(descriptor, READ_BYTES)
+        finally:
+            os.close(descriptor)
+
+    def _table(self) -> Telemetry:
+        """Columns that were there throughout, and those of the busiest threads."""
+        if not self._rows:
+            return Telemetry.nothing()
+        steady = set.intersection(*(set(values) for _, values, _ in self._rows))
+        columns = {name: np.array([values[name] for _, values, _ in self._rows]) for name in sorted(steady)}
+        used: dict[Task, int] = {}
+        for _, _, noted in self._rows:
+            used |= noted
+        for task in heapq.nlargest(THREADS_KEPT, used, key=used.__getitem__):
+            columns[f"{OF_THREAD}{task[0]}/{task[1]} {self._names[task]}"] = self._of_thread(task)
+        return Telemetry(np.array([t for t, _, _ in self._rows], dtype=np.int64), tuple(columns.items()))
+
+    def _of_thread(self, task: Task) -> Floats:
+        """A thread's CPU seconds in each reading; where it was not noted, as in the reading before."""
+        found, last = [], 0
+        for _, _, noted in self._rows:
+            last = max(noted.get(task, last), last)
+            found.append(last / NS)
+        return np.array(found)
+
+
+@dataclass(slots=True)
+class Watched:
+    """Who serves an address, and what its processes used; the latter once the watching is over."""
+
+    served: Served
+    telemetry: Telemetry = field(default_factory=Telemetry.nothing)
+
+
+@contextlib.contextmanager
+def overseen(
+    address: Address, probes: Sequence[Callable[[], Probe]], quota_of: Callable[[int], float | None]
+) -> Iterator[Watched]:
+    """Watch whoever serves an address on this host while the block runs, as far as that can be seen.
+
+    `quota_of` tells the CPUs that a process's quota grants. Raises what `resolved` raises.
+    """
+    hosts = resolved(address)
+    if not is_local(hosts):
+        yield Watched(Served(reason="it is another machine"))
+        return
+    served = served_by(hosts, address.port, address.unix)
+    if not served.processes or served.tunnel:
+        yield Watched(served)
+        return
+    pids = [each.pid for each in served.processes]
+    roots = [each.pid for each in served.processes if each.parent not in pids]
+    watched = Watched(replace(served, cpus=_cpus(served, quota_of(pids[0]))))
+    overseer = Overseer(roots, probes)
+    overseer.start()
+    try:
+        yield watched
+    finally:
+        watched.telemetry = overseer.stop()
+
+
+def _cpus(served: Served, quota: float | None) -> float | None:
+    """CPUs that a server's processes may use together, by affinity and quota."""
+    allowed: set[int] = set()
+    for each in served.processes:
+        with contextlib.suppress(OSError):
+            allowed |= os.sched_getaffinity(each.pid)
+    return min(float(len(allowed)), quota or float("inf")) if allowed else quota
+
+
+def _opened(make: Callable[[], Probe], pid: int) -> Probe | None:
+    probe = make()
+    try:
+        probe.open(pid)
+    except OSError:
+        return None
+    return probe

@@ -1,0 +1,75 @@
+"""What a server's processes use, against what they do by design."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+
+from pinchpoint.overseeing import CPU, OF_THREAD, OURS, PROCESSES, RSS, THREADS, Overseer
+from pinchpoint.plugins import builtin
+
+BUSY = """
+    import os, sys, threading, time
+    def work(seconds):
+        end = time.thread_time() + seconds
+        while time.thread_time() < end:
+            pass
+    def spend():
+        print(sys.stdin.readline(), flush=True)
+        short = threading.Thread(target=work, args=(0.1,))
+        short.start()
+        work(0.4)
+        short.join()
+        if os.fork() == 0:
+            work(0.3)
+            time.sleep(600)
+        print("done", flush=True)
+        time.sleep(600)
+    spend()
+"""
+
+
+def test_cpu_time_is_counted_whoever_spends_it():
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(BUSY)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        overseer = Overseer([process.pid], builtin().probes)
+        time.sleep(0.3)
+        overseer.start()
+        time.sleep(0.3)
+        process.stdin.write("go\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        process.stdout.readline()
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and overseer._rows[-1][1][CPU] - overseer._rows[0][1][CPU] < 0.8:
+            time.sleep(0.1)
+        found = overseer.stop()
+    finally:
+        subprocess.run(["kill", "-9", "--", f"-{process.pid}"], check=False)
+        process.communicate()
+    spent = found.column(CPU)
+    assert spent[-1] - spent[0] == pytest.approx(0.8, abs=0.15)
+    assert np.all(np.diff(spent) >= 0)
+    assert found.column(PROCESSES)[-1] == 2
+    assert found.column(THREADS)[-1] == 2
+    assert found.column(RSS)[-1] > 1e6
+    threads = {name: values for name, values in found.columns if name.startswith(OF_THREAD)}
+    assert max(values[-1] for values in threads.values()) == pytest.approx(0.4, abs=0.1)
+    assert found.column(OURS)[-1] < 0.1 * (found.t_ns[-1] - found.t_ns[0]) / 1e9
+    assert found.column("host.cpus_online") is None or found.column("host.cpus_online")[0] >= 1
+
+
+def test_a_server_that_is_gone_tells_nothing():
+    process = subprocess.Popen([sys.executable, "-c", "pass"])
+    process.wait()
+    overseer = Overseer([process.pid], builtin().probes)
+    overseer.start()
+    assert len(overseer.stop().t_ns) == 0
