@@ -16,7 +16,7 @@ import msgspec
 
 from pinchpoint import __version__, calibration, environment, inquire, plugins, store
 from pinchpoint import limits as shipped_limits
-from pinchpoint.contracts import Plan, Probe
+from pinchpoint.contracts import Plan
 from pinchpoint.domain.load_report import LoadReport
 from pinchpoint.domain.run import Environment, Run
 from pinchpoint.domain.target import TargetSpec
@@ -30,7 +30,6 @@ from pinchpoint.load import engine
 from pinchpoint.load_figures import load_report
 from pinchpoint.overseeing import overseen
 from pinchpoint.probes import cgroup
-from pinchpoint.probes.process import ProcessProbe
 from pinchpoint.process import BELONGS_TO, Ended
 from pinchpoint.record import Conditions
 from pinchpoint.record import record as record_run
@@ -196,7 +195,7 @@ def load(
         try:
             with interrupts_heard():
                 naming = engine.Naming(folder.name, now.isoformat(timespec="seconds"), __version__, _environment())
-                with overseen(sending.address, _outside_probes(), cgroup.quota_cpus) as watched:
+                with overseen(sending.address, (cgroup.CgroupProbe,), cgroup.quota_cpus) as watched:
                     run = engine.drive(traffic, sending, naming, progress or _silent)
                 run = replace(run, served=watched.served, telemetry=watched.telemetry)
         except BaseException:
@@ -205,11 +204,6 @@ def load(
         kept = saved(run, folder, existed=existed)
         report = load_report(run, judged)
     return _load_outcome(kept, report, interrupted=interrupts.seen or run.ended == "interrupted")
-
-
-def _outside_probes() -> list[Callable[[], Probe]]:
-    """All but the process's own counts, which the overseer takes of each process."""
-    return [probe for probe in plugins.builtin().probes if probe is not ProcessProbe]
 
 
 def _load_outcome(kept: Kept[LoadRun], report: LoadReport, *, interrupted: bool) -> LoadOutcome:
