@@ -101,7 +101,7 @@ def test_too_few_requests_are_told_from_enough(tmp_path, body, expected):
 )
 def test_what_a_batch_would_share_is_found_under_load(tmp_path, model, options, expected):
     networks.write(model(), tmp_path / "model.onnx")
-    found = diagnose(tmp_path, tmp_path / "model.onnx", *options, budget=15)
+    found = diagnose(tmp_path, tmp_path / "model.onnx", *options, budget=25)
     assert decided(found, "C113") == expected
 
 
