@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from pinchpoint.overseeing import CPU, OF_THREAD, OURS, PROCESSES, RSS, THREADS, Overseer
+from pinchpoint.overseeing import CPU, OF_THREAD, OURS, PROCESSES, RSS, THREADS, UNSEEN, Overseer
 from pinchpoint.plugins import builtin
 
 BUSY = """
@@ -65,6 +65,46 @@ def test_cpu_time_is_counted_whoever_spends_it():
     assert max(values[-1] for values in threads.values()) == pytest.approx(0.4, abs=0.1)
     assert found.column(OURS)[-1] < 0.1 * (found.t_ns[-1] - found.t_ns[0]) / 1e9
     assert found.column("host.cpus_online") is None or found.column("host.cpus_online")[0] >= 1
+
+
+SHORT = """
+    import sys, threading, time
+    def work():
+        end = time.thread_time() + 0.005
+        while time.thread_time() < end:
+            pass
+    print(flush=True)
+    sys.stdin.readline()
+    for _ in range(100):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    print(flush=True)
+    time.sleep(600)
+"""
+
+
+def test_threads_that_nobody_saw_are_counted_by_their_process():
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(SHORT)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        process.stdout.readline()
+        overseer = Overseer([process.pid])
+        overseer.start()
+        time.sleep(0.5)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        time.sleep(0.5)
+        found = overseer.stop()
+    finally:
+        process.kill()
+        process.communicate()
+    spent = found.column(CPU)
+    assert spent[-1] - spent[0] == pytest.approx(0.5, abs=0.06)
+    assert np.all(np.diff(spent) >= 0)
+    assert found.column(UNSEEN)[-1] - found.column(UNSEEN)[0] > 0.3
 
 
 def test_a_server_that_is_gone_tells_nothing():

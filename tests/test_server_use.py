@@ -68,6 +68,12 @@ def test_a_quota_that_is_used_up():
     assert used(**periods).throttled_share == pytest.approx(0.8)
 
 
+def test_what_threads_waited_that_nobody_saw_is_not_known():
+    found = used(**{"unseen.cpu_s": 0.1 * np.arange(READINGS) / 10})
+    assert found.starved_s_per_request is None
+    assert found.cpu_s_per_request is not None
+
+
 def test_too_few_readings_are_no_figure():
     run = a_run(a_level(np.full(30, 10.0)), served=SERVED, telemetry=readings())
     assert load_report(run, LIMITS).levels[0].server is None

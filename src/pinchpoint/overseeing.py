@@ -26,6 +26,10 @@ THREADS_KEPT, THREADS_NOTED = 8, 32  # those that computed most: in the end, and
 READ_BYTES = 256
 NS = 1_000_000_000
 CPU, DELAY, THREADS, PROCESSES, RSS, OURS = "cpu_s", "delay_s", "threads", "processes", "rss_bytes", "ours.cpu_s"
+UNSEEN = "unseen.cpu_s"
+TICK_S = (
+    0.01  # what a process's own count of CPU time may be ahead of its threads' by, without a thread that was missed
+)
 OF_THREAD = "thread "
 
 Task = tuple[int, int]  # process and thread
@@ -50,8 +54,8 @@ class Overseer:
 
     Columns: `cpu_s` on a CPU and `delay_s` runnable without one, to the nanosecond, summed over all threads and never falling;
     `threads`, `processes`, `rss_bytes` (shared pages count in each); `thread PID/TID NAME` the CPU seconds, since each was first
-    seen, of the few threads that computed most; `ours.cpu_s` what reading all this took. What a thread did between the last
-    reading and its end is lost.
+    seen, of the few threads that computed most; `ours.cpu_s` what reading all this took. What threads did that lived between two
+    readings is in the process's count of CPU time, in steps of 10 ms; `unseen.cpu_s` says how much, and their waiting is lost.
     """
 
     def __init__(
@@ -61,7 +65,12 @@ class Overseer:
         self._pids = list(self._roots)
         self._look_again = 0.0
         self._clocks: dict[Task, _Clock] = {}
-        self._ended_run_ns, self._ended_delay_ns = 0, 0
+        self._ended: dict[int, int] = {}  # CPU time of a process's threads that ended
+        self._ended_delay_ns = 0
+        self._ahead: dict[
+            int, float
+        ] = {}  # how far a process's own count was ahead of its threads' when it was first seen
+        self._spent: dict[int, float] = {}
         self._names: dict[Task, str] = {}
         self._rows: list[tuple[int, dict[str, float], dict[Task, int]]] = []
         self._probes = [probe for make in probes if (probe := _opened(make, self._roots[0])) is not None]
@@ -104,10 +113,15 @@ class Overseer:
             raise ProcessLookupError("the server is gone")
         for task in self._clocks.keys() - present:
             ended = self._clocks.pop(task)
-            self._ended_run_ns += ended.run_ns
+            self._ended[task[0]] = self._ended.get(task[0], 0) + ended.run_ns
             self._ended_delay_ns += ended.delay_ns
+        seen = {pid: ended / NS for pid, ended in self._ended.items()}
+        for (pid, _), clock in self._clocks.items():
+            seen[pid] = seen.get(pid, 0.0) + clock.run_ns / NS
+        for pid, threads_s in seen.items():
+            self._spent[pid] = max(self._spent.get(pid, 0.0), threads_s, self._counted(pid, threads_s))
         values = {
-            CPU: (self._ended_run_ns + sum(each.run_ns for each in self._clocks.values())) / NS,
+            CPU: sum(self._spent.values()), UNSEEN: sum(self._spent.values()) - sum(seen.values()),
             DELAY: (self._ended_delay_ns + sum(each.delay_ns for each in self._clocks.values())) / NS,
             THREADS: float(len(present)), PROCESSES: float(alive), RSS: float(rss), OURS: time.thread_time(),
         }  # fmt: skip
@@ -115,6 +129,15 @@ class Overseer:
             values |= {f"{probe.name}.{name}": value for name, value in probe.read().items()}
         most = heapq.nlargest(THREADS_NOTED, self._clocks, key=lambda task: self._clocks[task].used_ns)
         self._rows.append((time.monotonic_ns(), values, {task: self._clocks[task].used_ns for task in most}))
+
+    def _counted(self, pid: int, threads_s: float) -> float:
+        """At least so many CPU seconds a process says that it spent, beyond those of before it was watched."""
+        try:
+            stat = self._read(pid, "stat").rpartition(b")")[2].split()
+            counted = (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+        except (OSError, IndexError, ValueError):
+            return 0.0
+        return counted - self._ahead.setdefault(pid, counted - threads_s) - TICK_S
 
     def _clock(self, task: Task) -> bool:
         """Read a thread's clocks; whether it is still there."""

@@ -12,6 +12,7 @@ from pinchpoint.domain.traffic import Level, LoadRun, Sends
 from pinchpoint.limits import Limits
 
 FEWEST_READINGS = 6
+MISSED = 0.05  # of the CPU time
 PERIODS, THROTTLED = "cgroup.nr_periods", "cgroup.nr_throttled"
 NS = 1e9
 
@@ -24,6 +25,9 @@ def server_use(run: LoadRun, level: Level, rows: Sends, begin_ns: int, limits: L
     seconds = np.diff(seen.t_ns) / NS
     ended = np.histogram(rows.done_ns[rows.done_ns > 0], seen.t_ns)[0] * float(level.thinned)
     spent, starved = _growth(seen, overseeing.CPU), _growth(seen, overseeing.DELAY)
+    unseen = _growth(seen, overseeing.UNSEEN)
+    if spent is not None and unseen is not None and unseen.sum() > MISSED * spent.sum():
+        starved = None  # threads that are gone before they are looked at took with them how long they waited
     threads = {name: np.diff(values) for name, values in seen.columns if name.startswith(overseeing.OF_THREAD)}
     busiest = max(threads, key=lambda name: float(threads[name].sum()), default="")
     cpus_busy = None if spent is None else _ratio(spent, seconds)
