@@ -63,9 +63,9 @@ class ServerUse:
     """What the server's processes on this host used during a level.
 
     `cpu_s_per_request` is on a CPU and `starved_s_per_request` runnable without one, of all threads together, whether a request
-    caused it or not; the latter is null where threads come and go too fast to be looked at. `cpus_busy` is how many CPUs they kept
-    busy, `busiest_thread` what share of one a single thread did. `throttled_share` is of the periods of a CPU quota; null without
-    one. `full` is `cpus` or `thread` where that leaves no room for more requests, else empty.
+    caused it or not; the latter is null where threads come and go too fast to be looked at. `cpus_busy` is how many CPUs
+    they kept busy, `busiest_thread` what share of one a single thread did. `throttled_share` is of the periods of a CPU
+    quota; null without one. `full` is `cpus` or `thread` where that leaves no room for more requests, else empty.
     """
 
     cpu_s_per_request: Quantity | None
