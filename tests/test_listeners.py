@@ -110,8 +110,8 @@ def test_processes_that_share_a_port_are_all_of_the_server(tmp_path):
 
 
 def test_a_unix_socket(tmp_path):
-    with serving(tmp_path, "unix", tmp_path / "s") as (_, pid):
-        assert [each.pid for each in served_by([], 0, str(tmp_path / "s")).processes] == [pid]
+    with serving(tmp_path, "unix", tmp_path / "a socket") as (_, pid):
+        assert [each.pid for each in served_by([], 0, str(tmp_path / "a socket")).processes] == [pid]
         assert "listens on" in served_by([], 0, str(tmp_path / "other")).reason
 
 

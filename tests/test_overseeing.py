@@ -20,7 +20,8 @@ BUSY = """
         while time.thread_time() < end:
             pass
     def spend():
-        print(sys.stdin.readline(), flush=True)
+        print(flush=True)
+        sys.stdin.readline()
         short = threading.Thread(target=work, args=(0.1,))
         short.start()
         work(0.4)
@@ -40,17 +41,14 @@ def test_cpu_time_is_counted_whoever_spends_it():
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     try:
+        process.stdout.readline()
         overseer = Overseer([process.pid], builtin().probes)
-        time.sleep(0.3)
         overseer.start()
-        time.sleep(0.3)
+        time.sleep(0.5)
         process.stdin.write("go\n")
         process.stdin.flush()
         process.stdout.readline()
-        process.stdout.readline()
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline and overseer._rows[-1][1][CPU] - overseer._rows[0][1][CPU] < 0.8:
-            time.sleep(0.1)
+        time.sleep(4)  # the child computes, and is noticed
         found = overseer.stop()
     finally:
         subprocess.run(["kill", "-9", "--", f"-{process.pid}"], check=False)
@@ -64,7 +62,6 @@ def test_cpu_time_is_counted_whoever_spends_it():
     threads = {name: values for name, values in found.columns if name.startswith(OF_THREAD)}
     assert max(values[-1] for values in threads.values()) == pytest.approx(0.4, abs=0.1)
     assert found.column(OURS)[-1] < 0.1 * (found.t_ns[-1] - found.t_ns[0]) / 1e9
-    assert found.column("host.cpus_online") is None or found.column("host.cpus_online")[0] >= 1
 
 
 SHORT = """

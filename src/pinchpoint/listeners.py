@@ -16,6 +16,7 @@ from pathlib import Path
 from pinchpoint.domain.served import Served, ServerProcess
 
 LISTENING = "0A"
+TCP_COLUMNS, UNIX_COLUMNS = 10, 8  # up to the inode, and up to the path, which may have blanks
 COMMAND_BYTES, NAME_KEPT = 4096, 60
 MOST_PROCESSES = 256
 TUNNELS = frozenset(
@@ -111,8 +112,10 @@ def _tcp_sockets(hosts: Sequence[str], port: int, proc: Path) -> set[str]:
     everywhere: set[str] = set()
     for name in ("tcp", "tcp6"):
         for row in _rows(proc / "net" / name):
+            if len(row) < TCP_COLUMNS or row[3] != LISTENING:
+                continue
             host, _, at = row[1].rpartition(":")
-            if row[3] != LISTENING or int(at, 16) != port:
+            if int(at, 16) != port:
                 continue
             address = _ip(host)
             if address in wanted:
@@ -132,19 +135,20 @@ def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 
 def _unix_sockets(path: str, proc: Path) -> set[str]:
     wanted = os.path.realpath(path)
-    rows = (row for row in _rows(proc / "net" / "unix") if len(row) > 7)
+    rows = (row for row in _rows(proc / "net" / "unix", UNIX_COLUMNS) if len(row) == UNIX_COLUMNS)
     return {
         row[6] for row in rows if row[5] == "01" and int(row[3], 16) & 0x10000 and os.path.realpath(row[7]) == wanted
     }
 
 
-def _rows(path: Path) -> Iterator[list[str]]:
+def _rows(path: Path, columns: int = 0) -> Iterator[list[str]]:
+    """The words of each line but the first, in at most so many columns where given."""
     try:
         lines = path.read_text(errors="replace").splitlines()[1:]
     except OSError:
         return
     for line in lines:
-        yield line.split()
+        yield line.split(maxsplit=columns - 1)
 
 
 def _holders(inodes: set[str], proc: Path) -> tuple[list[int], bool]:

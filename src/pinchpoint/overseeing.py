@@ -93,7 +93,7 @@ class Overseer:
         over = False
         while not over:
             over = self._over.wait(EVERY_S if self._rows else 0.0)
-            with contextlib.suppress(OSError):  # a server that is gone leaves a gap
+            with contextlib.suppress(OSError, LookupError, ValueError):  # a server that is gone leaves a gap
                 self._look()
 
     def _look(self) -> None:

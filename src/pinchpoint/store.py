@@ -79,9 +79,8 @@ class _Table:
         if self.named and self.named_dtype is not None:
             found += [(name, column, self.named_dtype) for name, column in getattr(value, self.named)]
         longest = max((len(column) for _, column, _ in found), default=0)
-        found = [
-            each for each in found if len(each[1]) or not longest or each[0] not in self.defaulted
-        ]  # an older run's
+        # an older run may lack columns that came later
+        found = [each for each in found if len(each[1]) or not longest or each[0] not in self.defaulted]
         columns = {name: np.ascontiguousarray(column, dtype=dtype) for name, column, dtype in found}
         if len({name.casefold() for name in columns}) < len(found) or len({c.shape for c in columns.values()}) > 1:
             raise ValueError(f"the columns of {self.name} differ in length or share a name")
