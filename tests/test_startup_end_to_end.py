@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from end_to_end import diagnose, program, status
+from end_to_end import decided, diagnose, program, status
 from pinchpoint import page_cache
 from small_models import FLOAT, save, weights
 
@@ -61,8 +61,8 @@ def test_weights_that_come_from_disk(tmp_path, weights_file):
     assert starts["cold"]["value"] > 2 * starts["warm"]["value"]
     if starts["reading"]["low"] < 0.1:
         pytest.skip("a disk that reads 600 MB in no time")
+    assert decided(found, "I102") == "present"
     assert (verdict["cause"], verdict["bound"], verdict["where"]) == ("I102", "io", "own code")
-    assert status(found, "I102") == "present"
     assert verdict["gain"]["value"] > 1.5
     assert "I102" not in found["verdicts"]["latency"]["also"]
 
@@ -70,7 +70,7 @@ def test_weights_that_come_from_disk(tmp_path, weights_file):
 def test_the_same_program_without_weights_reads_nothing(tmp_path):
     found = diagnose(tmp_path, program(tmp_path, "def handle(): return sum(range(20_000))"), budget=BUDGET)
     assert found["verdicts"]["startup"]["cause"] is None
-    assert status(found, "I102") == "absent"
+    assert decided(found, "I102") == "absent"
 
 
 def test_the_same_weights_that_stay_in_memory(tmp_path, weights_file):
@@ -82,6 +82,8 @@ def test_the_same_weights_that_stay_in_memory(tmp_path, weights_file):
         found = diagnose(tmp_path, program(tmp_path, MAPPED.format(path=str(weights_file))), budget=BUDGET)
     assert found["verdicts"]["startup"]["cause"] is None
     assert status(found, "I102") != "present"
+    if "time was" in found["starts"]["cold_reason"]:
+        pytest.skip(f"the machine is too busy for a cold start: {found['starts']['cold_reason']}")
     assert "the kernel kept" in found["starts"]["cold_reason"]
     assert found["starts"]["cold"] is None
 
@@ -132,8 +134,8 @@ def test_an_onnx_model_with_its_weights_beside_it(tmp_path):
     on_disk(tmp_path / "model.bin")
     found = diagnose(tmp_path, tmp_path / "model.onnx", budget=BUDGET)
     starts = found["starts"]
-    if starts["cold_reason"] == "the time was up":
-        pytest.skip("the machine is too busy for a cold start")
+    if "time was" in starts["cold_reason"]:
+        pytest.skip(f"the machine is too busy for a cold start: {starts['cold_reason']}")
     assert starts["cold_reason"] == ""
     assert starts["read_bytes"] is None or starts["read_bytes"] > 100 * MB
     if starts["warm"] is None:

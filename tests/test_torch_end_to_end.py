@@ -5,16 +5,17 @@ The tool runs under the tests' interpreter, the target under the one that has to
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 
 import pytest
 
+import end_to_end
+from end_to_end import decided, named, status
 from torch_python import needs_torch, run, torch_python
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, needs_torch]
+pytestmark = [pytest.mark.slow, needs_torch]
 
 MODELS = '''
 import os, torch
@@ -78,29 +79,15 @@ def folder(tmp_path):
 
 def told(folder, target, *options, budget=10):
     """Exit code, stderr, and the diagnosis (None without) of a target under the interpreter that has torch."""
-    command = [sys.executable, "-m", "pinchpoint", "diagnose", target, "--budget", str(budget), "--quiet"]
-    done = subprocess.run(
-        [*command, "--python", torch_python(), "--json", "out.json", *options],
-        cwd=folder, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    path = folder / "out.json"
-    return done.returncode, done.stderr, json.loads(path.read_text()) if path.exists() else None
+    return end_to_end.told(folder, target, "--python", torch_python(), *options, budget=budget)
 
 
 def diagnosed(folder, target, *options, budget=10):
     """The diagnosis; the machine's own noise is a reason to skip, not to fail."""
-    code, stderr, found = told(folder, target, *options, budget=budget)
-    assert code in (0, 3), stderr
-    present = {f["code"] for f in found["findings"] if f["status"] == "present"}
-    if {"C109", "V102"} & present:
-        pytest.skip("the machine is too busy to tell")
-    return found
+    return end_to_end.diagnose(folder, target, "--python", torch_python(), *options, budget=budget)
 
 
-def cause(found):
-    return found["verdicts"]["latency"]["cause"]
-
-
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("target", "options", "expected"),
     [
@@ -116,10 +103,11 @@ def test_a_module_from_a_factory(folder, target, options, expected):
     found = diagnosed(folder, target, *options)
     assert found["target"]["kind"] == "torch"
     assert found["target"]["sessions"][0]["form"] == "eager"
-    assert cause(found) in {*expected, None}  # None: inconclusive
-    assert {f["code"] for f in found["findings"] if f["status"] == "present"} & expected
+    named(found, *expected)
+    assert "present" in {status(found, code) for code in expected}
 
 
+@pytest.mark.alone
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one CPU: no second thread")
 def test_one_thread_beside_idle_cpus(folder):
     found = diagnosed(folder, "models.py:one_thread")
@@ -128,18 +116,20 @@ def test_one_thread_beside_idle_cpus(folder):
     idle = next(e["signal"]["quantity"] for e in by_code["C107"]["evidence"] if e["signal"]["name"] == "cpu.idle_share")
     if idle["low"] < 0.2:
         pytest.skip("neighbours use the other CPU")
-    assert by_code["C107"]["status"] == "present"
+    assert decided(found, "C107") == "present"
     threads = os.cpu_count() or 2
     again = diagnosed(folder, "models.py:one_thread", "--set", f"intra_op_threads={threads}")
-    assert {f["code"]: f["status"] for f in again["findings"]}["C107"] == "absent"
+    assert decided(again, "C107") == "absent"
 
 
+@pytest.mark.alone
 def test_threads_that_are_too_many(folder):
     threads = (os.cpu_count() or 2) * 6
     found = diagnosed(folder, "models.py:convolutions", "--set", f"intra_op_threads={threads}")
-    assert {f["code"]: f["status"] for f in found["findings"]}["C106"] == "present"
+    assert decided(found, "C106") == "present"
 
 
+@pytest.mark.alone
 def test_the_accounts_of_a_module_add_up(folder):
     found = diagnosed(folder, "models.py:layers")
     rows = [r for r in found["ledger"] if r["question"] == "latency" and r["requests"] == "typical"]
@@ -162,6 +152,7 @@ SAVE = """
 """
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("target", "options", "form"),
     [("model.pt2", (), "exported"), ("model.pt", ("--input", "input.npz"), "scripted")],
@@ -174,9 +165,10 @@ def test_a_file(folder, target, options, form):
     found = diagnosed(folder, target, "--trust", *options)
     assert found["target"]["sessions"][0]["form"] == form
     assert found["target"]["operators"] == 120
-    assert {f["code"]: f["status"] for f in found["findings"]}["C105"] == "present"
+    assert decided(found, "C105") == "present"
 
 
+@pytest.mark.alone
 def test_modules_in_a_pipeline_are_split_into_operators(folder):
     found = diagnosed(folder, "app.py:handle")
     assert found["target"]["kind"] == "python"
