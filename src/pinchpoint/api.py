@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -14,15 +14,16 @@ from typing import Protocol
 
 import msgspec
 
-from pinchpoint import __version__, calibration, environment, inquire, plugins, store
+from pinchpoint import __version__, calibration, environment, inquire, plugins, record_service, store
 from pinchpoint import limits as shipped_limits
+from pinchpoint.asked import named, unrecognised, workload_of
 from pinchpoint.contracts import Plan
 from pinchpoint.domain.load_report import LoadReport
 from pinchpoint.domain.run import Environment, Run
 from pinchpoint.domain.target import TargetSpec
 from pinchpoint.domain.traffic import LoadRun
 from pinchpoint.domain.verdict import Diagnosis
-from pinchpoint.domain.workload import PROCESSES, THREADS, Workload
+from pinchpoint.domain.workload import THREADS, Workload
 from pinchpoint.driving import LoadOptions, understood
 from pinchpoint.errors import AnalysisFailed, BadInput, TargetFailed, interrupts_heard, interrupts_held
 from pinchpoint.limits import Limits
@@ -30,7 +31,9 @@ from pinchpoint.load import engine
 from pinchpoint.load_figures import load_report
 from pinchpoint.overseeing import overseen
 from pinchpoint.probes import cgroup
-from pinchpoint.process import BELONGS_TO, Ended
+from pinchpoint.probes.host import HostProbe
+from pinchpoint.probes.tool import ToolProbe
+from pinchpoint.process import Ended
 from pinchpoint.record import Conditions
 from pinchpoint.record import record as record_run
 from pinchpoint.reporters.json_document import document
@@ -97,27 +100,32 @@ def diagnose(
     batch: int = 1,
     length: int | None = None,
     workers: str = THREADS,
+    header: Sequence[str] = (),
+    method: str | None = None,
+    max_rate: str | None = None,
     limits: Mapping[str, float] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Record a target and diagnose it, or diagnose a run folder alone.
 
     `target` is what one writes on the command line, or a function that can be imported by its name: another process does.
+    For a URL, `header` ("Name: value"), `method` and `max_rate` ("50/s") are those of `load`.
     `budget_s` bounds the whole in seconds, the first calibration of this machine aside. `limits` are numbers to judge by in
     place of those that pinchpoint ships, by name (`pinchpoint explain limits`). Raises PinchpointError where
     there is nothing to diagnose; a run that ended early is diagnosed from what there is, with exit code 3 or 130.
     An interrupt ends the measuring; what was measured is saved and diagnosed all the same.
     """
-    judged, target = _limits(limits), _named(target)
+    judged, target = _limits(limits), named(target)
     if store.is_run(Path(target)):
         run = store.load(Path(target))
         found = _inquired(Kept(run, Path(target)), judged)
         return Outcome(found, Path(target), COMPLETE if _answered(found) else INCONCLUSIVE, _line(run, found))
     spec = TargetSpec("", target, tuple((settings or {}).items()), python, input, trust)
-    workload = _workload(budget_s, seed, timeout_s, batch, length, workers)
+    workload = workload_of(budget_s, seed, timeout_s, batch, length, workers)
     with interrupts_held() as interrupts:
         say = progress or _silent
-        kept = _record(spec, workload, Path(out or RUNS), say, partial(_first_verdict, say, judged))
+        asked = _Asked(spec, tuple(header), method, max_rate)
+        kept = _record(asked, workload, Path(out or RUNS), say, partial(_first_verdict, say, judged))
         found = _inquired(kept, judged)
     return _outcome(kept, found, interrupted=interrupts.seen)
 
@@ -136,14 +144,18 @@ def record(
     batch: int = 1,
     length: int | None = None,
     workers: str = THREADS,
+    header: Sequence[str] = (),
+    method: str | None = None,
+    max_rate: str | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Observe a target and write a run folder; `diagnose` it later, anywhere."""
-    target = _named(target)
+    target = named(target)
     spec = TargetSpec("", target, tuple((settings or {}).items()), python, input, trust)
-    workload = _workload(budget_s, seed, timeout_s, batch, length, workers)
+    workload = workload_of(budget_s, seed, timeout_s, batch, length, workers)
     with interrupts_held() as interrupts:
-        kept = _record(spec, workload, Path(out or RUNS), progress or _silent, _unseen)
+        asked = _Asked(spec, tuple(header), method, max_rate)
+        kept = _record(asked, workload, Path(out or RUNS), progress or _silent, _unseen)
     if kept.folder is None and kept.trouble is not None:
         raise kept.trouble
     return _outcome(kept, None, interrupted=interrupts.seen)
@@ -319,41 +331,67 @@ def explain(word: str) -> str:
     return explained(word, plugins.builtin(), shipped_limits.shipped())
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is to be recorded, and of a server how it is asked."""
+
+    spec: TargetSpec
+    header: tuple[str, ...]
+    method: str | None
+    max_rate: str | None
+
+
 def _record(
-    spec: TargetSpec, workload: Workload, out: Path, progress: Callable[[str], None], glimpse: Callable[[Run], None]
+    asked: _Asked, workload: Workload, out: Path, progress: Callable[[str], None], glimpse: Callable[[Run], None]
 ) -> Kept[Run]:
     """Record and save; a failure before the first answer leaves no folder behind."""
-    now = datetime.now().astimezone()
-    kind = next((t for t in plugins.builtin().targets if t.recognises(spec.uri)), None)
-    if kind is None:
-        raise _unrecognised(spec.uri)
-    named = replace(spec, kind=kind.kind)
+    now, uri = datetime.now().astimezone(), asked.spec.uri
+    kind = next((t for t in plugins.builtin().targets if t.recognises(uri)), None)
+    if kind is None and "://" not in uri:
+        raise unrecognised(uri)
+    if kind is not None and (asked.header or asked.method or asked.max_rate):
+        raise BadInput(
+            what="only a server is asked with them", where="--header, --method, --max-rate", todo="Leave them out"
+        )
     existed = os.path.isdir(out)
     folder = store.new_folder(out, now)
+    naming = folder.name, now.isoformat(timespec="seconds"), __version__
     try:
         with interrupts_heard():
-            with store.writing(folder):
-                plan: Plan = kind.prepare(named, workload, folder)
-            run = record_run(
-                plan,
-                workload,
-                Conditions(
-                    folder.name,
-                    now.isoformat(timespec="seconds"),
-                    __version__,
-                    folder,
-                    _environment(),
-                    plugins.builtin().probes,
-                    progress,
-                    glimpse,
-                ),
-            )
+            if kind is None:
+                run = _of_service(asked, workload, naming, progress, glimpse)
+            else:
+                with store.writing(folder):
+                    plan: Plan = kind.prepare(replace(asked.spec, kind=kind.kind), workload, folder)
+                run = record_run(
+                    plan,
+                    workload,
+                    Conditions(*naming, folder, _environment(), plugins.builtin().probes, progress, glimpse),
+                )
     except BaseException:
         remove(folder, existed=existed)
         raise
     for feed in folder.glob("*.npz"):
         feed.unlink(missing_ok=True)
     return saved(run, folder, existed=existed)
+
+
+def _of_service(
+    asked: _Asked, workload: Workload, naming: tuple[str, str, str], progress: Callable[[str], None],
+    glimpse: Callable[[Run], None],
+) -> Run:  # fmt: skip
+    """A run of a live server."""
+    spec = asked.spec
+    if spec.settings or spec.python:
+        raise BadInput(what="a server that runs is not changed", where="--set, --python", todo="Leave them out")
+    options = LoadOptions(
+        spec.uri, input=(spec.input,) if spec.input else (), header=asked.header, method=asked.method,
+        timeout_s=workload.timeout_s, seed=workload.seed, max_rate=asked.max_rate,
+    )  # fmt: skip
+    conditions = record_service.Conditions(
+        *naming, _environment(), (cgroup.CgroupProbe, HostProbe, ToolProbe), cgroup.quota_cpus, progress, glimpse
+    )
+    return record_service.record_service(*understood(options), workload, conditions)
 
 
 def _unseen(_: Run) -> None:
@@ -386,36 +424,9 @@ def _inquired(kept: Kept[Run], judged: Limits) -> Diagnosis:
         ) from error
 
 
-def _named(target: str | Path | Callable[..., object]) -> str:
-    """A target as it is written on the command line; BadInput for a function that no other process could find."""
-    if not callable(target):
-        return str(target)
-    if os.environ.get(BELONGS_TO):
-        todo = 'Put the call under `if __name__ == "__main__":`'
-        raise BadInput(what="it was asked for again while its own module was imported", where=repr(target), todo=todo)
-    name = getattr(target, "__qualname__", "")
-    module = sys.modules.get(getattr(target, "__module__", None) or "")
-    file = getattr(module, "__file__", None)
-    if not name.isidentifier() or getattr(module, name, None) is not target or file is None:
-        todo = "Define it at the top of a module, or name it: 'app.py:handle'"
-        raise BadInput(what="no other process can import this function", where=name or repr(target), todo=todo)
-    return f"{file}:{name}"
-
-
 def _environment() -> Environment:
     pid = os.getpid()
     return environment.read(cgroup.quota_cpus(pid), cgroup.memory_limit_bytes(pid))
-
-
-def _workload(budget_s: float, seed: int, timeout_s: float, batch: int, length: int | None, workers: str) -> Workload:
-    if batch < 1 or (length is not None and length < 1):
-        raise BadInput(
-            what="a batch and a length are at least 1", where="--batch, --length", todo="Give a whole number"
-        )
-    if workers not in (THREADS, PROCESSES):
-        raise BadInput(what=f"there are no workers {workers!r}", where="workers", todo=f"{THREADS} or {PROCESSES}")
-    chosen = Workload(budget_s=budget_s, seed=seed, timeout_s=timeout_s, batch=batch, workers=workers)
-    return chosen if length is None else replace(chosen, length=length)
 
 
 def _outcome(kept: Kept[Run], found: Diagnosis | None, *, interrupted: bool) -> Outcome:
@@ -450,18 +461,6 @@ def _line(run: Run, found: Diagnosis | None) -> str | None:
         return f"{uri}: this run does not count: {'; '.join((*found.reasons, *run.notes))}."
     opened = found.verdicts["latency"].sentence
     return f"{uri}: inconclusive: {opened} Measure longer with --budget, or mark its stages."
-
-
-def _unrecognised(uri: str) -> BadInput:
-    known = "Name a model.onnx, an app.py:function, or a run folder"
-    if "://" in uri:
-        return BadInput(what="servers cannot be diagnosed yet", where=uri, todo="Measure it with `pinchpoint load`")
-    if os.path.isdir(uri or "."):
-        return BadInput(what="a folder that is not a run", where=uri or ".", todo=known)
-    if os.path.exists(uri):
-        return BadInput(what="not a file", where=uri, todo=known)
-    what = "no such file" if "/" in uri or "." in uri else "not a target that pinchpoint knows"
-    return BadInput(what=what, where=uri, todo=known)
 
 
 def _silent(_: str) -> None:

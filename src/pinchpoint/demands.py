@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from pinchpoint import roofline, stats
+from pinchpoint import roofline, service_use, stats
 from pinchpoint.domain.demand import Demand, Rung
 from pinchpoint.domain.quantity import Quantity, exact
 from pinchpoint.domain.run import Run, Visit
@@ -51,15 +51,17 @@ def rungs(run: Run) -> tuple[Rung, ...]:
 
 def demands(run: Run) -> tuple[Demand, ...]:
     """Every resource that was watched, at every load."""
-    idle = [visit for visit in run.ladder if visit.load == 0]
+    ladder = service_use.ladder_of(run)
+    idle = [visit for visit in ladder if visit.load == 0]
     if not idle:
         return ()
     found: list[Demand] = []
     background = _over(idle, lambda visit: visit.cpu_s, lambda visit: visit.seconds)
-    soft = sorted({(each.kind, each.name, each.capacity) for visit in run.ladder for each in visit.held})
-    for load in sorted({visit.load for visit in run.ladder if visit.load and visit.done}):
-        visits = [visit for visit in run.ladder if visit.load == load and visit.done]
-        found.append(_clocked(CPU, visits, lambda visit: visit.cpu_s, background, run.environment.effective_cpus))
+    soft = sorted({(each.kind, each.name, each.capacity) for visit in ladder for each in visit.held})
+    for load in sorted({visit.load for visit in ladder if visit.load and visit.done}):
+        visits = [visit for visit in ladder if visit.load == load and visit.done]
+        if run.service is None or run.telemetry.column("process.cpu_s") is not None:
+            found.append(_clocked(CPU, visits, lambda visit: visit.cpu_s, background, run.environment.effective_cpus))
         found += _gil(visits, idle)
         for kind, name, capacity in soft:
             found.append(_clocked(f"{kind} {name}".strip(), visits, _holder(kind, name), exact(0.0), capacity))

@@ -104,10 +104,6 @@ GLOSSARY: dict[str, str] = {
     "mlperf": "The rules of MLPerf Inference for a percentile: a run shows at 99 % confidence that p99 is within a bound if 459 "
     "queries are all within it, 2,010 with ten above, and so on (early stopping), or with 262,742 queries without that rule. "
     "They take queries as independent; where they queue they are not.",
-    "v101": "V101, the client was the limit: it used more than half of its own ceiling, which is measured in each run against a "
-    "server that does nothing with the same request and answer; or what it sent late and what it waited for a CPU is more than "
-    "a twentieth of the latency (limits client_used, client_lag). Such a run does not count. Use more --workers, fewer in "
-    "flight, or a CPU that nobody else uses.",
     "pyproject": "Defaults for `diagnose` and `record`, in the table [tool.pinchpoint] of a pyproject.toml of the current "
     'folder or in the nearest one above it that has the table: budget, timeout (seconds, or a text such as "5m"),'
     " out, input, python (paths count from the file's folder), seed, batch, length, workers, quiet (true or "

@@ -31,6 +31,7 @@ from pinchpoint.verdict import latency_verdict
 PERCENTILES = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
 FEWEST_AT_A_LENGTH = 4
 INVALIDATING = {
+    "V101": "the client was the limit",
     "V102": "not steady: latency drifted while it was measured",
     "V103": "instruments contradict each other",
     "V105": "too many requests failed",

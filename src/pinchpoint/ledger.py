@@ -22,6 +22,7 @@ from pinchpoint.domain.ledger import Ledger, Row
 from pinchpoint.domain.quantity import Quantity, total
 from pinchpoint.domain.run import MARKED, SITES, Run
 from pinchpoint.domain.split import Ceilings, SessionSplit
+from pinchpoint.service_ledger import account_service
 from pinchpoint.stage_names import MODEL, SESSION_SPAN, Owner
 from pinchpoint.timeline import Moments, Steady, moments, steady
 
@@ -63,6 +64,8 @@ def account(run: Run, chosen: Steady, requests: str, *, operators: bool) -> Ledg
     """The ledger of the requests that `chosen.typical` marks; where `operators` are split off, and copies with them, it rests
     on typical requests too.
     """
+    if run.service is not None:
+        return account_service(run, chosen, requests)
     found, handed = moments(run, chosen.typical)
     rows = np.unique(found.request)
     if not len(rows):

@@ -72,6 +72,20 @@ def family(roots: Sequence[int], proc: Path = Path("/proc")) -> list[ServerProce
     return found
 
 
+def descendants(pid: int, proc: Path = Path("/proc")) -> list[int]:
+    """All that a process started, and what those did, as far as it is still there."""
+    found, waiting = [], [pid]
+    while waiting and len(found) < MOST_PROCESSES:
+        each = waiting.pop()
+        children: list[int] = []
+        with contextlib.suppress(OSError):
+            for task in os.listdir(proc / str(each) / "task"):
+                children += map(int, (proc / str(each) / "task" / task / "children").read_text().split())
+        found += children
+        waiting += children
+    return found
+
+
 def name_of(pid: int, proc: Path = Path("/proc")) -> str:
     """What runs: the program, or the script or module that an interpreter runs; no arguments."""
     try:

@@ -74,7 +74,7 @@ class Overseer:
         self._names: dict[Task, str] = {}
         self._rows: list[tuple[int, dict[str, float], dict[Task, int]]] = []
         self._probes = [probe for make in probes if (probe := _opened(make, self._roots[0])) is not None]
-        self._over = threading.Event()
+        self._over, self._reading = threading.Event(), threading.Lock()
         self._thread = threading.Thread(target=self._oversee, name="overseer", daemon=True)
 
     def start(self) -> None:
@@ -89,12 +89,25 @@ class Overseer:
             self._probes.pop().close()
         return self._table()
 
+    def read_now(self) -> None:
+        """One more reading at once, where what follows is of another kind."""
+        with self._reading, contextlib.suppress(OSError, LookupError, ValueError):  # a server that is gone leaves a gap
+            self._look()
+
+    def so_far(self) -> Telemetry:
+        """What was read until now."""
+        with self._reading:
+            return self._table()
+
+    def processes(self) -> tuple[int, ...]:
+        """The processes that are watched, the topmost first."""
+        return tuple(self._pids)
+
     def _oversee(self) -> None:
         over = False
         while not over:
             over = self._over.wait(EVERY_S if self._rows else 0.0)
-            with contextlib.suppress(OSError, LookupError, ValueError):  # a server that is gone leaves a gap
-                self._look()
+            self.read_now()
 
     def _look(self) -> None:
         began = time.monotonic()
@@ -189,40 +202,67 @@ class Watched:
     telemetry: Telemetry = field(default_factory=Telemetry.nothing)
 
 
+class Watching:
+    """Who serves an address on this host, and an overseer of its processes where they can be seen.
+
+    `quota_of` tells the CPUs that a process's quota grants; `affinity` is how many CPUs the processes may use without one. Raises
+    what `resolved` raises.
+    """
+
+    def __init__(
+        self, address: Address, probes: Sequence[Callable[[], Probe]], quota_of: Callable[[int], float | None]
+    ) -> None:
+        hosts = resolved(address)
+        self.overseer: Overseer | None = None
+        self.affinity = 0.0
+        if not is_local(hosts):
+            self.served = Served(reason="it is another machine")
+            return
+        self.served = served_by(hosts, address.port, address.unix)
+        if not self.served.processes or self.served.tunnel:
+            return
+        pids = [each.pid for each in self.served.processes]
+        roots = [each.pid for each in self.served.processes if each.parent not in pids]
+        self.affinity = float(len(_allowed(self.served)))
+        self.served = replace(self.served, cpus=_cpus(self.affinity, quota_of(pids[0])))
+        self.overseer = Overseer(roots, probes)
+
+    def so_far(self) -> Telemetry:
+        """What was read until now."""
+        return Telemetry.nothing() if self.overseer is None else self.overseer.so_far()
+
+    def stop(self) -> Telemetry:
+        """End watching; all that was read."""
+        return Telemetry.nothing() if self.overseer is None else self.overseer.stop()
+
+
 @contextlib.contextmanager
 def overseen(
     address: Address, probes: Sequence[Callable[[], Probe]], quota_of: Callable[[int], float | None]
 ) -> Iterator[Watched]:
-    """Watch whoever serves an address on this host while the block runs, as far as that can be seen.
-
-    `quota_of` tells the CPUs that a process's quota grants. Raises what `resolved` raises.
-    """
-    hosts = resolved(address)
-    if not is_local(hosts):
-        yield Watched(Served(reason="it is another machine"))
-        return
-    served = served_by(hosts, address.port, address.unix)
-    if not served.processes or served.tunnel:
-        yield Watched(served)
-        return
-    pids = [each.pid for each in served.processes]
-    roots = [each.pid for each in served.processes if each.parent not in pids]
-    watched = Watched(replace(served, cpus=_cpus(served, quota_of(pids[0]))))
-    overseer = Overseer(roots, probes)
-    overseer.start()
+    """Watch whoever serves an address on this host while the block runs, as far as that can be seen; as `Watching`."""
+    watching = Watching(address, probes, quota_of)
+    watched = Watched(watching.served)
+    if watching.overseer is not None:
+        watching.overseer.start()
     try:
         yield watched
     finally:
-        watched.telemetry = overseer.stop()
+        watched.telemetry = watching.stop()
 
 
-def _cpus(served: Served, quota: float | None) -> float | None:
-    """CPUs that a server's processes may use together, by affinity and quota."""
+def _allowed(served: Served) -> set[int]:
+    """The CPUs on which a server's processes may run."""
     allowed: set[int] = set()
     for each in served.processes:
         with contextlib.suppress(OSError):
             allowed |= os.sched_getaffinity(each.pid)
-    return min(float(len(allowed)), quota or float("inf")) if allowed else quota
+    return allowed
+
+
+def _cpus(affinity: float, quota: float | None) -> float | None:
+    """CPUs that a server's processes may use together, by affinity and quota."""
+    return min(affinity, quota or float("inf")) if affinity else quota
 
 
 def _opened(make: Callable[[], Probe], pid: int) -> Probe | None:

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from pinchpoint.domain.run import DISK, FAULT, FUTEX, IPC, NETWORK, OTHER, RUNNING, SYNC, TIMER, Samples
+from pinchpoint.domain.service import ACCEPTING, ELSEWHERE, SELECTOR, SLEEPING, WAITING_FOR_WORK
 
 BUSY_RATE_PER_S = 120.0  # while the target computes: a sample costs some 30 us of CPU that it may need
 BLOCKED_RATE_PER_S = 2000.0  # more while it waits, in proportion: the CPU is idle then
@@ -109,7 +110,7 @@ class Sampler:
         )
 
     def _sample(self) -> None:
-        _be_punctual()
+        be_punctual()
         tick = 0
         while not self._stop.is_set():
             rate = BUSY_RATE_PER_S + self._blocked * BLOCKED_RATE_PER_S
@@ -177,6 +178,27 @@ class Sampler:
                     self._threads[tid] = opened
 
 
+class Calls:
+    """System calls by what a server's thread does in them."""
+
+    def __init__(self) -> None:
+        machine = platform.machine()
+        table = _ARM if machine == "aarch64" else _X86
+        self._kinds = dict.fromkeys(_EPOLLS.get(machine, ()), SELECTOR)
+        self._kinds |= dict.fromkeys((*_POLLS.get(machine, ()), *_SELECTS.get(machine, ())), ACCEPTING)
+        self._kinds |= dict.fromkeys(table[NETWORK], ACCEPTING)
+        self._kinds |= dict.fromkeys(table[FUTEX], WAITING_FOR_WORK) | dict.fromkeys(table[TIMER], SLEEPING)
+        self._reads = frozenset((*_READS.get(machine, ()), *table[NETWORK]))
+
+    def kind(self, number: int) -> str:
+        """Where a thread that is at rest in this call is parked."""
+        return self._kinds.get(number, ELSEWHERE)
+
+    def reads(self, number: int) -> bool:
+        """Whether it may wait for what comes over the descriptor that is its first argument."""
+        return number in self._reads
+
+
 class SiteReader:
     """Classifies what a blocked thread waits for, from its system call and the file behind its descriptor."""
 
@@ -198,9 +220,12 @@ class SiteReader:
         if descriptor is None:
             return DISK if state == b"D" else OTHER
         try:
-            words = os.pread(descriptor, 256, 0).split()
+            return self.of(os.pread(descriptor, 256, 0).split(), state)
         except OSError:
             return DISK if state == b"D" else OTHER
+
+    def of(self, words: list[bytes], state: bytes) -> int:
+        """The site of a thread whose /proc/PID/task/TID/syscall says these words."""
         if not words or words[0] == b"running":
             return RUNNING
         number = int(words[0])
@@ -231,6 +256,13 @@ class SiteReader:
         """An event loop without network: a positive timeout is a timer, none is another thread or process."""
         milliseconds = ctypes.c_int32(int(timeout, 16) & 0xFFFFFFFF).value
         return TIMER if milliseconds > 0 else IPC
+
+    def inode(self, fd: int) -> int:
+        """The inode of the socket behind a descriptor; 0 where it is none."""
+        with contextlib.suppress(OSError, ValueError):
+            link = os.readlink(self._proc / "fd" / str(fd))
+            return int(link[len("socket:[") : -1]) if link.startswith("socket:[") else 0
+        return 0
 
     def _kind(self, fd: int) -> str:
         with contextlib.suppress(OSError):
@@ -291,7 +323,7 @@ def _state(descriptor: int) -> bytes:
     return text[at : at + 1]
 
 
-def _be_punctual() -> None:
+def be_punctual() -> None:
     """Let this thread's sleeps end when they are due: no timer slack, and ahead of others where we may.
 
     A sampler that waits for a CPU looks when the target does not run, and sees it blocked too often.

@@ -29,6 +29,9 @@ def diagnose(
     length: options.Length = None,
     workers: options.Workers = "threads",
     trust: options.Trust = False,
+    header: options.Headers = None,
+    method: options.Method = None,
+    max_rate: options.MaxRate = None,
     quiet: options.Quiet = False,
 ) -> int:
     """Measure TARGET and say what limits it, why, and what to do.
@@ -43,7 +46,7 @@ def diagnose(
         outcome = api.diagnose(
             target, budget_s=budget, out=out, input=input, settings=settings, python=python, seed=seed,
             timeout_s=timeout, trust=trust, batch=batch, length=length, workers=workers,
-            limits=configuration.read().limits, progress=progress,
+            header=header or (), method=method, max_rate=max_rate, limits=configuration.read().limits, progress=progress,
         )  # fmt: skip
     with interrupts_held() as interrupts:
         code = report(outcome, json=json, quiet=quiet)

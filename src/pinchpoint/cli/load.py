@@ -34,15 +34,10 @@ Duration = Annotated[float, _option("--duration", "10s", "Time of each level (10
 Count = Annotated[int | None, _option("--count", "N", "Requests of each level, in place of a time.")]
 Slo = Annotated[str | None, _option("--slo", "p99=50ms", "Find the highest rate that keeps this, or judge --rate.")]
 Inputs = Annotated[list[str] | None, _option("--input", "FILE", "A body, or a folder of them; repeatable.")]
-Headers = Annotated[
-    list[str] | None, _option("--header", "'NAME: VALUE'", "A header; the value env:NAME is read from there.")
-]
-Method = Annotated[str | None, _option("--method", "POST", "The method (POST with a body, else GET).")]
 Timeout = Annotated[float, _option("--timeout", "10s", "Longest wait for an answer (10 s).", parser=options.duration)]
 Status = Annotated[str | None, _option("--expect-status", "200", "Statuses that count as answered (any 2xx).")]
 Expect = Annotated[str | None, _option("--expect", "same|a.b=1", "Answers: equal to the first, or JSON with a value.")]
 Workers = Annotated[int, _option("--workers", "N", "Client processes (1).")]
-MaxRate = Annotated[str | None, _option("--max-rate", "R/s", "The most to send; needed for other machines.")]
 Set = Annotated[
     list[str] | None, _option("--set", "NAME=VALUE", "think, warmup, mix, mlperf, ca, insecure; see `explain load`.")
 ]
@@ -57,13 +52,13 @@ def load(
     count: Count = None,
     slo: Slo = None,
     input: Inputs = None,  # noqa: A002  # the option's name
-    header: Headers = None,
-    method: Method = None,
+    header: options.Headers = None,
+    method: options.Method = None,
     timeout: Timeout = 10.0,
     expect_status: Status = None,
     expect: Expect = None,
     workers: Workers = 1,
-    max_rate: MaxRate = None,
+    max_rate: options.MaxRate = None,
     set: Set = None,  # noqa: A002  # the option's name
     seed: options.Seed = 0,
     json: options.Json = None,

@@ -45,7 +45,10 @@ def _option(name: str, metavar: str | None, words: str, **more: Any) -> Any:  # 
 
 
 Target = Annotated[
-    str, typer.Argument(metavar="TARGET", help="model.onnx, model.pt2, model.py:build, app.py:handle, or a run folder.")
+    str,
+    typer.Argument(
+        metavar="TARGET", help="model.onnx, model.pt2, model.py:build, app.py:handle, http://..., or a run."
+    ),
 ]
 Budget = Annotated[float, _option("--budget", "60|5m", "Time to measure for (60 s).", parser=duration)]
 Json = Annotated[str | None, _option("--json", "PATH|-", "Write JSON; with - to stdout, and the screen to stderr.")]
@@ -60,5 +63,10 @@ Length = Annotated[int | None, _option("--length", "N", "Sequence length, where 
 Workers = Annotated[
     str, _option("--workers", "threads|processes", "Who serves several requests at once (threads).", parser=workers)
 ]
+Headers = Annotated[
+    list[str] | None, _option("--header", "'NAME: VALUE'", "A header; the value env:NAME is read from there.")
+]
+Method = Annotated[str | None, _option("--method", "POST", "The method (POST with a body, else GET).")]
+MaxRate = Annotated[str | None, _option("--max-rate", "R/s", "The most to send; needed for other machines.")]
 Trust = Annotated[bool, _option("--trust", None, "Allow the target's files to run code of their own.")]
 Quiet = Annotated[bool, _option("--quiet/--no-quiet", None, "Nothing on stderr but errors.")]

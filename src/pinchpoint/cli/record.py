@@ -20,6 +20,9 @@ def record(
     length: options.Length = None,
     workers: options.Workers = "threads",
     trust: options.Trust = False,
+    header: options.Headers = None,
+    method: options.Method = None,
+    max_rate: options.MaxRate = None,
     quiet: options.Quiet = False,
 ) -> int:
     """Measure TARGET and keep the run for later.
@@ -32,7 +35,8 @@ def record(
     with Progress(quiet=quiet) as progress:
         outcome = api.record(
             target, budget_s=budget, out=out, input=input, settings=settings, python=python, seed=seed,
-            timeout_s=timeout, trust=trust, batch=batch, length=length, workers=workers, progress=progress,
+            timeout_s=timeout, trust=trust, batch=batch, length=length, workers=workers,
+            header=header or (), method=method, max_rate=max_rate, progress=progress,
         )  # fmt: skip
     show(str(outcome.folder))
     if outcome.line:

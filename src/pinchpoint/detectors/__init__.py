@@ -3,6 +3,7 @@
 from pinchpoint.contracts import Detector
 from pinchpoint.detectors.activations_streamed import activations_streamed
 from pinchpoint.detectors.allocation_churn import allocation_churn
+from pinchpoint.detectors.client_the_limit import client_the_limit
 from pinchpoint.detectors.clock_lowered import clock_lowered
 from pinchpoint.detectors.codec_heavy import codec_heavy
 from pinchpoint.detectors.compute_bound import compute_bound
@@ -68,6 +69,7 @@ BUILTIN: tuple[Detector, ...] = (
     memory_growth,
     large_inputs_copied,
     random_access,
+    client_the_limit,
     not_stationary,
     contradiction,
     too_few_samples,

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from pinchpoint.domain.aside import Asides
 from pinchpoint.domain.operator import Cost
 from pinchpoint.domain.quantity import Quantity
+from pinchpoint.domain.service import Service
 from pinchpoint.domain.target import TargetFacts
 from pinchpoint.domain.workload import Workload
 
@@ -18,8 +19,8 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 # What a sample of a thread found it doing (the `site` column of `Samples`).
-RUNNING, FUTEX, TIMER, NETWORK, IPC, DISK, SYNC, FAULT, OTHER = range(9)
-SITES = ("running", "futex", "timer", "network", "ipc", "disk", "sync", "fault", "other")
+RUNNING, FUTEX, TIMER, NETWORK, IPC, DISK, SYNC, FAULT, OTHER, PARKED = range(10)
+SITES = ("running", "futex", "timer", "network", "ipc", "disk", "sync", "fault", "other", "parked")
 
 # What the `flags` of a request say.
 FAILED, OBSERVED, SECOND, CONTROL, NEW_SHAPE = 1, 2, 4, 8, 16
@@ -125,12 +126,18 @@ class Spans:
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Thread states seen from outside: when, which thread, where it was, and how many other threads were running."""
+    """Thread states seen from outside: when, which thread, where it was, and how many other threads were running.
+
+    Of a server, each moment has a row for every thread, and one of thread 0 where another service's answer was awaited; `place`
+    numbers where a thread is blocked: the same number is the same lock, timer or descriptor, 0 none in particular, and below 0
+    one that it waits for with a time limit. A thread is parked where it sits while nothing is asked.
+    """
 
     t_ns: Ints
     thread: Ints
     site: Ints
     running: Ints
+    place: Ints = field(default_factory=_no_ints)
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +328,9 @@ class Visit:
     held: tuple[Held, ...] = ()
     gil_probes: int = 0
     gil_held: int = 0
+    client_used: float | None = (
+        None  # of a server: the share of the client's own ceiling, or of its latency, that this took
+    )
 
     @property
     def seconds(self) -> float:
@@ -371,3 +381,4 @@ class Run:
     openings: tuple[Opening, ...] = ()
     busy_lines: tuple[BusyLine, ...] = ()
     aside: Asides = field(default_factory=Asides)
+    service: Service | None = None  # of a live server

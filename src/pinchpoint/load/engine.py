@@ -96,34 +96,49 @@ def permitted(traffic: Traffic, address: Address, hosts: Sequence[str]) -> None:
         raise BadInput(what=what, where=address.uri, todo="Permit a rate with --max-rate, or leave it at one in flight")
 
 
+@dataclass(frozen=True, slots=True)
+class Met:
+    """A target that has answered: the plan for a crew, the first request as it is sent, and the answer."""
+
+    plan: Mapping[str, Any]
+    request: bytes
+    greeted: greeting.Greeting
+
+
+def meet(traffic: Traffic, sending: Sending, say: Say) -> Met:
+    """Send the first request, alone. BadInput where the traffic is not permitted; else raises what `greeting.greet` raises."""
+    hosts = resolved(sending.address)
+    permitted(traffic, sending.address, hosts)
+    requests = _requests(traffic, sending)
+    say("first request")
+    greeted = _greeted(traffic, sending, hosts, requests[0])
+    return Met(_plan(traffic, sending, requests, greeted), requests[0], greeted)
+
+
 def drive(traffic: Traffic, sending: Sending, naming: Naming, say: Say) -> LoadRun:
     """Send the traffic and return what became of it. Raises what `greeting.greet` raises; an interrupt after the first answer
     ends the run early, and is said in `ended`.
     """
     address = sending.address
-    hosts = resolved(address)
-    permitted(traffic, address, hosts)
-    requests = _requests(traffic, sending)
-    say("first request")
-    greeted = _greeted(traffic, sending, hosts, requests[0])
-    plan = _plan(traffic, sending, requests, greeted)
+    met = meet(traffic, sending, say)
+    greeted = met.greeted
     found = _Found(traffic, sending, say, greeted.seconds)
     client = Client(traffic.workers, reason="interrupted")
     try:
         say("what the client can do")
         in_flight = max((each.concurrency for each in traffic.levels), default=0) or self_proof.IN_FLIGHT
-        client = self_proof.client(plan, requests[0], greeted.raw, in_flight, traffic.workers)
-        _drive_all(plan, found)
+        client = self_proof.client(met.plan, met.request, greeted.raw, in_flight, traffic.workers)
+        _drive_all(met.plan, found)
     except KeyboardInterrupt:
         found.ended = INTERRUPTED
     sends, buckets = _tables(found)
     return LoadRun(
         naming.id, naming.created, naming.version, address.kind, address.uri, traffic, naming.environment, sends, buckets,
-        tuple(found.levels), client, _told(sending, greeted.server), found.ended, tuple(_notes(traffic, greeted)),
+        tuple(found.levels), client, told(sending, greeted.server), found.ended, tuple(_notes(traffic, greeted)),
     )  # fmt: skip
 
 
-def _told(sending: Sending, text: str) -> str:
+def told(sending: Sending, text: str) -> str:
     """What a server said, without what is secret: it may send back what it was sent."""
     return payloads.without(text, payloads.secrets(sending.headers, sending.address))
 

@@ -32,7 +32,7 @@ def client(plan: Mapping[str, Any], request: bytes, answer: bytes | None, in_fli
     if answer is None:
         return Client(workers, reason="the answer is too large to be played back")
     try:
-        with _null_server(str(plan["kind"]), request, answer) as port:
+        with _null_server(str(plan["kind"]), request, answer) as (port, _):
             costs = _costs(plan, port, min(in_flight, IN_FLIGHT))
     except (AnalysisFailed, OSError) as error:
         return Client(workers, reason=f"the server that does nothing failed: {error}")
@@ -45,23 +45,63 @@ def client(plan: Mapping[str, Any], request: bytes, answer: bytes | None, in_fli
     return Client(workers, Quantity(cost.value, low, high, cost.n), ceiling)
 
 
+def round_trip(plan: Mapping[str, Any], request: bytes, answer: bytes | None) -> Quantity | None:
+    """Seconds that one request alone takes to a server that does nothing and back, without that server's own CPU time; None
+    where it could not be measured.
+    """
+    if answer is None:
+        return None
+    try:
+        with _null_server(str(plan["kind"]), request, answer) as (port, process):
+            seconds = _alone(plan, port, process)
+    except (AnalysisFailed, OSError):
+        return None
+    if len(seconds) < 2:
+        return None
+    found = stats.independent_mean(seconds)
+    return Quantity(found.value, max(found.low, 0.0), found.high, found.n)
+
+
+def _alone(plan: Mapping[str, Any], port: int, process: int) -> list[float]:
+    """Mean seconds of a request, one in flight, once for each slice; the first one warms up."""
+    level = {"arrivals": {"loop": CLOSED, "concurrency": 1}, "seconds": SLICE_S, "count": 0}
+    crew, found = Crew(_plain(plan, port), 1), []
+    try:
+        for number in range(SLICES + 1):
+            before = _ran_s(process)
+            seen = crew.drive(level, _watched, PATIENCE_S)
+            if seen.stopped == "interrupted":
+                raise KeyboardInterrupt
+            rows = seen.all_rows()
+            rows = rows[(rows["outcome"] == records.OK) | (rows["outcome"] == records.STATUS)]
+            if number and len(rows) >= LEAST_REQUESTS:
+                mean_s = float((rows["done_ns"] - rows["due_ns"]).mean()) / 1e9
+                found.append(max(mean_s - (_ran_s(process) - before) / len(rows), 0.0))
+    finally:
+        crew.close()
+    return found
+
+
+def _ran_s(process: int) -> float:
+    """CPU seconds of the main thread of a process."""
+    with open(f"/proc/{process}/schedstat", encoding="ascii") as file:
+        return int(file.read().split()[0]) / 1e9
+
+
+def _plain(plan: Mapping[str, Any], port: int) -> Mapping[str, Any]:
+    """The plan's first request, to a port of this machine in the clear."""
+    here = {"host": "127.0.0.1", "port": port, "unix": "", "tls": False}
+    return {**plan, "requests": [plan["requests"][0]], "mix": [], **here}
+
+
 def _costs(plan: Mapping[str, Any], port: int, in_flight: int) -> list[float]:
     """CPU seconds a request of one worker, once for each slice; the first one warms up."""
-    plain = {
-        **plan,
-        "requests": [plan["requests"][0]],
-        "mix": [],
-        "host": "127.0.0.1",
-        "port": port,
-        "unix": "",
-        "tls": False,
-    }
     level = {
         "arrivals": {"loop": CLOSED, "concurrency": max(in_flight, 1)},
         "seconds": SLICE_S,
         "count": 0,
     }
-    crew, found = Crew(plain, 1), []
+    crew, found = Crew(_plain(plan, port), 1), []
     try:
         for number in range(SLICES + 1):
             seen = crew.drive(level, _watched, PATIENCE_S)
@@ -80,8 +120,8 @@ def _watched(_seen: Seen, _seconds: float) -> str:
 
 
 @contextlib.contextmanager
-def _null_server(kind: str, request: bytes, answer: bytes) -> Iterator[int]:
-    """The port of a server that does nothing; it ends with the block."""
+def _null_server(kind: str, request: bytes, answer: bytes) -> Iterator[tuple[int, int]]:
+    """The port and the process of a server that does nothing; it ends with the block."""
     port_from, port_to = os.pipe()
     answer_from, answer_to = os.pipe()
     process = subprocess.Popen(
@@ -100,7 +140,7 @@ def _null_server(kind: str, request: bytes, answer: bytes) -> Iterator[int]:
         told = os.read(port_from, LENGTH.size) if ready else b""
         if len(told) < LENGTH.size:
             raise AnalysisFailed(what="the server that does nothing did not start", where="", todo="")
-        yield LENGTH.unpack(told)[0]
+        yield LENGTH.unpack(told)[0], process.pid
     finally:
         os.close(answer_to)
         os.close(port_from)

@@ -2,6 +2,7 @@
 
 from pinchpoint.signals.blocked import BLOCKED_SIGNALS
 from pinchpoint.signals.capacity import CAPACITY_SIGNALS
+from pinchpoint.signals.client import CLIENT_SIGNALS
 from pinchpoint.signals.clock import CLOCK_SIGNALS
 from pinchpoint.signals.copies import COPY_SIGNALS
 from pinchpoint.signals.denormals import DENORMAL_SIGNALS
@@ -34,4 +35,5 @@ BUILTIN = (
     *COPY_SIGNALS,
     *GROWTH_SIGNALS,
     *MEASUREMENT_SIGNALS,
+    *CLIENT_SIGNALS,
 )

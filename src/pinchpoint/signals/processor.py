@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from pinchpoint import stats
+from pinchpoint import moments_of_service, stats
 from pinchpoint.contracts import Tables, signal
 from pinchpoint.domain.quantity import Quantity, exact
-from pinchpoint.domain.run import RUNNING
+from pinchpoint.domain.run import RUNNING, Run
 from pinchpoint.signals.counters import slope
 from pinchpoint.timeline import steady
 
@@ -18,6 +18,8 @@ BATCHES = 20
 def runnable(tables: Tables) -> Quantity | str:
     """Mean runnable threads of the target, over effective CPUs, while requests are in progress."""
     run = tables.run
+    if run.service is not None:
+        return _of_server(run)
     mine = run.samples.thread == run.request_thread
     counted = mine & (run.samples.running >= 0)
     if np.count_nonzero(counted) < BATCHES:
@@ -31,6 +33,15 @@ def runnable(tables: Tables) -> Quantity | str:
     ends = [sum(getattr(quantity, end) * share for quantity, share in parts) for end in ("value", "low", "high")]
     whole = max(1.0, run.environment.effective_cpus)  # one thread is never too many, however small its quota
     return Quantity(ends[0], max(ends[1], 0.0), ends[2], int(np.count_nonzero(counted))).scaled(1 / whole)
+
+
+def _of_server(run: Run) -> Quantity | str:
+    """The same of all threads of a server."""
+    seen = moments_of_service.moments(run, steady(run).typical)
+    if len(seen.t_ns) < BATCHES:
+        return "too few samples of all threads"
+    found = moments_of_service.batched(seen.running.astype(float), np.ones(len(seen.t_ns)))
+    return found.scaled(1 / max(1.0, run.environment.effective_cpus))
 
 
 @signal("threads.pool_per_cpu", unit="threads a CPU", mechanism="configuration")

@@ -1,0 +1,163 @@
+"""Processes -> the sockets that they serve, and the other services that they are waiting for, as the kernel tells.
+
+`/proc/net/tcp` says which connections came in on the served port. What a process asks of others is seen in TCP_INFO (inet_diag
+over netlink, what `ss -ti` reads): a connection on which something was sent later than anything came back awaits an answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import socket
+import struct
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+REFRESH_S = 1.0
+SERVED_REFRESH_S = 0.1
+NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY = 4, 20
+NLM_REQUEST_DUMP = 0x301
+NLMSG_DONE, NLMSG_ERROR = 3, 2
+INFO = 2  # INET_DIAG_INFO, asked for as bit INFO - 1
+ESTABLISHED, SYN_SENT = 1, 2
+STATES = 1 << ESTABLISHED | 1 << SYN_SENT
+HEAD = struct.Struct("=IHHII")
+REQUEST = struct.Struct("=BBBxI48s")
+MESSAGE = struct.Struct("=BBBB2s2s16s16s")  # family, state, timer, retransmits, ports, addresses; big-endian inside
+INODE_AT, MESSAGE_BYTES = 68, 72
+LAST_SENT_AT, LAST_RECEIVED_AT, ACKNOWLEDGED_AT, RECEIVED_AT = 44, 52, 120, 128  # in tcp_info: milliseconds ago, bytes
+TOLD_BYTES = 136
+ATTRIBUTE = struct.Struct("=HH")
+ANSWER_BYTES = 1 << 16
+TIMEOUT_S = 0.05
+MOST_DESCRIPTORS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A TCP connection: its own port, the other end, and whether it awaits an answer."""
+
+    inode: int
+    port: int
+    address: str
+    awaits: bool
+
+
+class Peers:
+    """Which other services are being waited for by some processes, whose served port is `port`."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._mine: frozenset[int] = frozenset()
+        self._outgoing = False
+        self._looked = 0.0
+        self._diag: socket.socket | None = None
+        with contextlib.suppress(OSError):
+            self._diag = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, NETLINK_SOCK_DIAG)
+            self._diag.settimeout(TIMEOUT_S)
+
+    def awaited(self, processes: Sequence[int]) -> tuple[str, ...]:
+        """The addresses of those whose answer is awaited now; cheap where there are no connections to others."""
+        if self._diag is None:
+            return ()
+        now = time.monotonic()
+        if now - self._looked > REFRESH_S:
+            self._looked, self._mine = now, frozenset(_sockets(processes))
+            self._outgoing = any(each.inode in self._mine for each in self._others())
+        if not self._outgoing:
+            return ()
+        return tuple(sorted({each.address for each in self._others() if each.inode in self._mine and each.awaits}))
+
+    def _others(self) -> list[Connection]:
+        assert self._diag is not None
+        with contextlib.suppress(OSError):
+            found = [each for family in (socket.AF_INET, socket.AF_INET6) for each in _connections(self._diag, family)]
+            return [each for each in found if each.port != self._port]
+        return []
+
+    def close(self) -> None:
+        """Let go of the kernel's ear."""
+        if self._diag is not None:
+            self._diag.close()
+
+
+def _sockets(processes: Sequence[int]) -> Iterator[int]:
+    """Inodes of the sockets that processes hold."""
+    for pid in processes:
+        folder = Path(f"/proc/{pid}/fd")
+        with contextlib.suppress(OSError):
+            for name in os.listdir(folder)[:MOST_DESCRIPTORS]:
+                with contextlib.suppress(OSError, ValueError):
+                    link = os.readlink(folder / name)
+                    if link.startswith("socket:["):
+                        yield int(link[8:-1])
+
+
+def _connections(diag: socket.socket, family: int) -> Iterator[Connection]:
+    """All TCP connections of this network namespace."""
+    body = REQUEST.pack(family, socket.IPPROTO_TCP, 1 << (INFO - 1), STATES, b"")
+    diag.send(HEAD.pack(HEAD.size + len(body), SOCK_DIAG_BY_FAMILY, NLM_REQUEST_DUMP, 1, 0) + body)
+    while True:
+        data = memoryview(diag.recv(ANSWER_BYTES))
+        while len(data) >= HEAD.size:
+            length, kind, *_ = HEAD.unpack_from(data)
+            if kind in (NLMSG_DONE, NLMSG_ERROR) or length < HEAD.size:
+                return
+            yield _connection(data[HEAD.size : length])
+            data = data[length + 3 & ~3 :]
+
+
+def _connection(message: memoryview) -> Connection:
+    family, state, _, _, source, port, _, host = MESSAGE.unpack_from(message)
+    raw = host[:4] if family == socket.AF_INET else host
+    peer = ipaddress.ip_address(raw)
+    peer = getattr(peer, "ipv4_mapped", None) or peer
+    inode = struct.unpack_from("=I", message, INODE_AT)[0]
+    awaits = state == SYN_SENT
+    rest = message[MESSAGE_BYTES:]
+    while len(rest) >= ATTRIBUTE.size:
+        length, kind = ATTRIBUTE.unpack_from(rest)
+        if length < ATTRIBUTE.size:
+            break
+        if kind == INFO and length >= ATTRIBUTE.size + TOLD_BYTES:
+            awaits = awaits or _awaits(rest[ATTRIBUTE.size :])
+        rest = rest[length + 3 & ~3 :]
+    shown = f"[{peer}]" if peer.version == 6 else str(peer)
+    return Connection(inode, int.from_bytes(source, "big"), f"{shown}:{int.from_bytes(port, 'big')}", awaits)
+
+
+def _awaits(info: memoryview) -> bool:
+    """Whether something was sent later than anything came back, or sent and nothing ever came back."""
+    sent, received = (struct.unpack_from("=I", info, at)[0] for at in (LAST_SENT_AT, LAST_RECEIVED_AT))
+    acknowledged, answered = (struct.unpack_from("=Q", info, at)[0] for at in (ACKNOWLEDGED_AT, RECEIVED_AT))
+    return bool(sent < received or (acknowledged > 1 and not answered))  # the first byte stands for the handshake
+
+
+class ServedSockets:
+    """Which sockets are connections of the server's own clients."""
+
+    def __init__(self, port: int, unix: str = "") -> None:
+        self._port, self._unix = port, os.path.realpath(unix) if unix else ""
+        self._inodes: frozenset[int] = frozenset()
+        self._read = 0.0
+
+    def has(self, inode: int) -> bool:
+        """Whether it is one; what was made a moment ago is looked up again."""
+        if inode not in self._inodes and time.monotonic() - self._read > SERVED_REFRESH_S:
+            self._read, self._inodes = time.monotonic(), frozenset(self._look())
+        return inode in self._inodes
+
+    def _look(self) -> Iterator[int]:
+        names = ("unix",) if self._unix else ("tcp", "tcp6")
+        for name in names:
+            with contextlib.suppress(OSError):
+                for row in Path(f"/proc/net/{name}").read_text(errors="replace").splitlines()[1:]:
+                    words = row.split()
+                    with contextlib.suppress(ValueError, IndexError):
+                        if self._unix and len(words) > 7 and os.path.realpath(words[7]) == self._unix:
+                            yield int(words[6])
+                        elif not self._unix and int(words[1].rpartition(":")[2], 16) == self._port:
+                            yield int(words[9])

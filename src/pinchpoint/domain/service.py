@@ -1,0 +1,89 @@
+"""A live server as a target: who serves, what its threads are, what they were seen executing, and what stands between."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pinchpoint.domain.quantity import Quantity
+from pinchpoint.domain.served import Served
+
+# What was looked at when a stack was seen (`Stack.kind`).
+IDLE, ACTIVE, ALL, HOLDING = "idle", "active", "all", "holding"
+# Where a thread sits while nothing is asked (`ServerThread.parked`).
+SELECTOR, ACCEPTING, WAITING_FOR_WORK, SLEEPING, ELSEWHERE = "selector", "accepting", "work", "timer", "elsewhere"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerThread:
+    """A thread of a server; `parked` says where it sits while nothing is asked, empty where it was not there then.
+
+    `python` is whether an interpreter runs in it, None where that is not known.
+    """
+
+    thread: int
+    process: int
+    name: str
+    parked: str = ""
+    python: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """What Python threads were seen executing, outermost frame first, at `load` requests in flight.
+
+    Each frame is `origin|file|line|function`; the origin is std, site (an installed package) or own. `kind` is idle (nothing was
+    asked; all threads), active (on a CPU), all (whether on a CPU or not) or holding (the interpreter's lock).
+    """
+
+    kind: str
+    load: int
+    count: int
+    frames: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StackLook:
+    """How many moments were looked at for one kind of stacks at one load, and in how many processes; or why none were."""
+
+    kind: str
+    load: int
+    moments: int
+    processes: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Another service that the server is connected to, and in how many of the moments looked at an answer was awaited."""
+
+    address: str
+    awaited: int
+    moments: int
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What is known of a server besides its requests.
+
+    `round_trip` is what one request alone takes to a server that does nothing and back, with the same bytes, without that
+    server's own CPU time; `client_ceiling_per_s` is the most that our own side can send, and `client_used` what share of it, or of
+    our time, one request in flight took. `software` is what its answers say that it is.
+    """
+
+    served: Served
+    method: str
+    software: str = ""
+    client_ceiling_per_s: Quantity | None = None
+    client_reason: str = ""
+    client_used: float | None = None
+    round_trip: Quantity | None = None
+    threads: tuple[ServerThread, ...] = ()
+    stacks: tuple[Stack, ...] = ()
+    looks: tuple[StackLook, ...] = ()
+    peers: tuple[Peer, ...] = ()
+    request_bytes: int = 0
+    answer_bytes: int = 0
+
+    def look(self, kind: str, load: int) -> StackLook | None:
+        """How the stacks of a kind were looked for at a load; None where they were not."""
+        return next((each for each in self.looks if (each.kind, each.load) == (kind, load)), None)

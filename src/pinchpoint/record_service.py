@@ -1,0 +1,472 @@
+"""A URL + workload -> Run: sends requests to a live server, one in flight and then more, and watches its processes meanwhile.
+
+Nothing of the server is started, stopped or changed. What it does is seen from outside: clocks of its threads, what they are
+blocked in, and what its Python code executes. Load is sent to this machine only, one in flight elsewhere.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from pinchpoint.contracts import Probe
+from pinchpoint.crews import Crew as LadderCrew
+from pinchpoint.domain.arrivals import CLOSED
+from pinchpoint.domain.quantity import Quantity
+from pinchpoint.domain.run import (
+    CONTROL,
+    FAILED,
+    OBSERVED,
+    QUANTILES,
+    Environment,
+    Events,
+    Probes,
+    Requests,
+    Run,
+    Samples,
+    Spans,
+    Telemetry,
+    Visit,
+)
+from pinchpoint.domain.service import ACTIVE, ALL, HOLDING, IDLE, Peer, ServerThread, Service, Stack, StackLook
+from pinchpoint.domain.target import TargetFacts
+from pinchpoint.domain.traffic import Client, Traffic
+from pinchpoint.domain.workload import Workload
+from pinchpoint.errors import BadInput, Interrupted, TargetFailed
+from pinchpoint.ladder import Climb, climb
+from pinchpoint.load import payloads, records, self_proof
+from pinchpoint.load.addresses import is_local, resolved
+from pinchpoint.load.crew import Crew, Rows, Seen
+from pinchpoint.load.engine import Met, Sending, cpus_for, meet, told
+from pinchpoint.overseeing import CPU, DELAY, PROCESSES, RSS, THREADS, Watching
+from pinchpoint.process import Ended
+from pinchpoint.stacks import StackReader, is_python, python_threads
+from pinchpoint.thread_watch import ThreadWatch, Windows
+from pinchpoint.units import percent
+
+SLICE_S = 1.0
+SLICES_OF_A_REQUEST = 4  # at least so many requests a slice
+IDLE_S = 1.0
+ALONE_SHARE, ALONE_S = 0.3, (3.0, 20.0)  # of the budget, for one request in flight without looks at stacks
+LADDER_SHARE, LADDER_S = 0.35, (4.0, 30.0)
+LOOK_SHARE, LOOK_S = 1 / 20, (2, 5)  # of each look at stacks
+SHORTEST_VISIT_S = 0.6
+CONTROL_EVERY = 4
+SETTLED_S = 0.05  # after a level: what the server still does for it
+MOST_OF_CLIENT = 0.5  # of its ceiling: beyond it, it may be the limit (docs/design.md, section 6)
+PATIENCE_S = 5.0
+FEWEST_REQUESTS = 20
+MOST_DUMPED = 8  # processes, whose threads are asked for
+HOPELESS = 20  # requests that all failed
+NS = 1_000_000_000
+RENAMED = {CPU: "process.cpu_s", DELAY: "process.run_delay_s", RSS: "process.rss_bytes", THREADS: "process.threads",
+           PROCESSES: "process.processes"}  # fmt: skip
+INTERRUPTED = "interrupted"
+COMPLETE = "complete"
+ELSEWHERE = "it is another machine: one request in flight, and no more of them"
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What a recording needs besides the traffic: its name, the machine, and who tells of it."""
+
+    id: str
+    created: str
+    version: str
+    environment: Environment
+    probes: Sequence[Callable[[], Probe]]
+    quota_of: Callable[[int], float | None]
+    progress: Callable[[str], None] = lambda _: None
+    glimpse: Callable[[Run], None] = lambda _: None
+
+
+@dataclass(slots=True)
+class _Recording:
+    """A recording under way, so that a failure at any moment loses nothing."""
+
+    traffic: Traffic
+    sending: Sending
+    workload: Workload
+    conditions: Conditions
+    met: Met
+    watching: Watching
+    threads: ThreadWatch | None
+    stacks: StackReader
+    client: Client
+    round_trip: Quantity | None
+    deadline: float
+    crew: Crew
+    rows: list[tuple[Rows, int]] = field(default_factory=list)
+    alone: list[tuple[int, int]] = field(default_factory=list)
+    idle: list[tuple[int, int]] = field(default_factory=list)
+    visits: tuple[Visit, ...] = ()
+    found: tuple[Stack, ...] = ()
+    looks: tuple[StackLook, ...] = ()
+    errors: dict[str, int] = field(default_factory=dict)
+    pythons: set[int] = field(default_factory=set)
+    used: list[float] = field(default_factory=list)
+    ladder_ended: str = "one request in flight was not measured to the end"
+    ended: str = COMPLETE
+    alone_s: float = 0.0
+
+
+def record_service(traffic: Traffic, sending: Sending, workload: Workload, conditions: Conditions) -> Run:
+    """Record a run of a live server within the workload's budget.
+
+    Raises BadInput where nobody is there or the first request is refused, TargetFailed where none is answered, Interrupted
+    where the user stopped it before one was.
+    """
+    deadline = time.monotonic() + workload.budget_s
+    say = conditions.progress
+    met = meet(traffic, sending, say)
+    _refused(met, sending)
+    watching = Watching(sending.address, conditions.probes, conditions.quota_of)
+    say("what the client can do")
+    client = self_proof.client(met.plan, met.request, met.greeted.raw, self_proof.IN_FLIGHT, traffic.workers)
+    alone = self_proof.round_trip(met.plan, met.request, met.greeted.raw)
+    pids = [each.pid for each in watching.served.processes] if watching.overseer else []
+    pythons = [pid for pid in pids if is_python(pid)]
+    parents = {each.pid: each.parent for each in watching.served.processes}
+    tops = [pid for pid in pythons if parents[pid] not in pythons]
+    crew = Crew(met.plan, traffic.workers, cpus_for(traffic.workers))
+    threads = None
+    if watching.overseer is not None:
+        watching.overseer.start()
+        threads = ThreadWatch(watching.overseer.processes, sending.address.port, sending.address.unix, workload.seed)
+        threads.start()
+    recording = _Recording(
+        traffic, sending, workload, conditions, met, watching, threads, StackReader(tops, len(pythons)), client, alone,
+        deadline, crew, alone_s=met.greeted.seconds,
+    )  # fmt: skip
+    try:
+        _recorded(recording)
+    except Ended as ended:
+        recording.ended = str(ended)
+    except KeyboardInterrupt:
+        recording.ended = INTERRUPTED
+    finally:
+        crew.close()
+        telemetry = watching.stop()
+        if threads is not None:
+            threads.stop()
+    return _finished(recording, telemetry)
+
+
+def _refused(met: Met, sending: Sending) -> None:
+    """BadInput where the server answers, and not with what was asked for."""
+    status = met.greeted.status
+    if status and not 200 <= status < 300:  # RFC 9110, 15
+        what = f"the first request was answered with {status} {told(sending, met.greeted.reason)}".strip()
+        raise BadInput(what=what, where=sending.address.uri, todo="Give the path, --method and --input that it expects")
+
+
+def _recorded(recording: _Recording) -> None:
+    """One request in flight, several, and looks at what is executed under load."""
+    say, budget = recording.conditions.progress, recording.workload.budget_s
+    look_s = int(min(max(budget * LOOK_SHARE, LOOK_S[0]), LOOK_S[1]))
+    _rest(recording, IDLE_S, None)
+    say("one request in flight")
+    _alone(recording, min(max(budget * ALONE_SHARE, ALONE_S[0]), ALONE_S[1]))
+    recording.conditions.glimpse(_finished(recording, recording.watching.so_far()))
+    for kind in (IDLE, HOLDING):
+        _rest(recording, float(look_s), kind)
+    for kind in (ACTIVE, ALL):
+        _look(recording, kind, 1, look_s)
+    recording.ladder_ended = _climb(recording, min(max(budget * LADDER_SHARE, LADDER_S[0]), LADDER_S[1]))
+    recording.pythons = _python_threads(recording)
+    best = max((each for each in recording.visits if each.load), key=lambda each: each.rate, default=None)
+    if best is not None and best.load > 1:
+        for kind in (HOLDING, ACTIVE):
+            if time.monotonic() + look_s < recording.deadline:
+                _look(recording, kind, best.load, look_s)
+
+
+def _rest(recording: _Recording, seconds: float, kind: str | None) -> None:
+    """The server left alone, once it has settled; with a look at where its threads sit then."""
+    time.sleep(SETTLED_S)
+    if kind is not None:
+        recording.stacks.begin(kind, int(seconds))
+    began = time.monotonic_ns()
+    _watch(recording, on=True)
+    time.sleep(seconds)
+    _watch(recording, on=False)
+    recording.idle.append((began, time.monotonic_ns()))
+    if kind is not None:
+        _take(recording, *recording.stacks.end(kind, 0, int(seconds)))
+
+
+def _watch(recording: _Recording, *, on: bool) -> None:
+    if recording.threads is not None:
+        (recording.threads.go if on else recording.threads.pause)()
+    if recording.watching.overseer is not None:
+        recording.watching.overseer.read_now()
+
+
+def _alone(recording: _Recording, seconds: float) -> None:
+    """Slices with one request in flight, every fourth of them unwatched."""
+    end, number, served = time.monotonic() + seconds, 0, 0
+    while time.monotonic() < end or (served < FEWEST_REQUESTS and time.monotonic() < recording.deadline):
+        control = number % CONTROL_EVERY == CONTROL_EVERY - 1
+        length = max(SLICE_S, SLICES_OF_A_REQUEST * recording.alone_s)
+        seen = _drive(recording, 1, length, watched=not control)
+        rows = seen.all_rows()
+        recording.rows.append((rows, CONTROL if control else OBSERVED))
+        recording.alone.append((seen.begin_ns, seen.end_ns))
+        recording.used.append(used_of_client(seen, recording.client))
+        good = rows[rows["outcome"] == records.OK]
+        if len(good):
+            recording.alone_s = float(np.median(good["done_ns"] - good["due_ns"])) / NS
+        served += len(rows)
+        number += 1
+        recording.conditions.progress(f"one request in flight: {served:,} answers")
+
+
+def _drive(recording: _Recording, load: int, seconds: float, *, watched: bool) -> Seen:
+    """A closed loop for so many seconds. Ended where the server answers no more, KeyboardInterrupt where the user stops it."""
+    level = {"number": 0, "arrivals": {"loop": CLOSED, "concurrency": load}, "seconds": seconds, "count": 0,
+             "spacing_s": 1 / recording.traffic.most_per_s if recording.traffic.most_per_s else 0.0}  # fmt: skip
+    _watch(recording, on=watched)
+    seen = recording.crew.drive(level, _hopeless, 2 * recording.traffic.timeout_s + PATIENCE_S)
+    _watch(recording, on=False)
+    for number, count in enumerate(seen.outcomes):
+        if count and number not in (records.OK, records.CUT_OFF):
+            kind = records.OUTCOMES[number]
+            recording.errors[kind] = recording.errors.get(kind, 0) + int(count)
+    if seen.stopped == INTERRUPTED:
+        raise KeyboardInterrupt
+    if not seen.outcomes[records.OK]:
+        failed = [records.OUTCOMES[number] for number, count in enumerate(seen.outcomes) if count]
+        raise Ended(f"no request was answered at {load} in flight ({', '.join(failed) or 'none ended'})")
+    return seen
+
+
+def _hopeless(seen: Seen, _seconds: float) -> str:
+    return "all requests failed" if seen.done >= HOPELESS and seen.failed == seen.done else ""
+
+
+def _look(recording: _Recording, kind: str, load: int, seconds: int) -> None:
+    """Look at what is executed while requests are sent; these count for nothing else."""
+    recording.conditions.progress("what the server executes")
+    recording.stacks.begin(kind, seconds)
+    try:
+        _drive(recording, load, float(seconds), watched=False)
+    finally:
+        _take(recording, *recording.stacks.end(kind, load, seconds))
+
+
+def _python_threads(recording: _Recording) -> set[int]:
+    """Threads of the interpreters, some of which are started under load and then stay."""
+    overseer = recording.watching.overseer
+    processes = overseer.processes() if overseer is not None else ()
+    found: set[int] = set()
+    for process in [each for each in processes if is_python(each)][:MOST_DUMPED]:
+        found |= python_threads(process)
+    return found
+
+
+def _take(recording: _Recording, stacks: tuple[Stack, ...], look: StackLook) -> None:
+    recording.found += stacks
+    recording.looks += (look,)
+
+
+# --- several in flight ---------------------------------------------------------------------------------------------
+class _Company(LadderCrew):
+    """Keeps requests in flight at the server."""
+
+    def __init__(self, recording: _Recording) -> None:
+        self._recording = recording
+        self._used = 0.0
+
+    def visit(self, load: int, seconds: float) -> tuple[Visit, str | None]:
+        """One visit; 0 leaves the server alone."""
+        recording = self._recording
+        seconds = max(seconds, SHORTEST_VISIT_S)
+        if load == 0:
+            _rest(recording, seconds, None)
+            begin, end = recording.idle[-1]
+            return Visit(0, begin, end, 0, 0, 0.0, 0.0, ()), None
+        seen = _drive(recording, load, seconds, watched=True)
+        visit = visit_of(seen, load, seconds)
+        self._used = used_of_client(seen, recording.client)
+        if self._used > MOST_OF_CLIENT:
+            raise Ended(self._client_full(load))
+        failed = next((records.OUTCOMES[n] for n, count in enumerate(seen.outcomes) if count and n != records.OK), None)
+        return replace(visit, client_used=self._used), failed
+
+    def _client_full(self, load: int) -> str:
+        return f"the client would be the limit (V101): it used {percent(min(self._used, 1.0))} of its ceiling at {load} in flight"
+
+    def wrong_answers(self) -> str:
+        """Answers are not compared."""
+        return ""
+
+    def full(self, load: int) -> str:
+        """Whether twice the load would be more than the client can prove."""
+        del load
+        return ""
+
+
+def _climb(recording: _Recording, seconds: float) -> str:
+    """The ladder; why it went no further."""
+    if not is_local(resolved(recording.sending.address)) and not recording.traffic.most_per_s:
+        return ELSEWHERE
+    plan = Climb(
+        typical_s=recording.alone_s,
+        deadline=min(recording.deadline, time.monotonic() + seconds),
+        fails_alone=_failing(recording),
+        seed=recording.workload.seed,
+        compared=False,
+        progress=recording.conditions.progress,
+    )
+    recording.visits, ended = climb(_Company(recording), plan)
+    return ended
+
+
+def _failing(recording: _Recording) -> float:
+    asked = sum(len(rows) for rows, _ in recording.rows)
+    return sum(recording.errors.values()) / max(asked, 1)
+
+
+def visit_of(seen: Seen, load: int, seconds: float) -> Visit:
+    """A visit from what was seen: answers between the moment when the first ones were there and its nominal end, so that neither
+    filling nor draining the line counts.
+    """
+    rows = seen.all_rows()
+    good = rows[rows["outcome"] == records.OK]
+    done = np.sort(good["done_ns"])
+    first = min(load, len(done)) - 1
+    begin = int(done[first]) if len(done) > 2 * load else seen.begin_ns
+    end = seen.begin_ns + int(seconds * NS) if len(done) > 2 * load else seen.end_ns
+    inside = int(np.count_nonzero((done > begin) & (done <= end)))
+    latency = (good["done_ns"] - good["due_ns"]) / NS
+    return Visit(
+        load, begin, max(end, begin + 1), inside * seen.thinned, seen.failed, 0.0, float(latency.mean()),
+        tuple(float(each) for each in np.quantile(latency, QUANTILES)),
+    )  # fmt: skip
+
+
+def used_of_client(seen: Seen, client: Client) -> float:
+    """The share of the client's ceiling that was used, or of its workers' time, whichever is more."""
+    seconds = (seen.end_ns - seen.begin_ns) / NS
+    busy = seen.counters.get(records.CPU_NS, 0) / NS / seconds / client.workers
+    return max(busy, seen.done / seconds / client.ceiling_per_s.value if client.ceiling_per_s else 0.0)
+
+
+# --- the run -------------------------------------------------------------------------------------------------------
+def _finished(recording: _Recording, telemetry: Telemetry) -> Run:
+    conditions, watching = recording.conditions, recording.watching
+    requests = _requests(recording)
+    if not np.any(requests.ok):
+        where = recording.sending.address.uri
+        if recording.ended == INTERRUPTED:
+            raise Interrupted(what="interrupted before a request was answered", where=where, todo="")
+        raise TargetFailed(
+            what=f"no request was answered: {recording.ended}", where=where, todo="Ask it once with curl"
+        )
+    windows = [(int(a), int(b)) for a, b in zip(requests.start_ns, requests.end_ns, strict=True)]
+    samples, threads, peers = _seen(recording, windows)
+    served = watching.served
+    environment = conditions.environment
+    if served.cpus is not None:
+        quota = conditions.quota_of(served.processes[0].pid)
+        environment = replace(environment, quota_cpus=quota, affinity=max(round(watching.affinity), 1))
+    return Run(
+        id=conditions.id,
+        created=conditions.created,
+        version=conditions.version,
+        target=TargetFacts(
+            kind=recording.sending.address.kind, uri=recording.sending.address.uri, input_text=_input(recording)
+        ),
+        workload=recording.workload,
+        environment=replace(environment, unobservable=(*environment.unobservable, *_unseen(recording))),
+        requests=requests,
+        probes=Probes(*(np.empty(0, dtype=np.int64) for _ in range(14))),
+        spans=Spans(*(np.empty(0, dtype=np.int64) for _ in range(12))),
+        span_names=(),
+        samples=samples,
+        telemetry=_renamed(telemetry, recording.alone),
+        request_thread=0,
+        errors=tuple(recording.errors.items()),
+        ended=recording.ended,
+        notes=(),
+        events=Events(),
+        ladder=tuple(replace(each, cpu_s=spent(telemetry, each)) for each in recording.visits),
+        ladder_ended=recording.ladder_ended,
+        starts_ended="a server that runs already was not started",
+        service=Service(
+            served=served,
+            method=recording.traffic.method,
+            software=told(recording.sending, recording.met.greeted.server),
+            client_ceiling_per_s=recording.client.ceiling_per_s,
+            client_reason=recording.client.reason,
+            client_used=max(recording.used, default=None),
+            round_trip=recording.round_trip,
+            threads=threads,
+            stacks=recording.found,
+            looks=recording.looks,
+            peers=peers,
+            request_bytes=len(recording.met.request),
+            answer_bytes=recording.met.greeted.size,
+        ),
+    )
+
+
+def _seen(recording: _Recording, windows: Windows) -> tuple[Samples, tuple[ServerThread, ...], tuple[Peer, ...]]:
+    if recording.threads is None:
+        return Samples(*(np.empty(0, dtype=np.int64) for _ in range(5))), (), ()
+    samples, threads, peers = recording.threads.seen(recording.idle, windows)
+    known = recording.pythons
+    return samples, tuple(replace(each, python=each.thread in known if known else None) for each in threads), peers
+
+
+def _requests(recording: _Recording) -> Requests:
+    """All requests that were alone in flight, in the order in which they ended; their first was the greeting's."""
+    parts = []
+    for rows, flag in recording.rows:
+        kept = rows[rows["outcome"] != records.CUT_OFF]
+        flags = np.where(kept["outcome"] == records.OK, flag, flag | FAILED).astype(np.int64)
+        parts.append((kept["due_ns"].astype(np.int64), kept["done_ns"].astype(np.int64), flags))
+    start, end, flags = (
+        (np.concatenate(each) for each in zip(*parts, strict=True)) if parts else (np.empty(0, np.int64),) * 3
+    )
+    return Requests(np.arange(len(start), dtype=np.int64), start, end, flags)
+
+
+def _input(recording: _Recording) -> str:
+    names = ", ".join(recording.traffic.payloads[:3]) or "no body"
+    more = f" and {len(recording.traffic.payloads) - 3} more" if len(recording.traffic.payloads) > 3 else ""
+    return payloads.without(names + more, payloads.secrets(recording.sending.headers, recording.sending.address))
+
+
+def _unseen(recording: _Recording) -> list[tuple[str, str]]:
+    """What could not be seen of the server, each with its reason."""
+    served, found = recording.watching.served, []
+    if not served.processes:
+        found.append(("inside the server", served.reason))
+    elif served.tunnel:
+        found.append(("inside the server", f"{served.tunnel} passes requests on; the server is elsewhere"))
+    if recording.threads is not None and recording.threads.blind:
+        found.append(("thread states", recording.threads.blind))
+    found += dict.fromkeys(("what Python executes", each.reason) for each in recording.looks if each.reason)
+    return found
+
+
+def _renamed(found: Telemetry, windows: Windows) -> Telemetry:
+    """The time series under the names that signals know, of the time with one request in flight."""
+    if not len(found.t_ns) or not windows:
+        return Telemetry.nothing()
+    chosen = (found.t_ns >= windows[0][0]) & (found.t_ns <= windows[-1][1])
+    return Telemetry(
+        found.t_ns[chosen], tuple((RENAMED.get(name, name), values[chosen]) for name, values in found.columns)
+    )
+
+
+def spent(found: Telemetry, visit: Visit) -> float:
+    """CPU seconds of the server during a visit, by the readings around its ends."""
+    values = found.column(CPU)
+    if values is None or len(values) < 2:
+        return 0.0  # nothing was seen: the demand table has no such row then
+    return float(np.diff(np.interp([visit.begin_ns, visit.end_ns], found.t_ns, values))[0])

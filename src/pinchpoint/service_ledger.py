@@ -1,0 +1,216 @@
+"""Run of a server -> Ledger: where the time of chosen requests goes, every cell from a source of its own.
+
+- `network`: a request alone to a server that does nothing, with the same bytes; `client`: how late we sent it ourselves.
+- `cpu`: the clocks of all threads of the server a request, less what they use without requests, over the number of threads that
+  can run at once while any can (looked at). Its stages are the shares of what Python threads were seen executing on a CPU.
+- `starved`: their run-queue clocks, over the same number.
+- `wait`, `disk`, `network` inside: the share of moments within requests in which no thread can run, by what is waited for.
+
+Clocks count all requests with one in flight. For a part of them, the shares of moments in which any thread can run, in these
+requests and in all, scale them. What is left is `unexplained`, with its sign.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pinchpoint import stats
+from pinchpoint.domain.ledger import Ledger, Row
+from pinchpoint.domain.quantity import Quantity, exact, total
+from pinchpoint.domain.run import DISK, FAULT, FUTEX, IPC, NETWORK, OTHER, PARKED, RUNNING, SITES, SYNC, TIMER, Run
+from pinchpoint.domain.service import ACTIVE, ALL, IDLE, Service, Stack
+from pinchpoint.moments_of_service import FEWEST, Moments, batched, moments
+from pinchpoint.stack_stages import Place, place
+from pinchpoint.stage_names import UNPLACED
+from pinchpoint.timeline import Steady
+
+NETWORK_STAGE, CLIENT_STAGE = "network", "client"
+UNSEEN, INFERRED = "unseen", "inferred"
+STATES = {FUTEX: "wait", TIMER: "wait", IPC: "wait", OTHER: "wait", PARKED: "wait", NETWORK: "network", DISK: "disk",
+          SYNC: "disk", FAULT: "disk"}  # fmt: skip
+IN_HANDLERS = (FUTEX, TIMER, NETWORK, IPC, OTHER, SYNC, DISK)  # where a thread of its own is blocked
+LABELS_KEPT = 6  # of a stage: others are added up
+NOT_A_CELL = 1e-4  # of the latency
+FEWEST_STACKS = 20
+INSIDE = Place(UNPLACED, "inside the server")
+CLOCK, QUEUE, LOOKS, NOTHING = "thread clocks", "run-queue clocks", "sampling", "a server that does nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class _Spent:
+    """Seconds a request of all threads of the server, and how many of them work at once."""
+
+    cpu: Quantity
+    starved: Quantity
+
+
+def account_service(run: Run, chosen: Steady, requests: str) -> Ledger:
+    """The ledger of the requests that `chosen.typical` marks."""
+    service = run.service
+    assert service is not None
+    latency = run.requests.latency_s[chosen.typical]
+    mean = stats.mean_interval(latency) if len(latency) > 1 else exact(float(latency.mean()), 1)
+    watched = chosen.typical & ~run.requests.control
+    here, usual = moments(run, watched), moments(run, chosen.main & ~run.requests.control)
+    cells = _Cells(requests, mean)
+    if service.round_trip is not None:
+        cells.add(Place(NETWORK_STAGE, ""), "network", NOTHING, service.round_trip, site="wire")
+    spent = _spent(run) if len(here.t_ns) >= FEWEST else None
+    if spent is not None:
+        stages = _shares(service, ACTIVE, 1, ())
+        factor = _factor(here, usual, mean.value, float(run.requests.latency_s[chosen.main].mean()))
+        each = 1 / here.parallelism
+        for where, share in stages.items():
+            own = _times(spent.cpu.scaled(factor), share)
+            cells.add(where, "cpu", CLOCK, own.scaled(each), overlapped_s=own.value * (1 - each))
+        cells.add(Place(UNPLACED, ""), "starved", QUEUE, spent.starved.scaled(factor * each))
+        for row in _waits(service, here, mean.value):
+            cells.add(*row)
+    cells.finish()
+    return Ledger("latency", requests, mean, tuple(cells.rows), INFERRED if _seen_inside(service) else UNSEEN)
+
+
+class _Cells:
+    """Rows under construction."""
+
+    def __init__(self, requests: str, latency: Quantity) -> None:
+        self.rows: list[Row] = []
+        self._requests, self._latency = requests, latency
+
+    def add(
+        self, where: Place, state: str, source: str, seconds: Quantity, site: str = "", overlapped_s: float = 0.0
+    ) -> None:
+        """Add a cell unless it is next to nothing."""
+        if abs(seconds.value) > NOT_A_CELL * self._latency.value:
+            share = seconds.value / self._latency.value
+            row = Row("latency", 1, self._requests, where.stage, None, state, source, seconds, share, overlapped_s)
+            self.rows.append(replace(row, label=where.label, site=site))
+
+    def finish(self) -> None:
+        """Order the rows, and add what is left of the latency."""
+        self.rows.sort(key=lambda row: -row.seconds.value)
+        known = total([row.seconds for row in self.rows]) if self.rows else exact(0.0, 0)
+        all_of = self._latency
+        left = Quantity(
+            all_of.value - known.value,
+            all_of.value - known.value - float(np.hypot(all_of.value - all_of.low, known.high - known.value)),
+            all_of.value - known.value + float(np.hypot(all_of.high - all_of.value, known.value - known.low)),
+            all_of.n,
+        )
+        self.add(Place(UNPLACED, ""), "unexplained", "difference", left)
+
+
+def _seen_inside(service: Service) -> bool:
+    look = service.look(ACTIVE, 1)
+    return look is not None and look.moments > 0
+
+
+def _spent(run: Run) -> _Spent | None:
+    """CPU and run-queue seconds a request while one was in flight, less what passes without requests."""
+    found = run.telemetry
+    cpu, delay = found.column("process.cpu_s"), found.column("process.run_delay_s")
+    if cpu is None or delay is None or len(found.t_ns) < FEWEST:
+        return None
+    ended = np.histogram(run.requests.end_ns, found.t_ns)[0].astype(float)
+    if ended.sum() < 1:
+        return None
+    idle = [visit for visit in run.ladder if visit.load == 0]
+    at_rest = sum(visit.cpu_s for visit in idle) / max(sum(visit.seconds for visit in idle), 1e-9) if idle else 0.0
+    seconds = np.diff(found.t_ns) / 1e9
+    busy = np.maximum(np.diff(cpu) - at_rest * seconds, 0.0)
+    return _Spent(batched(busy, ended), batched(np.diff(delay), ended))
+
+
+def _factor(here: Moments, usual: Moments, mean_s: float, usual_mean_s: float) -> float:
+    """Seconds in which any thread can run in these requests, over those of all."""
+    running = float(np.mean(usual.site == RUNNING)) if len(usual.site) else 0.0
+    if running <= 0 or usual_mean_s <= 0:
+        return 1.0
+    return float(np.mean(here.site == RUNNING)) * mean_s / (running * usual_mean_s)
+
+
+def _waits(service: Service, here: Moments, mean_s: float) -> Iterator[tuple[Place, str, str, Quantity, str]]:
+    """What is waited for while no thread can run: at whose line where that was seen."""
+    blocked = _shares(service, ALL, 1, _at_home(service))
+    wire = service.round_trip.value / mean_s if service.round_trip else 0.0
+    for site in np.unique(here.site):
+        if site == RUNNING:
+            continue
+        share = here.share(int(site))
+        if site == PARKED:  # on the wire, which the server that does nothing accounts for, or awaited unseen
+            share = Quantity(*(max(end - wire, 0.0) for end in (share.value, share.low, share.high)), share.n)
+        seconds = share.scaled(mean_s)
+        state, name = STATES[int(site)], SITES[int(site)]
+        places = (
+            blocked
+            if int(site) in IN_HANDLERS and blocked
+            else {Place(UNPLACED, _peers(service, int(site))): exact(1.0)}
+        )
+        for where, part in places.items():
+            yield where, state, LOOKS, _times(seconds, part), name
+
+
+def _peers(service: Service, site: int) -> str:
+    return service.peers[0].address if site == NETWORK and service.peers else ""
+
+
+def _at_home(service: Service) -> frozenset[tuple[str, ...]]:
+    """The stacks of threads while nothing is asked."""
+    return frozenset(stack.frames for stack in service.stacks if stack.kind == IDLE)
+
+
+def _shares(
+    service: Service, kind: str, load: int, without: frozenset[tuple[str, ...]] | tuple[()]
+) -> Mapping[Place, Quantity]:
+    """The shares of places among the stacks of a kind. Those on a CPU are taken off from all, where blocked ones are asked for.
+
+    One place inside of the server where nothing was seen, so that its time is not lost; none for blocked ones.
+    """
+    counts: dict[Place, float] = defaultdict(float)
+    for stack in _of(service, kind, load):
+        if stack.frames not in without:
+            counts[place(stack.frames)] += stack.count
+    if kind == ALL:
+        look, active = service.look(ALL, load), service.look(ACTIVE, load)
+        scale = look.moments / active.moments if look and active and active.moments else 0.0
+        for stack in _of(service, ACTIVE, load):
+            if stack.frames not in without:
+                counts[place(stack.frames)] -= stack.count * scale
+        spread = {where: 2 * np.sqrt(max(count, 1.0)) for where, count in counts.items()}
+        counts = defaultdict(float, {where: count for where, count in counts.items() if count > spread[where]})
+    whole = sum(counts.values())
+    if whole < FEWEST_STACKS:
+        return {} if kind == ALL else {INSIDE: exact(1.0)}
+    return {where: _share_of(count, whole) for where, count in _few(counts).items() if count > 0}
+
+
+def _share_of(count: float, whole: float) -> Quantity:
+    share = stats.share_interval(round(count), round(whole))
+    value = count / whole
+    return Quantity(value, min(share.low, value), max(share.high, value), share.n)
+
+
+def _of(service: Service, kind: str, load: int) -> Iterator[Stack]:
+    return (stack for stack in service.stacks if (stack.kind, stack.load) == (kind, load))
+
+
+def _few(counts: Mapping[Place, float]) -> dict[Place, float]:
+    """The largest places of each stage; the others of a stage together, without a label."""
+    kept: dict[Place, float] = defaultdict(float)
+    shown: dict[str, int] = defaultdict(int)
+    for where, count in sorted(counts.items(), key=lambda item: -item[1]):
+        shown[where.stage] += 1
+        kept[where if shown[where.stage] <= LABELS_KEPT else Place(where.stage, "")] += count
+    return kept
+
+
+def _times(seconds: Quantity, share: Quantity) -> Quantity:
+    """A product of two independent quantities: relative half-widths add in quadrature."""
+    value = seconds.value * share.value
+    down = np.hypot((seconds.value - seconds.low) * share.value, seconds.value * (share.value - share.low))
+    up = np.hypot((seconds.high - seconds.value) * share.value, seconds.value * (share.high - share.value))
+    return Quantity(value, max(value - float(down), 0.0), value + float(up), seconds.n)

@@ -1,0 +1,134 @@
+"""Run of a server -> its ladder with what was held in each visit: event loops, workers, locks, and the interpreters' locks.
+
+Nothing of this is counted by a clock: threads are looked at some hundred times a second, and each share is one of moments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pinchpoint.domain.run import FUTEX, PARKED, Floats, Held, Ints, Run, Samples, Visit
+from pinchpoint.domain.service import HOLDING, SELECTOR, ServerThread, Service
+from pinchpoint.moments_of_service import FEWEST
+from pinchpoint.timeline import Mask
+
+LOOP, POOL, LOCK = "loop", "pool", "lock"
+OF_THE_SERVER = "of the server"
+USED = 0.02  # of the time: a loop that does less serves nobody
+MORE_IN_FLIGHT = 1.25  # times the workers: with fewer nobody has to wait for one
+AT_MOST = 0.99  # of the moments have no more workers busy than there are
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """What was seen in a visit: how many moments, and a row for each thread that was not parked in one."""
+
+    moments: int
+    at: Ints  # the number of the moment
+    thread: Ints
+    site: Ints
+    place: Ints
+
+    def busy(self, threads: Collection[int]) -> Floats:
+        """How many of some threads were not parked, at each moment."""
+        return self._count(np.isin(self.thread, list(threads)))
+
+    def waiting(self, threads: Collection[int]) -> Mask:
+        """The rows of some threads that wait for a lock without a time limit: the interpreter's own has one."""
+        waiting: Mask = np.isin(self.thread, list(threads)) & (self.site == FUTEX) & (self.place > 0)
+        return waiting
+
+    def _count(self, rows: Mask) -> Floats:
+        return np.bincount(self.at[rows], minlength=self.moments).astype(float)
+
+
+def ladder_of(run: Run) -> tuple[Visit, ...]:
+    """The visits with what was held in each, in seconds summed over all that hold it."""
+    service = run.service
+    if service is None or not run.ladder:
+        return run.ladder
+    looked = [_looked(run.samples, visit) for visit in run.ladder]
+    serving = [each.thread for each in workers(service)]
+    counts = [each.busy(serving) for each, visit in zip(looked, run.ladder, strict=True) if visit.load]
+    most = max((float(np.quantile(each, AT_MOST)) for each in counts if len(each) >= FEWEST), default=0.0)
+    limited = most >= 1 and max(visit.load for visit in run.ladder) >= MORE_IN_FLIGHT * most
+    loops = _serving_loops(service, looked)
+    found = []
+    for visit, seen in zip(run.ladder, looked, strict=True):
+        held: list[Held] = []
+        if visit.load and seen.moments >= FEWEST:
+            held += _loops(visit, seen, loops)
+            held += _workers(visit, seen, serving, most) if limited else []
+            held += _lock(visit, seen, serving)
+        looks, locked = _interpreters(run, visit, seen)
+        found.append(replace(visit, held=tuple(held), gil_probes=looks, gil_held=locked))
+    return tuple(found)
+
+
+def workers(service: Service) -> tuple[ServerThread, ...]:
+    """The threads that serve one request after the other: Python's, whose home is no selector. A runtime's helpers, which are no
+    threads of Python's, compute for others and serve nobody.
+    """
+    return tuple(each for each in service.threads if each.parked != SELECTOR and each.python)
+
+
+def _looked(samples: Samples, visit: Visit) -> _Looked:
+    first, last = np.searchsorted(samples.t_ns, (visit.begin_ns, visit.end_ns))
+    t = samples.t_ns[first:last]
+    moments, at = np.unique(t, return_inverse=True)
+    kept = samples.site[first:last] != PARKED
+    place = samples.place[first:last] if len(samples.place) else np.zeros(len(t), np.int64)
+    return _Looked(
+        len(moments), at[kept].astype(np.int64), samples.thread[first:last][kept], samples.site[first:last][kept], place[kept]
+    )  # fmt: skip
+
+
+def _serving_loops(service: Service, looked: Sequence[_Looked]) -> list[int]:
+    """The event loops that do anything in any visit."""
+    known = [each for each in looked if each.moments >= FEWEST]
+    selectors = [each.thread for each in service.threads if each.parked == SELECTOR]
+    return [thread for thread in selectors if any(seen.busy([thread]).mean() > USED for seen in known)]
+
+
+def _loops(visit: Visit, seen: _Looked, loops: Sequence[int]) -> list[Held]:
+    """How much of the time the event loops are not waiting in their selectors."""
+    if not loops:
+        return []
+    busy_s = float(seen.busy(loops).mean()) * visit.seconds
+    return [Held(LOOP, OF_THE_SERVER if len(loops) > 1 else "", len(loops), busy_s, 0.0, visit.done)]
+
+
+def _workers(visit: Visit, seen: _Looked, serving: Collection[int], most: float) -> list[Held]:
+    """Workers, where more requests are in flight than are ever served at once: then there are no more of them."""
+    mean = float(seen.busy(serving).mean())
+    waited = max(visit.load - mean, 0.0)
+    return [Held(POOL, OF_THE_SERVER, most, min(mean, most) * visit.seconds, waited * visit.seconds, visit.done)]
+
+
+def _lock(visit: Visit, seen: _Looked, serving: Collection[int]) -> list[Held]:
+    """The lock that threads wait for most: whenever one waits, somebody holds it."""
+    waiting = seen.waiting(serving)
+    if not np.any(waiting):
+        return []
+    place = int(np.bincount(seen.place[waiting]).argmax())
+    at = seen.at[waiting & (seen.place == place)]
+    held_s, waited_s = (count / seen.moments * visit.seconds for count in (len(np.unique(at)), len(at)))
+    return [Held(LOCK, OF_THE_SERVER, 1, held_s, waited_s, visit.done)]
+
+
+def _interpreters(run: Run, visit: Visit, seen: _Looked) -> tuple[int, int]:
+    """A visit's part of the looks at the interpreters' locks at its load, and in how many of them one was held, a process on
+    average; 0, 0 where nobody looked.
+    """
+    service = run.service
+    look = service.look(HOLDING, visit.load) if service is not None else None
+    if service is None or look is None or not look.moments:
+        return 0, 0
+    visits = sum(each.load == visit.load for each in run.ladder)
+    busy = {each.process for each in service.threads if np.any(seen.thread == each.thread)}
+    looks = look.moments * max(len(busy) if visit.load else look.processes, 1)
+    count = sum(stack.count for stack in service.stacks if (stack.kind, stack.load) == (HOLDING, visit.load))
+    return looks // visits, min(count, looks) // visits

@@ -1,0 +1,138 @@
+"""Which row of the ledger a stack of Python frames belongs to: the innermost frame that says so decides.
+
+The table is small on purpose: who else's library does something else says so in `[tool.pinchpoint]`:
+
+    [tool.pinchpoint.frames]
+    "mylib/tokens" = "preprocess"
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pinchpoint.domain.ledger import STAGES
+from pinchpoint.stage_names import UNPLACED, WORDS
+
+FRAMEWORK = "framework"
+OWN = "own"
+# The beginning of a frame's path from its package on (a `/` ends a package), and what its function must match, if anything.
+TABLE: tuple[tuple[str, str, str], ...] = (
+    ("json/decoder.py", "", "deserialize"),
+    ("json/scanner.py", "", "deserialize"),
+    ("json/encoder.py", "", "serialize"),
+    ("json/__init__.py", "load", "deserialize"),
+    ("json/__init__.py", "dump", "serialize"),
+    ("base64.py", "decode", "deserialize"),
+    ("base64.py", "encode", "serialize"),
+    ("pickle.py", "load", "deserialize"),
+    ("pickle.py", "dump", "serialize"),
+    ("fastapi/encoders.py", "", "serialize"),
+    ("fastapi/_compat", "serialize", "serialize"),
+    ("starlette/responses.py", "render", "serialize"),
+    ("starlette/requests.py", "json", "deserialize"),
+    ("starlette/formparsers.py", "", "deserialize"),
+    ("multipart/", "", "deserialize"),
+    ("python_multipart/", "", "deserialize"),
+    ("werkzeug/formparser.py", "", "deserialize"),
+    ("flask/json/", "loads", "deserialize"),
+    ("flask/json/", "dumps|response", "serialize"),
+    ("pydantic/", "validate|parse", "deserialize"),
+    ("pydantic/", "dump|json|serialize", "serialize"),
+    ("google/protobuf/", "Parse|From|parse", "deserialize"),
+    ("google/protobuf/", "Serialize|To", "serialize"),
+    ("msgpack/", "unpack", "deserialize"),
+    ("msgpack/", "pack", "serialize"),
+    ("numpy/lib/", "load|read_array", "deserialize"),
+    ("numpy/lib/", "save|write_array", "serialize"),
+    ("mlserver/codecs/", "decode", "deserialize"),
+    ("mlserver/codecs/", "encode", "serialize"),
+    ("PIL/", "", "preprocess"),
+    ("cv2/", "", "preprocess"),
+    ("imageio/", "", "preprocess"),
+    ("skimage/", "", "preprocess"),
+    ("torchvision/transforms/", "", "preprocess"),
+    ("torchvision/io/", "", "preprocess"),
+    ("torchaudio/", "", "preprocess"),
+    ("albumentations/", "", "preprocess"),
+    ("librosa/", "", "preprocess"),
+    ("soundfile.py", "", "preprocess"),
+    ("transformers/tokenization", "", "preprocess"),
+    ("transformers/image_processing", "", "preprocess"),
+    ("transformers/feature_extraction", "", "preprocess"),
+    ("transformers/models/", "tokenize|preprocess", "preprocess"),
+    ("tokenizers/", "", "preprocess"),
+    ("sentencepiece/", "", "preprocess"),
+    ("sklearn/preprocessing/", "", "preprocess"),
+    ("sklearn/feature_extraction/", "", "preprocess"),
+    ("onnxruntime/", "", "model"),
+    ("torch/", "", "model"),
+    ("transformers/modeling", "", "model"),
+    ("transformers/models/", "", "model"),
+    ("transformers/generation/", "", "model"),
+    ("tensorflow/", "", "model"),
+    ("keras/", "", "model"),
+    ("jax/", "", "model"),
+    ("openvino/", "", "model"),
+    ("sklearn/", "", "model"),
+    ("xgboost/", "", "model"),
+    ("lightgbm/", "", "model"),
+    ("catboost/", "", "model"),
+    ("llama_cpp/", "", "model"),
+    ("ctranslate2/", "", "model"),
+    ("vllm/", "", "model"),
+    *((package, "", FRAMEWORK) for package in (
+        "uvicorn/", "starlette/", "fastapi/", "flask/", "werkzeug/", "gunicorn/", "aiohttp/", "tornado/", "django/", "sanic/",
+        "hypercorn/", "waitress/", "bentoml/", "litserve/", "ray/", "mlserver/", "ts/", "grpc/", "anyio/", "h11/", "httptools/",
+        "uvloop/", "asyncio/", "http/server.py", "socketserver.py", "selectors.py", "concurrent/futures/", "threading.py",
+        "socket.py", "multiprocessing/", "logging/", "queue.py", "runpy.py", "contextlib.py", "wsgiref/", "click/", "typer/",
+    )),
+)  # fmt: skip
+# Words in a name of the user's own function; that it is called `predict` says nothing, every handler is.
+TELLING = ("postprocess", "deserialize", "serialize", "preprocess")
+INFERRING = frozenset({"infer", "inference", "forward"})
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A ledger stage, and what is shown beside it: the line of the user's own code that led there, or the library."""
+
+    stage: str
+    label: str
+
+
+def place(frames: Sequence[str], extra: Mapping[str, str] | None = None) -> Place:
+    """Where a stack belongs, outermost frame first; request handling where no frame says anything else."""
+    split = [each.split("|", 3) for each in frames]
+    own = next(((file, line, name) for origin, file, line, name in reversed(split) if origin == OWN), None)
+    label = f"{own[0]}:{own[1]} {own[2]}()" if own else ""
+    for origin, file, _, name in reversed(split):
+        stage = _stage(origin, file, name, extra or {})
+        if stage == FRAMEWORK:
+            break
+        if stage is not None:
+            return Place(stage, label or f"{file} {name}()")
+    return Place(UNPLACED, label)
+
+
+def _stage(origin: str, file: str, name: str, extra: Mapping[str, str]) -> str | None:
+    """What one frame says: a stage, or None."""
+    told = next((stage for path, stage in extra.items() if file.startswith(path)), None)
+    if told is not None:
+        return told
+    if origin == OWN:
+        words = {each.lower() for each in _WORD.findall(name)}
+        if words & INFERRING:
+            return "model"
+        return next((stage for stage in TELLING if words & WORDS[stage]), None)
+    return next(
+        (stage for path, wanted, stage in TABLE if file.startswith(path) and (not wanted or re.search(wanted, name))),
+        None,
+    )
+
+
+def known_stage(name: str) -> bool:
+    """Whether the ledger has such a row."""
+    return name in STAGES

@@ -1,0 +1,178 @@
+"""What the Python threads of a server are executing, seen by py-spy from outside without stopping them (`--nonblocking`).
+
+A look takes some seconds; what it costs the server is measured, since requests are sent meanwhile as without it. Arguments of
+processes, which py-spy would tell, are left out, and of a file's path only what says whose it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pinchpoint.domain.service import ACTIVE, ALL, HOLDING, IDLE, Stack, StackLook
+
+RATE_PER_S = 100
+KINDS = {IDLE: ("--idle",), ALL: ("--idle",), ACTIVE: (), HOLDING: ("--gil",)}
+ALWAYS = ("--nonblocking", "--subprocesses", "--full-filenames", "--format", "raw")
+MOST_STACKS, MOST_FRAMES = 120, 28  # of a look; the innermost ones
+MOST_BYTES = 32 << 20
+PATIENCE_S = 15.0  # to find out about an interpreter, beyond the time of the look
+NAME_KEPT = 80
+_SAMPLES = re.compile(r"Samples: (\d+)")
+_FRAME = re.compile(r"(?P<function>.*) \((?P<file>.*?)(?::(?P<line>\d+))?\)$")
+_STANDARD = re.compile(r"/lib/python3\.\d+t?/(?P<rest>.*)$|^<frozen (?P<frozen>[^>]*)>")
+_PROCESS, _THREAD = "process ", "thread "
+
+
+def program() -> str | None:
+    """Where py-spy is: beside the interpreter that runs us, else on the path."""
+    beside = Path(sys.executable).with_name("py-spy")
+    return str(beside) if beside.exists() else shutil.which("py-spy")
+
+
+def is_python(process: int) -> bool:
+    """Whether a process is a Python interpreter, or has one inside."""
+    with contextlib.suppress(OSError):
+        if os.path.basename(os.readlink(f"/proc/{process}/exe")).startswith("python"):
+            return True
+    with contextlib.suppress(OSError):
+        return "libpython3" in Path(f"/proc/{process}/maps").read_text(errors="replace")
+    return False
+
+
+@dataclass(slots=True)
+class _Look:
+    """A look under way at one process and those that it started."""
+
+    process: subprocess.Popen[str]
+    file: Path
+
+
+@dataclass(slots=True)
+class StackReader:
+    """Looks at Python processes, the topmost of each tree; `begin` returns at once, `end` waits for what was seen."""
+
+    roots: Sequence[int]
+    processes: int
+    _running: list[_Look] = field(default_factory=list)
+    _folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def begin(self, kind: str, seconds: int) -> None:
+        """Start to look for so many seconds; does nothing without py-spy or a Python process."""
+        tool = program()
+        if tool is None or not self.roots:
+            return
+        self._folder = tempfile.TemporaryDirectory(prefix="pinchpoint-stacks-")
+        for root in self.roots:
+            file = Path(self._folder.name) / str(root)
+            asked = ["--rate", str(RATE_PER_S), "--duration", str(seconds), "--output", str(file), "--pid", str(root)]
+            command = [tool, "record", *ALWAYS, *KINDS[kind], *asked]
+            with contextlib.suppress(OSError):
+                started = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                    start_new_session=True,
+                )  # fmt: skip
+                self._running.append(_Look(started, file))
+
+    def end(self, kind: str, load: int, seconds: int) -> tuple[tuple[Stack, ...], StackLook]:
+        """What was seen of a kind at a load; the look says why where nothing was."""
+        counts: Counter[tuple[str, ...]] = Counter()
+        moments, reason = 0, self._unable()
+        for look in self._running:
+            try:
+                said, _ = look.process.communicate(timeout=seconds + PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                look.process.kill()
+                said, _ = look.process.communicate()
+                reason = "py-spy did not end in time"
+            found = _SAMPLES.search(said)
+            if found and look.file.exists() and look.file.stat().st_size <= MOST_BYTES:
+                moments = max(moments, int(found[1]))
+                counts.update(parsed(look.file.read_text(errors="replace")))
+            else:
+                reason = reason or f"py-spy: {_last_words(said)}"
+        self._running = []
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+        seen = tuple(Stack(kind, load, count, frames) for frames, count in counts.most_common(MOST_STACKS))
+        return seen, StackLook(kind, load, moments, self.processes, "" if moments else reason)
+
+    def _unable(self) -> str:
+        if not self.roots:
+            return "no process of the server is a Python interpreter"
+        return "" if program() else "py-spy is not installed"
+
+
+def python_threads(process: int) -> frozenset[int]:
+    """The threads of a process that its interpreter knows; none where that cannot be seen."""
+    tool = program()
+    if tool is None:
+        return frozenset()
+    command = [tool, "dump", "--nonblocking", "--json", "--pid", str(process)]
+    with contextlib.suppress(OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
+        done = subprocess.run(command, capture_output=True, timeout=PATIENCE_S, check=True, stdin=subprocess.DEVNULL)
+        return frozenset(
+            int(each["os_thread_id"]) for each in json.loads(done.stdout[:MOST_BYTES]) if each["os_thread_id"]
+        )
+    return frozenset()
+
+
+def parsed(text: str) -> Counter[tuple[str, ...]]:
+    """py-spy's raw lines (`outer;inner COUNT`) as frames that tell whose they are, with their counts."""
+    found: Counter[tuple[str, ...]] = Counter()
+    for line in text.splitlines():
+        stack, _, count = line.rpartition(" ")
+        frames = [shown for each in _split(stack) if (shown := _frame(each))]
+        if frames and count.isdigit():
+            found[tuple(frames[-MOST_FRAMES:])] += int(count)
+    return found
+
+
+def _split(stack: str) -> list[str]:
+    """The frames of a line; a semicolon inside of a process's arguments or of a name begins no frame."""
+    parts: list[str] = []
+    for part in stack.split(";"):
+        if parts and not parts[-1].endswith(")"):
+            parts[-1] += ";" + part
+        else:
+            parts.append(part)
+    return parts
+
+
+def _frame(text: str) -> str:
+    """`origin|file|line|function` of a frame; empty for what is none."""
+    if text.startswith((_PROCESS, _THREAD)):
+        return ""
+    found = _FRAME.match(text)
+    if found is None:
+        return ""
+    origin, file = _whose(found["file"])
+    clean = (each.replace("|", "_")[:NAME_KEPT] for each in (file, found["line"] or "0", found["function"]))
+    return "|".join((origin, *clean))
+
+
+def _whose(path: str) -> tuple[str, str]:
+    """Whether a file belongs to the standard library, an installed package or the user, and its path from there on."""
+    for mark in ("/site-packages/", "/dist-packages/"):
+        if mark in path:
+            return "site", path.rpartition(mark)[2]
+    found = _STANDARD.search(path)
+    if found:
+        return "std", found["rest"] or found["frozen"] or ""
+    return "own", os.path.basename(path)
+
+
+def _last_words(said: str) -> str:
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return lines[-1][:200] if lines else "it said nothing"

@@ -1,0 +1,258 @@
+"""The threads of a server's processes, looked at from outside at random moments: running, parked, or blocked and on what.
+
+A thread is parked where it sits while nothing is asked: in its selector, at the lock of its pool's queue, in `accept`, or in a
+read from one of its own clients. What each thread's place is then is learnt from moments without a request.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pinchpoint.connections import Peers, ServedSockets
+from pinchpoint.domain.run import NETWORK, PARKED, RUNNING, TIMER, Ints, Samples
+from pinchpoint.domain.service import ACCEPTING, ELSEWHERE, SELECTOR, SLEEPING, WAITING_FOR_WORK, Peer, ServerThread
+from pinchpoint.sampling import Calls, SiteReader, be_punctual
+
+MOST_RATE_PER_S = 150.0
+MOST_SHARE = 0.01  # of a CPU
+REFRESH_S = 0.25
+MOST_THREADS = 128
+PARKED_SHARE = 0.05  # of a thread's moments without a request: a place where it is less often is none of its own
+OTHERS = 0  # the thread number of "another service is awaited"
+SHORT, SHORTER_SHARE = 0.5, 0.8  # of the usual time limit of an idle selector; of the moments within requests
+FEWEST = 20
+UNLIMITED_MS = 1 << 30
+
+Windows = Sequence[tuple[int, int]]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(slots=True)
+class _Thread:
+    """Held descriptors of one thread."""
+
+    process: int
+    thread: int
+    name: str
+    stat: int
+    syscall: int | None
+
+    def close(self) -> None:
+        for fd in (self.stat, self.syscall):
+            if fd is not None:
+                os.close(fd)
+
+
+@dataclass(slots=True)
+class _Rows:
+    t_ns: list[int] = field(default_factory=list)
+    thread: list[int] = field(default_factory=list)
+    site: list[int] = field(default_factory=list)
+    place: list[int] = field(default_factory=list)
+    limit_ms: list[int] = field(default_factory=list)  # of a selector; UNLIMITED_MS without
+
+
+class ThreadWatch:
+    """Looks at all threads of the processes that `processes` names, while it is not paused."""
+
+    def __init__(self, processes: Callable[[], Sequence[int]], port: int, unix: str, seed: int) -> None:
+        self._processes = processes
+        self._served, self._peers = ServedSockets(port, unix), Peers(port)
+        self._random = random.Random(seed)  # noqa: S311  # jitter, not secrets
+        self._rows = _Rows()
+        self._threads: dict[int, _Thread] = {}
+        self._known: dict[int, ServerThread] = {}
+        self._sites: dict[int, SiteReader] = {}
+        self._calls = Calls()
+        self._places: dict[tuple[int, ...], int] = {}
+        self._kinds: list[str] = [ELSEWHERE]
+        self._awaited: Counter[str] = Counter()
+        self._moments = 0
+        self._refreshed = 0.0
+        self._cost_s = 0.0
+        self._over, self._open = threading.Event(), threading.Event()
+        self.blind = ""
+        self._worker = threading.Thread(target=self._watch, name="thread watch", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._worker.start()
+
+    def pause(self) -> None:
+        """Look no more until `go`."""
+        self._open.clear()
+
+    def go(self) -> None:
+        """Look."""
+        self._open.set()
+
+    def stop(self) -> None:
+        """End looking."""
+        self._over.set()
+        self._open.set()
+        self._worker.join()
+        for thread in self._threads.values():
+            thread.close()
+        self._threads = {}
+        self._peers.close()
+
+    # --- looking ---------------------------------------------------------------------------------------------------
+    def _watch(self) -> None:
+        be_punctual()
+        while not self._over.is_set():
+            self._open.wait()
+            rate = min(MOST_RATE_PER_S, MOST_SHARE / max(self._cost_s, 1e-6))
+            time.sleep((0.5 + self._random.random()) / rate)
+            if self._over.is_set() or not self._open.is_set():
+                continue
+            if time.monotonic() - self._refreshed > REFRESH_S:
+                self._refresh()
+            began = time.thread_time()
+            self._look()
+            self._cost_s += 0.1 * (time.thread_time() - began - self._cost_s)
+
+    def _look(self) -> None:
+        now, blocked = time.monotonic_ns(), True
+        for thread in list(self._threads.values()):
+            try:
+                text = os.pread(thread.stat, 512, 0)
+                state = text[text.rfind(b") ") + 2 :][:1]
+                if state == b"R":
+                    self._note(now, thread.thread, RUNNING, 0)
+                    blocked = False
+                else:
+                    self._blocked(now, thread, state)
+            except (OSError, ValueError, IndexError):
+                self._refreshed = 0.0
+        self._moments += 1
+        awaited = self._peers.awaited(self._processes()) if blocked else ()
+        if awaited:
+            self._note(now, OTHERS, NETWORK, 0)
+            self._awaited.update(awaited)
+
+    def _blocked(self, now: int, thread: _Thread, state: bytes) -> None:
+        words = [] if thread.syscall is None else os.pread(thread.syscall, 256, 0).split()
+        sites = self._sites.setdefault(thread.process, SiteReader(thread.process))
+        if not words or not words[0].isdigit():
+            site = sites.of(words, state)
+            self._note(now, thread.thread, site, 0)
+            return
+        number, argument = int(words[0]), int(words[1], 16)
+        if self._calls.reads(number) and (inode := sites.inode(argument)) and self._served.has(inode):
+            self._note(now, thread.thread, PARKED, 0)
+            return
+        kind = self._calls.kind(number)
+        here = (thread.process, number) if kind in (SLEEPING, ACCEPTING) else (thread.process, number, argument)
+        place = self._places.get(here)
+        if place is None:
+            place = self._places[here] = len(self._kinds)
+            self._kinds.append(kind)
+        limit = UNLIMITED_MS
+        if kind == SELECTOR:
+            limit = ctypes.c_int32(int(words[4], 16) & 0xFFFFFFFF).value
+            limit = UNLIMITED_MS if limit < 0 else limit
+            site = NETWORK
+        else:
+            site = sites.of(words, state)
+        timed = kind == WAITING_FOR_WORK and int(words[4], 16) != 0
+        self._note(now, thread.thread, site, -place if timed else place, limit)
+
+    def _note(self, now: int, thread: int, site: int, place: int, limit_ms: int = UNLIMITED_MS) -> None:
+        rows = self._rows
+        rows.t_ns.append(now)
+        rows.thread.append(thread)
+        rows.site.append(site)
+        rows.place.append(place)
+        rows.limit_ms.append(limit_ms)
+
+    def _refresh(self) -> None:
+        """Open the threads that appeared, close those that are gone."""
+        self._refreshed = time.monotonic()
+        alive: dict[int, int] = {}
+        for process in self._processes():
+            with contextlib.suppress(OSError):
+                alive |= {int(name): process for name in os.listdir(f"/proc/{process}/task")}
+        wanted = dict(list(alive.items())[:MOST_THREADS])
+        for gone in self._threads.keys() - wanted.keys():
+            self._threads.pop(gone).close()
+        for thread in wanted.keys() - self._threads.keys():
+            with contextlib.suppress(OSError):
+                opened = self._opened(wanted[thread], thread)
+                self._threads[thread] = opened
+                self._known.setdefault(thread, ServerThread(thread, opened.process, opened.name))
+
+    def _opened(self, process: int, thread: int) -> _Thread:
+        task = Path(f"/proc/{process}/task/{thread}")
+        stat = os.open(task / "stat", os.O_RDONLY)
+        try:
+            call: int | None = os.open(task / "syscall", os.O_RDONLY)
+        except OSError as error:
+            call, self.blind = None, f"what threads are blocked in cannot be read ({error.strerror})"
+        return _Thread(process, thread, (task / "comm").read_text(errors="replace").strip(), stat, call)
+
+    # --- what was seen ---------------------------------------------------------------------------------------------
+    def seen(self, idle: Windows, requests: Windows) -> tuple[Samples, tuple[ServerThread, ...], tuple[Peer, ...]]:
+        """All that was seen, once it is over: the samples with parked threads told from blocked ones, the threads, and the
+        services that were waited for. `idle` are times without a request, `requests` those of requests alone in flight.
+        """
+        rows = self._rows
+        t, thread, site, place, limit = (
+            np.array(each, dtype=np.int64) for each in (rows.t_ns, rows.thread, rows.site, rows.place, rows.limit_ms)
+        )
+        at_rest, asked = within(t, idle), within(t, requests)
+        homes = {number: self._homes(place[at_rest & (thread == number)]) for number in self._known}
+        selectors = np.array([kind == SELECTOR for kind in self._kinds], dtype=bool)[np.abs(place)] & (place != 0)
+        timed = self._on_a_timer(t, thread, site, selectors, limit, at_rest, asked)
+        for number, own in homes.items():
+            mine = (thread == number) & (site != RUNNING) & np.isin(np.abs(place), list(own)) & (place != 0)
+            site[mine] = np.where(timed[mine], TIMER, PARKED)
+        threads = tuple(
+            ServerThread(each.thread, each.process, each.name, self._kinds[own[0]] if (own := homes[number]) else "")
+            for number, each in sorted(self._known.items())
+        )
+        peers = tuple(Peer(address, count, self._moments) for address, count in self._awaited.most_common())
+        return Samples(t, thread, site, np.full(len(t), -1, np.int64), place), threads, peers
+
+    def _homes(self, places: Ints) -> list[int]:
+        """The places where a thread sits at rest, the usual one first."""
+        known = Counter(np.abs(places[places != 0]).tolist())
+        return [place for place, count in known.most_common() if count > PARKED_SHARE * len(places)]
+
+    def _on_a_timer(
+        self, t: Ints, thread: Ints, site: Ints, selectors: Mask, limit: Ints, at_rest: Mask, asked: Mask
+    ) -> Mask:
+        """Which rows are of a selector that waits for a timer of the request: within requests, while no thread runs and no
+        service is awaited, its time limit is nearly always far below the usual one without a request.
+        """
+        nothing = np.zeros(len(t), dtype=bool)
+        usual, busy = limit[selectors & at_rest], t[(site == RUNNING) | (thread == OTHERS)]
+        alone = selectors & asked & ~np.isin(t, busy)
+        if min(len(usual), np.count_nonzero(alone)) < FEWEST:
+            return nothing
+        short = (limit > 0) & (limit < SHORT * float(np.median(usual)))
+        # with several selectors one of them has the timer
+        moments = np.unique(t[alone])
+        of_timer = np.isin(moments, t[alone & short])
+        return (alone & short) if of_timer.mean() >= SHORTER_SHARE else nothing
+
+
+def within(t: Ints, windows: Windows) -> Mask:
+    """Which moments lie in one of some windows that do not overlap."""
+    if not windows:
+        return np.zeros(len(t), dtype=bool)
+    begins, ends = (np.array(each, dtype=np.int64) for each in zip(*sorted(windows), strict=True))
+    at = np.searchsorted(begins, t, side="right") - 1
+    inside: Mask = (at >= 0) & (t < ends[np.maximum(at, 0)])
+    return inside
