@@ -19,6 +19,8 @@ OWN_CAUSE = {demands.GIL: "W101", demands.LOCK: "W104", demands.LOOP: "W105", **
 # Of several that are full, the first explains the others: whoever holds a lock may wait for the interpreter meanwhile, and a
 # worker for the lock, so that those look full as well.
 INNER_FIRST = (demands.CPU, demands.DISK, demands.GIL, demands.LOCK)
+# Of a server a loop is full only where it computes or blocks by itself: what it holds up is held up by nothing else.
+INNER_FIRST_OF_SERVER = (demands.CPU, demands.DISK, demands.LOOP, demands.GIL, demands.LOCK)
 WORK = ("cpu", "memory", "starved")
 DRIFT_SAID = 1.15
 UNBATCHED, THROUGHPUT = "C113", "throughput"
@@ -58,7 +60,7 @@ def _binding(tables: Tables, load: int, limits: Limits) -> Demand | None:
     """The innermost of the resources that are full at this load, or else the busiest."""
     mine = [each for each in tables.demands if each.load == load and each.utilization is not None]
     full = [each for each in mine if each.utilization and each.utilization.low > limits.saturated.value]
-    for kind in INNER_FIRST:
+    for kind in INNER_FIRST if tables.run.service is None else INNER_FIRST_OF_SERVER:
         inner = [each for each in full if kind_of(each) == kind]
         if inner:
             return max(inner, key=_used)

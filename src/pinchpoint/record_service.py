@@ -50,8 +50,8 @@ from pinchpoint.units import percent
 SLICE_S = 1.0
 SLICES_OF_A_REQUEST = 4  # at least so many requests a slice
 IDLE_S = 1.0
-ALONE_SHARE, ALONE_S = 0.3, (3.0, 20.0)  # of the budget, for one request in flight without looks at stacks
-LADDER_SHARE, LADDER_S = 0.35, (4.0, 30.0)
+ALONE_SHARE, ALONE_S = 0.22, (3.0, 20.0)  # of the budget, for one request in flight without looks at stacks
+LADDER_SHARE, LADDER_S = 0.28, (4.0, 30.0)
 LOOK_SHARE, LOOK_S = 1 / 20, (2, 5)  # of each look at stacks
 SHORTEST_VISIT_S = 0.6
 CONTROL_EVERY = 4

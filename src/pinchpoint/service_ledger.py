@@ -29,7 +29,7 @@ from pinchpoint.stage_names import UNPLACED
 from pinchpoint.timeline import Steady
 
 NETWORK_STAGE, CLIENT_STAGE = "network", "client"
-UNSEEN, INFERRED = "unseen", "inferred"
+SEEN, UNSEEN = "seen", "unseen"  # where stages come from: from what Python executes, or from nowhere
 STATES = {FUTEX: "wait", TIMER: "wait", IPC: "wait", OTHER: "wait", PARKED: "wait", NETWORK: "network", DISK: "disk",
           SYNC: "disk", FAULT: "disk"}  # fmt: skip
 IN_HANDLERS = (FUTEX, TIMER, NETWORK, IPC, OTHER, SYNC, DISK)  # where a thread of its own is blocked
@@ -71,7 +71,7 @@ def account_service(run: Run, chosen: Steady, requests: str) -> Ledger:
         for row in _waits(service, here, mean.value):
             cells.add(*row)
     cells.finish()
-    return Ledger("latency", requests, mean, tuple(cells.rows), INFERRED if _seen_inside(service) else UNSEEN)
+    return Ledger("latency", requests, mean, tuple(cells.rows), SEEN if _seen_inside(service) else UNSEEN)
 
 
 class _Cells:
@@ -127,10 +127,10 @@ def _spent(run: Run) -> _Spent | None:
 
 def _factor(here: Moments, usual: Moments, mean_s: float, usual_mean_s: float) -> float:
     """Seconds in which any thread can run in these requests, over those of all."""
-    running = float(np.mean(usual.site == RUNNING)) if len(usual.site) else 0.0
-    if running <= 0 or usual_mean_s <= 0:
-        return 1.0
-    return float(np.mean(here.site == RUNNING)) * mean_s / (running * usual_mean_s)
+    running, among = np.count_nonzero(here.site == RUNNING), np.count_nonzero(usual.site == RUNNING)
+    if running < FEWEST:  # too few to tell more than how long they took
+        return mean_s / usual_mean_s
+    return float(running / len(here.site) * mean_s / (among / len(usual.site) * usual_mean_s))
 
 
 def _waits(service: Service, here: Moments, mean_s: float) -> Iterator[tuple[Place, str, str, Quantity, str]]:

@@ -36,6 +36,10 @@ class _Looked:
         """How many of some threads were not parked, at each moment."""
         return self._count(np.isin(self.thread, list(threads)))
 
+    def computing(self, threads: Collection[int]) -> Floats:
+        """The same without those that wait for the interpreter, or for anything else with a time limit."""
+        return self._count(np.isin(self.thread, list(threads)) & ((self.site != FUTEX) | (self.place > 0)))
+
     def waiting(self, threads: Collection[int]) -> Mask:
         """The rows of some threads that wait for a lock without a time limit: the interpreter's own has one."""
         waiting: Mask = np.isin(self.thread, list(threads)) & (self.site == FUTEX) & (self.place > 0)
@@ -94,10 +98,10 @@ def _serving_loops(service: Service, looked: Sequence[_Looked]) -> list[int]:
 
 
 def _loops(visit: Visit, seen: _Looked, loops: Sequence[int]) -> list[Held]:
-    """How much of the time the event loops are not waiting in their selectors."""
+    """How much of the time the event loops are neither waiting in their selectors nor for the interpreter."""
     if not loops:
         return []
-    busy_s = float(seen.busy(loops).mean()) * visit.seconds
+    busy_s = float(seen.computing(loops).mean()) * visit.seconds
     return [Held(LOOP, OF_THE_SERVER if len(loops) > 1 else "", len(loops), busy_s, 0.0, visit.done)]
 
 

@@ -28,7 +28,6 @@ MOST_STACKS, MOST_FRAMES = 120, 28  # of a look; the innermost ones
 MOST_BYTES = 32 << 20
 PATIENCE_S = 15.0  # to find out about an interpreter, beyond the time of the look
 NAME_KEPT = 80
-_SAMPLES = re.compile(r"Samples: (\d+)")
 _FRAME = re.compile(r"(?P<function>.*) \((?P<file>.*?)(?::(?P<line>\d+))?\)$")
 _STANDARD = re.compile(r"/lib/python3\.\d+t?/(?P<rest>.*)$|^<frozen (?P<frozen>[^>]*)>")
 _PROCESS, _THREAD = "process ", "thread "
@@ -95,9 +94,8 @@ class StackReader:
                 look.process.kill()
                 said, _ = look.process.communicate()
                 reason = "py-spy did not end in time"
-            found = _SAMPLES.search(said)
-            if found and look.file.exists() and look.file.stat().st_size <= MOST_BYTES:
-                moments = max(moments, int(found[1]))
+            if look.process.returncode == 0 and look.file.exists() and look.file.stat().st_size <= MOST_BYTES:
+                moments = RATE_PER_S * seconds
                 counts.update(parsed(look.file.read_text(errors="replace")))
             else:
                 reason = reason or f"py-spy: {_last_words(said)}"

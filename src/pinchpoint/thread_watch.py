@@ -21,13 +21,13 @@ import numpy as np
 import numpy.typing as npt
 
 from pinchpoint.connections import Peers, ServedSockets
-from pinchpoint.domain.run import NETWORK, PARKED, RUNNING, TIMER, Ints, Samples
+from pinchpoint.domain.run import NETWORK, OTHER, PARKED, RUNNING, TIMER, Ints, Samples
 from pinchpoint.domain.service import ACCEPTING, ELSEWHERE, SELECTOR, SLEEPING, WAITING_FOR_WORK, Peer, ServerThread
 from pinchpoint.sampling import Calls, SiteReader, be_punctual
 
 MOST_RATE_PER_S = 150.0
-MOST_SHARE = 0.01  # of a CPU
-REFRESH_S = 0.25
+MOST_SHARE = 0.03  # of a CPU, not the one that the server computes on
+REFRESH_S, SITE_KEPT_S = 0.25, 0.5
 MOST_THREADS = 128
 PARKED_SHARE = 0.05  # of a thread's moments without a request: a place where it is less often is none of its own
 OTHERS = 0  # the thread number of "another service is awaited"
@@ -75,6 +75,7 @@ class ThreadWatch:
         self._threads: dict[int, _Thread] = {}
         self._known: dict[int, ServerThread] = {}
         self._sites: dict[int, SiteReader] = {}
+        self._sites_of: dict[int, tuple[int, float]] = {}
         self._calls = Calls()
         self._places: dict[tuple[int, ...], int] = {}
         self._kinds: list[str] = [ELSEWHERE]
@@ -107,6 +108,7 @@ class ThreadWatch:
             thread.close()
         self._threads = {}
         self._peers.close()
+        self._served.close()
 
     # --- looking ---------------------------------------------------------------------------------------------------
     def _watch(self) -> None:
@@ -144,7 +146,9 @@ class ThreadWatch:
 
     def _blocked(self, now: int, thread: _Thread, state: bytes) -> None:
         words = [] if thread.syscall is None else os.pread(thread.syscall, 256, 0).split()
-        sites = self._sites.setdefault(thread.process, SiteReader(thread.process))
+        sites = self._sites.get(thread.process)
+        if sites is None:
+            sites = self._sites[thread.process] = SiteReader(thread.process)
         if not words or not words[0].isdigit():
             site = sites.of(words, state)
             self._note(now, thread.thread, site, 0)
@@ -165,9 +169,17 @@ class ThreadWatch:
             limit = UNLIMITED_MS if limit < 0 else limit
             site = NETWORK
         else:
-            site = sites.of(words, state)
+            site = self._site(place, sites, words, state)
         timed = kind == WAITING_FOR_WORK and int(words[4], 16) != 0
         self._note(now, thread.thread, site, -place if timed else place, limit)
+
+    def _site(self, place: int, sites: SiteReader, words: list[bytes], state: bytes) -> int:
+        """What is waited for at a place, which takes a while to find out and changes seldom."""
+        known, until = self._sites_of.get(place, (OTHER, 0.0))
+        if time.monotonic() > until:
+            known = sites.of(words, state)
+            self._sites_of[place] = known, time.monotonic() + SITE_KEPT_S
+        return known
 
     def _note(self, now: int, thread: int, site: int, place: int, limit_ms: int = UNLIMITED_MS) -> None:
         rows = self._rows

@@ -12,7 +12,7 @@ from pinchpoint.domain.finding import Finding
 from pinchpoint.domain.ledger import Ledger, Row
 from pinchpoint.domain.signal import Signals
 from pinchpoint.domain.verdict import Gain, Verdict
-from pinchpoint.domain.words import CAUSE_HEADLINE, CAUSE_NOUN, SIGNAL_WORDS
+from pinchpoint.domain.words import CAUSE_HEADLINE, CAUSE_NOUN, SIGNAL_WORDS, STAGE_WORDS
 from pinchpoint.limits import Limits
 
 STATE_BOUND = {
@@ -29,6 +29,7 @@ HEADROOM_SIGNALS = {
     "M101": "model.bandwidth_efficiency",
     "M102": "model.bandwidth_efficiency",
 }
+FROM_OUTSIDE = ("seen", "unseen")  # of a server
 MEASUREMENT, TYPICAL = "measurement", "typical latency"
 ELSEWHERE = ("capacity.", "tail.", "startup.")  # signals of other questions, which say nothing of a typical request
 MOST = 0.5  # of a cell must lie at the site that a cause names; of the time in a stage that is named without a cause
@@ -195,6 +196,8 @@ def _without_cause(ledger: Ledger, largest: Cell, findings: Sequence[Finding], p
             if asked
             else "the intervals straddle the limits; a longer run decides"
         )
+        if ledger.stages_from in FROM_OUTSIDE and asked:
+            return _opaque(ledger, largest, undecided)
         names = [CAUSE_NOUN.get(f.code, f.code) for f in undecided]
         sentence = f"UNDECIDED: {_some(names, 3, 'or')}? ({why})"
         return Verdict("unknown", largest.stage, None, None, None, share, None, tuple(f.code for f in undecided),
@@ -209,15 +212,53 @@ def _without_cause(ledger: Ledger, largest: Cell, findings: Sequence[Finding], p
         headroom=None,
         also=tuple(f.code for f in present),
         stages_from=ledger.stages_from,
-        sentence=NO_CAUSE.get(largest.state, "NO KNOWN CAUSE explains the largest part of the time."),
+        sentence=_no_cause(ledger, largest),
         gain=None,
     )
+
+
+def _opaque(ledger: Ledger, largest: Cell, undecided: Sequence[Finding]) -> Verdict:
+    """What a server computes in a stage is seen, and why that takes so long is not: the stage and its bound are facts."""
+    where = "" if not (line := _line_of(ledger, largest)) else f" ({line})"
+    subject = "THE MODEL" if largest.stage == "model" else STAGE_WORDS.get(largest.stage, largest.stage).upper()
+    return Verdict(
+        bound=STATE_BOUND[largest.state],
+        where=largest.stage,
+        cause=None,
+        kind=None,
+        proof="hypothesis",
+        share=largest.value / ledger.latency.value,
+        headroom=None,
+        also=tuple(f.code for f in undecided),
+        stages_from=ledger.stages_from,
+        sentence=f"{subject} computes most of the time{where}; why cannot be seen from outside: diagnose it by itself.",
+        gain=None,
+    )
+
+
+def _line_of(ledger: Ledger, cell: Cell) -> str:
+    """The line of the user's code that most of a cell's time is spent at; empty where that is not known."""
+    labels: dict[str, float] = defaultdict(float)
+    for row in ledger.rows:
+        if (row.stage, row.state) == (cell.stage, cell.state) and row.label:
+            labels[row.label] += row.seconds.value
+    label = max(labels, key=lambda name: labels[name], default="")
+    return label if labels.get(label, 0.0) > MOST * cell.value else ""
 
 
 def _some(names: Sequence[str], most: int, joint: str) -> str:
     """Names with a joint before the last, at most so many; one more is shown rather than counted."""
     shown = list(names) if len(names) <= most + 1 else [*names[:most], f"{len(names) - most} more"]
     return f"{', '.join(shown[:-1])} {joint} {shown[-1]}" if len(shown) > 1 else "".join(shown)
+
+
+def _no_cause(ledger: Ledger, largest: Cell) -> str:
+    if ledger.stages_from == "unseen" and largest.state == "cpu":
+        return "THE SERVER computes most of the time; what, cannot be seen from outside."
+    line = _line_of(ledger, largest) if ledger.stages_from in FROM_OUTSIDE else ""
+    if line and largest.state == "cpu":
+        return f"YOUR OWN CODE computes most of the time: {line}."
+    return NO_CAUSE.get(largest.state, "NO KNOWN CAUSE explains the largest part of the time.")
 
 
 NO_CAUSE = {
