@@ -46,14 +46,35 @@ def free_port():
 def uvicorn(folder, port, workers=1):
     """The command of an ASGI application `app.py:app`."""
     del folder
-    return [sys.executable, "-m", "uvicorn", "app:app", "--port", str(port), "--workers", str(workers), "--log-level", "warning"]
+    return [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "app:app",
+        "--port",
+        str(port),
+        "--workers",
+        str(workers),
+        "--log-level",
+        "warning",
+    ]
 
 
 def gunicorn(folder, port, workers=1, threads=1):
     """The command of a WSGI application `app.py:app`."""
     del folder
     kind = ["--threads", str(threads)] if threads > 1 else []
-    return [sys.executable, "-m", "gunicorn", "app:app", "--bind", f"127.0.0.1:{port}", "--workers", str(workers), *kind]
+    return [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "app:app",
+        "--bind",
+        f"127.0.0.1:{port}",
+        "--workers",
+        str(workers),
+        *kind,
+    ]
 
 
 def program(folder, port):

@@ -71,7 +71,15 @@ def test_everything_that_a_detector_names_exists():
     signals = {source.name for source in found.signals}
     remedies = {remedy.name for remedy in found.remedies}
     codes = {detector.code for detector in found.detectors}
-    advice_only = {"bound-caches", "smaller-model", "measure-longer", "fix-errors", "quiet-machine", "steady-clock"}
+    advice_only = {
+        "bound-caches",
+        "smaller-model",
+        "measure-longer",
+        "fix-errors",
+        "quiet-machine",
+        "steady-clock",
+        "stronger-client",
+    }
     for detector in found.detectors:
         assert set(detector.needs) <= signals, detector.code
         assert set(detector.lookalikes) <= codes, detector.code

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import pinchpoint
-from pinchpoint import api, store
+from pinchpoint import api, asked, store
 from pinchpoint.errors import BadInput
 from synthetic import Script, marked, run_of
 
@@ -74,8 +74,8 @@ def test_a_page_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
 def test_a_function_is_named_for_the_process_that_imports_it():
     import colorsys
 
-    assert api._named(colorsys.rgb_to_hsv) == f"{colorsys.__file__}:rgb_to_hsv"
-    assert api._named(Path("app.py:handle")) == "app.py:handle"
+    assert asked.named(colorsys.rgb_to_hsv) == f"{colorsys.__file__}:rgb_to_hsv"
+    assert asked.named(Path("app.py:handle")) == "app.py:handle"
 
 
 @pytest.mark.parametrize("target", [lambda: 1, {}.get, "x".upper])

@@ -103,13 +103,15 @@ def diagnose(
     header: Sequence[str] = (),
     method: str | None = None,
     max_rate: str | None = None,
+    frames: Mapping[str, str] | None = None,
     limits: Mapping[str, float] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Record a target and diagnose it, or diagnose a run folder alone.
 
     `target` is what one writes on the command line, or a function that can be imported by its name: another process does.
-    For a URL, `header` ("Name: value"), `method` and `max_rate` ("50/s") are those of `load`.
+    For a URL, `header` ("Name: value"), `method` and `max_rate` ("50/s") are those of `load`, and `frames` says in which stage of
+    the ledger your own libraries' frames belong, by the beginning of their paths (docs/servers.md).
     `budget_s` bounds the whole in seconds, the first calibration of this machine aside. `limits` are numbers to judge by in
     place of those that pinchpoint ships, by name (`pinchpoint explain limits`). Raises PinchpointError where
     there is nothing to diagnose; a run that ended early is diagnosed from what there is, with exit code 3 or 130.
@@ -124,7 +126,7 @@ def diagnose(
     workload = workload_of(budget_s, seed, timeout_s, batch, length, workers)
     with interrupts_held() as interrupts:
         say = progress or _silent
-        asked = _Asked(spec, tuple(header), method, max_rate)
+        asked = _Asked(spec, tuple(header), method, max_rate, tuple((frames or {}).items()))
         kept = _record(asked, workload, Path(out or RUNS), say, partial(_first_verdict, say, judged))
         found = _inquired(kept, judged)
     return _outcome(kept, found, interrupted=interrupts.seen)
@@ -147,6 +149,7 @@ def record(
     header: Sequence[str] = (),
     method: str | None = None,
     max_rate: str | None = None,
+    frames: Mapping[str, str] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Observe a target and write a run folder; `diagnose` it later, anywhere."""
@@ -154,7 +157,7 @@ def record(
     spec = TargetSpec("", target, tuple((settings or {}).items()), python, input, trust)
     workload = workload_of(budget_s, seed, timeout_s, batch, length, workers)
     with interrupts_held() as interrupts:
-        asked = _Asked(spec, tuple(header), method, max_rate)
+        asked = _Asked(spec, tuple(header), method, max_rate, tuple((frames or {}).items()))
         kept = _record(asked, workload, Path(out or RUNS), progress or _silent, _unseen)
     if kept.folder is None and kept.trouble is not None:
         raise kept.trouble
@@ -339,6 +342,7 @@ class _Asked:
     header: tuple[str, ...]
     method: str | None
     max_rate: str | None
+    frames: tuple[tuple[str, str], ...]
 
 
 def _record(
@@ -382,14 +386,20 @@ def _of_service(
 ) -> Run:  # fmt: skip
     """A run of a live server."""
     spec = asked.spec
-    if spec.settings or spec.python:
-        raise BadInput(what="a server that runs is not changed", where="--set, --python", todo="Leave them out")
+    if spec.settings:
+        raise BadInput(what="a server that runs is not changed", where="--set", todo="Leave it out")
     options = LoadOptions(
         spec.uri, input=(spec.input,) if spec.input else (), header=asked.header, method=asked.method,
         timeout_s=workload.timeout_s, seed=workload.seed, max_rate=asked.max_rate,
     )  # fmt: skip
     conditions = record_service.Conditions(
-        *naming, _environment(), (cgroup.CgroupProbe, HostProbe, ToolProbe), cgroup.quota_cpus, progress, glimpse
+        *naming,
+        _environment(),
+        (cgroup.CgroupProbe, HostProbe, ToolProbe),
+        cgroup.quota_cpus,
+        asked.frames,
+        progress,
+        glimpse,
     )
     return record_service.record_service(*understood(options), workload, conditions)
 

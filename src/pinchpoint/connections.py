@@ -1,7 +1,7 @@
 """Processes -> the sockets that they serve, and the other services that they are waiting for, as the kernel tells.
 
-Both are asked for by inet_diag (netlink, what `ss -ti` reads), a tenth of the time that /proc/net/tcp takes. What a process asks of
-others is in TCP_INFO: a connection on which something was sent later than anything came back awaits an answer.
+Both are asked for by inet_diag (netlink, what `ss -ti` reads), in a tenth of the time that /proc/net/tcp takes. What a process
+asks of others is in TCP_INFO: a connection on which something was sent later than anything came back awaits an answer.
 """
 
 from __future__ import annotations
@@ -16,20 +16,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-REFRESH_S = 1.0
+REFRESH_S, LOOK_AGAIN_S = 1.0, 0.1
 SERVED_REFRESH_S = 0.1
 NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY = 4, 20
 NLM_REQUEST_DUMP = 0x301
 NLMSG_DONE, NLMSG_ERROR = 3, 2
 INFO = 2  # INET_DIAG_INFO, asked for as bit INFO - 1
-ESTABLISHED, SYN_SENT, CLOSE_WAIT = 1, 2, 8
-STATES = 1 << ESTABLISHED | 1 << SYN_SENT | 1 << CLOSE_WAIT
+ESTABLISHED, SYN_SENT, CLOSE_WAIT, LISTEN = 1, 2, 8, 10
+STATES = 1 << ESTABLISHED | 1 << SYN_SENT | 1 << CLOSE_WAIT | 1 << LISTEN
 FAMILIES = (socket.AF_INET, socket.AF_INET6)
 UNIX_COLUMNS = 8
 HEAD = struct.Struct("=IHHII")
 REQUEST = struct.Struct("=BBBxI48s")
 MESSAGE = struct.Struct("=BBBB2s2s16s16s")  # family, state, timer, retransmits, ports, addresses; big-endian inside
 INODE_AT, MESSAGE_BYTES = 68, 72
+UNACKED_AT = 24  # segments; delayed acknowledgements take up to 40 ms
 LAST_SENT_AT, LAST_RECEIVED_AT, ACKNOWLEDGED_AT, RECEIVED_AT = 44, 52, 120, 128  # in tcp_info: milliseconds ago, bytes
 TOLD_BYTES = 136
 ATTRIBUTE = struct.Struct("=HH")
@@ -53,7 +54,7 @@ class Connection:
         """The other end as one writes it."""
         found = ipaddress.ip_address(self.peer)
         found = getattr(found, "ipv4_mapped", None) or found
-        return f"{f'[{found}]' if found.version == 6 else found}:{self.peer_port}"  # noqa: PLR2004
+        return f"{f'[{found}]' if found.version == 6 else found}:{self.peer_port}"
 
 
 class Peers:
@@ -64,7 +65,7 @@ class Peers:
         self._mine: frozenset[int] = frozenset()
         self._foreign: frozenset[int] = frozenset()
         self._families: tuple[int, ...] = ()
-        self._looked = 0.0
+        self._looked = self._look_again = 0.0
         self._diag = _kernel()
 
     def awaited(self, processes: Sequence[int]) -> tuple[str, ...]:
@@ -74,6 +75,8 @@ class Peers:
         now = time.monotonic()
         if now - self._looked > REFRESH_S:
             self._looked, self._mine, self._foreign = now, frozenset(_sockets(processes)), frozenset()
+        if not self._families and now > self._look_again:
+            self._look_again = now + LOOK_AGAIN_S
             self._families = tuple(each for each in FAMILIES if self._others((each,)))
         found = self._others(self._families)
         unknown = {each.inode for each in found} - self._mine - self._foreign
@@ -87,7 +90,7 @@ class Peers:
         assert self._diag is not None
         with contextlib.suppress(OSError):
             found = [each for family in families for each in _connections(self._diag, family)]
-            return [each for each in found if self._port not in (each.port, each.peer_port)]
+            return [each for each in found if each.peer_port and self._port not in (each.port, each.peer_port)]
         return []
 
     def close(self) -> None:
@@ -148,10 +151,14 @@ def _connection(message: memoryview) -> Connection:
 
 
 def _awaits(info: memoryview) -> bool:
-    """Whether something was sent later than anything came back, or sent and nothing ever came back."""
-    sent, received = (struct.unpack_from("=I", info, at)[0] for at in (LAST_SENT_AT, LAST_RECEIVED_AT))
+    """Whether something was sent later than anything came back, or was not taken yet, or nothing ever came back."""
+    sent, received, open_ = (
+        struct.unpack_from("=I", info, at)[0] for at in (LAST_SENT_AT, LAST_RECEIVED_AT, UNACKED_AT)
+    )
     acknowledged, answered = (struct.unpack_from("=Q", info, at)[0] for at in (ACKNOWLEDGED_AT, RECEIVED_AT))
-    return bool(sent < received or (acknowledged > 1 and not answered))  # the first byte stands for the handshake
+    return bool(
+        sent < received or open_ or (acknowledged > 1 and not answered)
+    )  # the first byte stands for the handshake
 
 
 class ServedSockets:

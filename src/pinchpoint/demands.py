@@ -61,13 +61,23 @@ def demands(run: Run) -> tuple[Demand, ...]:
     for load in sorted({visit.load for visit in ladder if visit.load and visit.done}):
         visits = [visit for visit in ladder if visit.load == load and visit.done]
         if run.service is None or run.telemetry.column("process.cpu_s") is not None:
-            found.append(_clocked(CPU, visits, lambda visit: visit.cpu_s, background, run.environment.effective_cpus))
+            found.append(_cpus(run, visits, background))
         found += _gil(visits, idle)
         for kind, name, capacity in soft:
             found.append(_clocked(f"{kind} {name}".strip(), visits, _holder(kind, name), exact(0.0), capacity))
         found += _bandwidth(run, visits)
     alone = {each.resource: each.seconds_per_request for each in found if each.load == 1}
     return tuple(replace(each, drift=_drift(each.seconds_per_request, alone.get(each.resource))) for each in found)
+
+
+def _cpus(run: Run, visits: Sequence[Visit], background: Quantity) -> Demand:
+    """The CPUs. Those that the client of a server on this host takes are not idle, but for a server with a quota of its own."""
+    capacity = run.environment.effective_cpus
+    found = _clocked(CPU, visits, lambda visit: visit.cpu_s, background, capacity)
+    if run.service is None or run.environment.quota_cpus is not None:
+        return found
+    used = _over(visits, lambda visit: visit.cpu_s + visit.client_cpu_s, lambda visit: visit.seconds * capacity)
+    return replace(found, utilization=_not_negative(used))
 
 
 def _drift(now: Quantity | None, alone: Quantity | None) -> Quantity | None:

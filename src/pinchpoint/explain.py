@@ -109,7 +109,8 @@ GLOSSARY: dict[str, str] = {
     " out, input, python (paths count from the file's folder), seed, batch, length, workers, quiet (true or "
     "false), and set, a table such as set = {intra_op_threads = 1}. An option on the command line replaces the "
     "file's. The table [tool.pinchpoint.limits] overrides limits by name, such as trivial_share = 0.02, for "
-    "`load` and `report` as well; `explain limits` lists them. Of the options, out, seed and quiet hold for "
+    "`load` and `report` as well; `explain limits` lists them; [tool.pinchpoint.frames] "
+    "puts frames of a live server into stages (docs/servers.md). Of the options, out, seed and quiet hold for "
     "`load`. A file that another user has put above your folder is not read, and trust cannot be given in a file.",
 }
 

@@ -15,6 +15,7 @@ from pinchpoint.diagnose import diagnose
 from pinchpoint.domain.finding import Finding
 from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.run import Run
+from pinchpoint.domain.service import ServiceFacts
 from pinchpoint.domain.verdict import Diagnosis, Measured, Verdict
 from pinchpoint.domain.words import SIGNAL_WORDS
 from pinchpoint.ledger import latency_ledger
@@ -23,6 +24,7 @@ from pinchpoint.pictures import pictures
 from pinchpoint.predict import predictions
 from pinchpoint.readiness import besides_startup, startup_verdict
 from pinchpoint.slow_requests import tail
+from pinchpoint.stack_stages import frameworks
 from pinchpoint.startup import startup
 from pinchpoint.tail import tail_verdict
 from pinchpoint.timeline import Steady, steady, typical_of
@@ -72,7 +74,25 @@ def inquire(run: Run, plugins: Plugins, limits: Limits) -> Diagnosis:
         pictures=pictures(tables),
         starts=tables.startup,
         copies=copies.summary(run),
+        service=_service(run),
     )
+
+
+def _service(run: Run) -> ServiceFacts | None:
+    """What is told of a live server."""
+    found = run.service
+    if found is None:
+        return None
+    used = [found.client_used, *(visit.client_used for visit in run.ladder)]
+    return ServiceFacts(
+        served=found.served, method=found.method, software=found.software,
+        frameworks=frameworks(stack.frames for stack in found.stacks),
+        processes=len({each.process for each in found.threads}) or len(found.served.processes), threads=len(found.threads),
+        request_bytes=found.request_bytes, answer_bytes=found.answer_bytes,
+        loads=tuple(sorted({1, *(visit.load for visit in run.ladder if visit.load)})),
+        client_used=max((each for each in used if each is not None), default=None), round_trip=found.round_trip,
+        peers=tuple(each.address for each in found.peers),
+    )  # fmt: skip
 
 
 def _unobservable(run: Run) -> tuple[str, ...]:

@@ -74,7 +74,8 @@ def family(roots: Sequence[int], proc: Path = Path("/proc")) -> list[ServerProce
 
 def descendants(pid: int, proc: Path = Path("/proc")) -> list[int]:
     """All that a process started, and what those did, as far as it is still there."""
-    found, waiting = [], [pid]
+    found: list[int] = []
+    waiting = [pid]
     while waiting and len(found) < MOST_PROCESSES:
         each = waiting.pop()
         children: list[int] = []

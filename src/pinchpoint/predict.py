@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -57,7 +57,9 @@ def _changes(tables: Tables, findings: Sequence[Finding], remedies: Sequence[Rem
         if finding.status == "present":
             for name in finding.remedies:
                 if name in by_name:
-                    yield from by_name[name].propose(tables, finding)
+                    for change in by_name[name].propose(tables, finding):
+                        # a server that runs is not ours to set
+                        yield change if tables.run.service is None else replace(change, setting=())
 
 
 def predict(ledger: Ledger, change: Change) -> Prediction:

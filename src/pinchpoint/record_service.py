@@ -79,6 +79,7 @@ class Conditions:
     environment: Environment
     probes: Sequence[Callable[[], Probe]]
     quota_of: Callable[[int], float | None]
+    frames: tuple[tuple[str, str], ...] = ()
     progress: Callable[[str], None] = lambda _: None
     glimpse: Callable[[Run], None] = lambda _: None
 
@@ -294,7 +295,9 @@ class _Company(LadderCrew):
         if self._used > MOST_OF_CLIENT:
             raise Ended(self._client_full(load))
         failed = next((records.OUTCOMES[n] for n, count in enumerate(seen.outcomes) if count and n != records.OK), None)
-        return replace(visit, client_used=self._used), failed
+        share = visit.seconds / ((seen.end_ns - seen.begin_ns) / NS)
+        cpu_s = seen.counters.get(records.CPU_NS, 0) / NS * share
+        return replace(visit, client_used=self._used, client_cpu_s=cpu_s), failed
 
     def _client_full(self, load: int) -> str:
         return f"the client would be the limit (V101): it used {percent(min(self._used, 1.0))} of its ceiling at {load} in flight"
@@ -357,7 +360,7 @@ def used_of_client(seen: Seen, client: Client) -> float:
 
 # --- the run -------------------------------------------------------------------------------------------------------
 def _finished(recording: _Recording, telemetry: Telemetry) -> Run:
-    conditions, watching = recording.conditions, recording.watching
+    conditions = recording.conditions
     requests = _requests(recording)
     if not np.any(requests.ok):
         where = recording.sending.address.uri
@@ -368,20 +371,13 @@ def _finished(recording: _Recording, telemetry: Telemetry) -> Run:
         )
     windows = [(int(a), int(b)) for a, b in zip(requests.start_ns, requests.end_ns, strict=True)]
     samples, threads, peers = _seen(recording, windows)
-    served = watching.served
-    environment = conditions.environment
-    if served.cpus is not None:
-        quota = conditions.quota_of(served.processes[0].pid)
-        environment = replace(environment, quota_cpus=quota, affinity=max(round(watching.affinity), 1))
     return Run(
         id=conditions.id,
         created=conditions.created,
         version=conditions.version,
-        target=TargetFacts(
-            kind=recording.sending.address.kind, uri=recording.sending.address.uri, input_text=_input(recording)
-        ),
+        target=_facts(recording),
         workload=recording.workload,
-        environment=replace(environment, unobservable=(*environment.unobservable, *_unseen(recording))),
+        environment=_environment(recording),
         requests=requests,
         probes=Probes(*(np.empty(0, dtype=np.int64) for _ in range(14))),
         spans=Spans(*(np.empty(0, dtype=np.int64) for _ in range(12))),
@@ -391,26 +387,46 @@ def _finished(recording: _Recording, telemetry: Telemetry) -> Run:
         request_thread=0,
         errors=tuple(recording.errors.items()),
         ended=recording.ended,
-        notes=(),
         events=Events(),
         ladder=tuple(replace(each, cpu_s=spent(telemetry, each)) for each in recording.visits),
         ladder_ended=recording.ladder_ended,
         starts_ended="a server that runs already was not started",
-        service=Service(
-            served=served,
-            method=recording.traffic.method,
-            software=told(recording.sending, recording.met.greeted.server),
-            client_ceiling_per_s=recording.client.ceiling_per_s,
-            client_reason=recording.client.reason,
-            client_used=max(recording.used, default=None),
-            round_trip=recording.round_trip,
-            threads=threads,
-            stacks=recording.found,
-            looks=recording.looks,
-            peers=peers,
-            request_bytes=len(recording.met.request),
-            answer_bytes=recording.met.greeted.size,
-        ),
+        service=_service(recording, threads, peers),
+    )
+
+
+def _facts(recording: _Recording) -> TargetFacts:
+    address = recording.sending.address
+    return TargetFacts(kind=address.kind, uri=address.uri, input_text=_input(recording))
+
+
+def _environment(recording: _Recording) -> Environment:
+    """The machine as the server's processes see it, and what could not be seen."""
+    conditions, watching = recording.conditions, recording.watching
+    found = conditions.environment
+    if watching.served.cpus is not None:
+        quota = conditions.quota_of(watching.served.processes[0].pid)
+        found = replace(found, quota_cpus=quota, affinity=max(round(watching.affinity), 1))
+    return replace(found, unobservable=(*found.unobservable, *_unseen(recording)))
+
+
+def _service(recording: _Recording, threads: tuple[ServerThread, ...], peers: tuple[Peer, ...]) -> Service:
+    client, met = recording.client, recording.met
+    return Service(
+        served=recording.watching.served,
+        method=recording.traffic.method,
+        software=told(recording.sending, met.greeted.server),
+        client_ceiling_per_s=client.ceiling_per_s,
+        client_reason=client.reason,
+        client_used=max(recording.used, default=None),
+        round_trip=recording.round_trip,
+        threads=threads,
+        stacks=recording.found,
+        frames=recording.conditions.frames,
+        looks=recording.looks,
+        peers=peers,
+        request_bytes=len(met.request),
+        answer_bytes=met.greeted.size,
     )
 
 

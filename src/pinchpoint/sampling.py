@@ -188,15 +188,22 @@ class Calls:
         self._kinds |= dict.fromkeys((*_POLLS.get(machine, ()), *_SELECTS.get(machine, ())), ACCEPTING)
         self._kinds |= dict.fromkeys(table[NETWORK], ACCEPTING)
         self._kinds |= dict.fromkeys(table[FUTEX], WAITING_FOR_WORK) | dict.fromkeys(table[TIMER], SLEEPING)
-        self._reads = frozenset((*_READS.get(machine, ()), *table[NETWORK]))
+        self._moves = frozenset((*_READS.get(machine, ()), *_WRITES.get(machine, ()), *table[NETWORK]))
+        self._polls = frozenset(_POLLS.get(machine, ()))
+        self._many = self._polls | frozenset(_SELECTS.get(machine, ()))
 
     def kind(self, number: int) -> str:
         """Where a thread that is at rest in this call is parked."""
         return self._kinds.get(number, ELSEWHERE)
 
-    def reads(self, number: int) -> bool:
-        """Whether it may wait for what comes over the descriptor that is its first argument."""
-        return number in self._reads
+    def moves(self, number: int) -> bool:
+        """Whether it moves bytes over the descriptor that is its first argument."""
+        return number in self._moves
+
+    def sleeps(self, number: int, words: list[bytes]) -> bool:
+        """Whether it waits for none of any descriptors, and so for a time."""
+        at = 2 if number in self._polls else 1
+        return number in self._many and int(words[at], 16) == 0
 
 
 class SiteReader:

@@ -142,7 +142,8 @@ def _waits(service: Service, here: Moments, mean_s: float) -> Iterator[tuple[Pla
             continue
         share = here.share(int(site))
         if site == PARKED:  # on the wire, which the server that does nothing accounts for, or awaited unseen
-            share = Quantity(*(max(end - wire, 0.0) for end in (share.value, share.low, share.high)), share.n)
+            value, low, high = (max(end - wire, 0.0) for end in (share.value, share.low, share.high))
+            share = Quantity(value, low, high, share.n)
         seconds = share.scaled(mean_s)
         state, name = STATES[int(site)], SITES[int(site)]
         places = (
@@ -171,15 +172,16 @@ def _shares(
     One place inside of the server where nothing was seen, so that its time is not lost; none for blocked ones.
     """
     counts: dict[Place, float] = defaultdict(float)
+    extra = dict(service.frames)
     for stack in _of(service, kind, load):
         if stack.frames not in without:
-            counts[place(stack.frames)] += stack.count
+            counts[place(stack.frames, extra)] += stack.count
     if kind == ALL:
         look, active = service.look(ALL, load), service.look(ACTIVE, load)
         scale = look.moments / active.moments if look and active and active.moments else 0.0
         for stack in _of(service, ACTIVE, load):
             if stack.frames not in without:
-                counts[place(stack.frames)] -= stack.count * scale
+                counts[place(stack.frames, extra)] -= stack.count * scale
         spread = {where: 2 * np.sqrt(max(count, 1.0)) for where, count in counts.items()}
         counts = defaultdict(float, {where: count for where, count in counts.items() if count > spread[where]})
     whole = sum(counts.values())

@@ -9,10 +9,9 @@ The table is small on purpose: who else's library does something else says so in
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pinchpoint.domain.ledger import STAGES
 from pinchpoint.stage_names import UNPLACED, WORDS
 
 FRAMEWORK = "framework"
@@ -89,6 +88,12 @@ TABLE: tuple[tuple[str, str, str], ...] = (
         "socket.py", "multiprocessing/", "logging/", "queue.py", "runpy.py", "contextlib.py", "wsgiref/", "click/", "typer/",
     )),
 )  # fmt: skip
+# What an application is written in, by the package of its frames; the first ones build on the last.
+FRAMEWORKS = {
+    "mlserver/": "MLServer", "bentoml/": "BentoML", "litserve/": "LitServe", "ray/serve/": "Ray Serve", "ts/": "TorchServe",
+    "fastapi/": "FastAPI", "flask/": "Flask", "django/": "Django", "tornado/": "Tornado", "aiohttp/": "aiohttp",
+    "sanic/": "Sanic", "starlette/": "Starlette", "http/server.py": "http.server",
+}  # fmt: skip
 # Words in a name of the user's own function; that it is called `predict` says nothing, every handler is.
 TELLING = ("postprocess", "deserialize", "serialize", "preprocess")
 INFERRING = frozenset({"infer", "inference", "forward"})
@@ -133,6 +138,7 @@ def _stage(origin: str, file: str, name: str, extra: Mapping[str, str]) -> str |
     )
 
 
-def known_stage(name: str) -> bool:
-    """Whether the ledger has such a row."""
-    return name in STAGES
+def frameworks(stacks: Iterable[Sequence[str]]) -> tuple[str, ...]:
+    """What an application is written in, as its stacks tell; the most special one first."""
+    files = {frame.split("|", 2)[1] for frames in stacks for frame in frames}
+    return tuple(name for path, name in FRAMEWORKS.items() if any(file.startswith(path) for file in files))

@@ -126,37 +126,38 @@ class ThreadWatch:
             self._cost_s += 0.1 * (time.thread_time() - began - self._cost_s)
 
     def _look(self) -> None:
-        now, blocked = time.monotonic_ns(), True
+        now, parked = time.monotonic_ns(), True
         for thread in list(self._threads.values()):
             try:
                 text = os.pread(thread.stat, 512, 0)
                 state = text[text.rfind(b") ") + 2 :][:1]
                 if state == b"R":
                     self._note(now, thread.thread, RUNNING, 0)
-                    blocked = False
+                    parked = False
                 else:
-                    self._blocked(now, thread, state)
+                    parked &= self._blocked(now, thread, state)
             except (OSError, ValueError, IndexError):
                 self._refreshed = 0.0
         self._moments += 1
-        awaited = self._peers.awaited(self._processes()) if blocked else ()
+        awaited = self._peers.awaited(self._processes()) if parked else ()  # a thread that waits itself says so
         if awaited:
             self._note(now, OTHERS, NETWORK, 0)
             self._awaited.update(awaited)
 
-    def _blocked(self, now: int, thread: _Thread, state: bytes) -> None:
+    def _blocked(self, now: int, thread: _Thread, state: bytes) -> bool:
+        """Note what a thread is blocked in; whether that may be its place without requests."""
         words = [] if thread.syscall is None else os.pread(thread.syscall, 256, 0).split()
         sites = self._sites.get(thread.process)
         if sites is None:
             sites = self._sites[thread.process] = SiteReader(thread.process)
         if not words or not words[0].isdigit():
-            site = sites.of(words, state)
-            self._note(now, thread.thread, site, 0)
-            return
+            self._note(now, thread.thread, sites.of(words, state), 0)
+            return False
         number, argument = int(words[0]), int(words[1], 16)
-        if self._calls.reads(number) and (inode := sites.inode(argument)) and self._served.has(inode):
-            self._note(now, thread.thread, PARKED, 0)
-            return
+        if self._calls.moves(number) and (inode := sites.inode(argument)):
+            served = self._served.has(inode)
+            self._note(now, thread.thread, PARKED if served else NETWORK, 0)
+            return served
         kind = self._calls.kind(number)
         here = (thread.process, number) if kind in (SLEEPING, ACCEPTING) else (thread.process, number, argument)
         place = self._places.get(here)
@@ -164,7 +165,9 @@ class ThreadWatch:
             place = self._places[here] = len(self._kinds)
             self._kinds.append(kind)
         limit = UNLIMITED_MS
-        if kind == SELECTOR:
+        if kind == ACCEPTING:
+            site = TIMER if self._calls.sleeps(number, words) else NETWORK
+        elif kind == SELECTOR:
             limit = ctypes.c_int32(int(words[4], 16) & 0xFFFFFFFF).value
             limit = UNLIMITED_MS if limit < 0 else limit
             site = NETWORK
@@ -172,6 +175,7 @@ class ThreadWatch:
             site = self._site(place, sites, words, state)
         timed = kind == WAITING_FOR_WORK and int(words[4], 16) != 0
         self._note(now, thread.thread, site, -place if timed else place, limit)
+        return kind in (SELECTOR, WAITING_FOR_WORK, ACCEPTING)
 
     def _site(self, place: int, sites: SiteReader, words: list[bytes], state: bytes) -> int:
         """What is waited for at a place, which takes a while to find out and changes seldom."""
@@ -239,7 +243,7 @@ class ThreadWatch:
 
     def _homes(self, places: Ints) -> list[int]:
         """The places where a thread sits at rest, the usual one first."""
-        known = Counter(np.abs(places[places != 0]).tolist())
+        known: Counter[int] = Counter(np.abs(places[places != 0]).tolist())
         return [place for place, count in known.most_common() if count > PARKED_SHARE * len(places)]
 
     def _on_a_timer(
@@ -251,7 +255,7 @@ class ThreadWatch:
         nothing = np.zeros(len(t), dtype=bool)
         usual, busy = limit[selectors & at_rest], t[(site == RUNNING) | (thread == OTHERS)]
         alone = selectors & asked & ~np.isin(t, busy)
-        if min(len(usual), np.count_nonzero(alone)) < FEWEST:
+        if min(len(usual), int(np.count_nonzero(alone))) < FEWEST:
             return nothing
         short = (limit > 0) & (limit < SHORT * float(np.median(usual)))
         # with several selectors one of them has the timer

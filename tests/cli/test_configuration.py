@@ -28,6 +28,8 @@ quiet = true
 set = {intra_op_threads = 1, graph_optimization = "basic"}
 [tool.pinchpoint.limits]
 trivial_share = 0.01
+[tool.pinchpoint.frames]
+"mylib/tokens" = "preprocess"
 """
 
 
@@ -55,6 +57,7 @@ def test_every_option_has_its_default_from_the_file(api, tmp_path):
         "budget_s": 300.0, "out": tmp_path / "runs", "input": str(tmp_path / "requests.json"), "python": "python3.12",
         "seed": 7, "timeout_s": 30.0, "batch": 4, "length": 64, "workers": "processes", "trust": False,
         "settings": {"intra_op_threads": "1", "graph_optimization": "basic"}, "limits": {"trivial_share": 0.01},
+        "header": (), "method": None, "max_rate": None, "frames": {"mylib/tokens": "preprocess"},
     }  # fmt: skip
 
 

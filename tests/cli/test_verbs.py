@@ -45,7 +45,7 @@ def test_diagnose_shows_the_screen_and_the_run(api, capsys):
 def test_diagnose_passes_every_option_on(api):
     options = (
         "--budget 5m --out here --input a.npz --set a=1 --set b=x=y --python /py --seed 7 --timeout 500ms --batch 4 "
-        "--length 64 --workers processes --trust --quiet"
+        "--length 64 --workers processes --trust --quiet --header X:1 --header Y:2 --method PUT --max-rate 5/s"
     )
     assert main(["diagnose", "app.py:handle", *options.split()]) == 0
     positional, named = api.asked[0]
@@ -54,7 +54,7 @@ def test_diagnose_passes_every_option_on(api):
     assert named == {
         "budget_s": 300.0, "out": Path("here"), "input": "a.npz", "settings": {"a": "1", "b": "x=y"}, "python": "/py",
         "seed": 7, "timeout_s": 0.5, "batch": 4, "length": 64, "workers": "processes", "trust": True,
-        "limits": {},
+        "limits": {}, "frames": {}, "header": ["X:1", "Y:2"], "method": "PUT", "max_rate": "5/s",
     }  # fmt: skip
 
 
@@ -65,6 +65,7 @@ def test_the_defaults_are_those_of_the_api(api):
     assert named == {
         "budget_s": 60.0, "out": None, "input": None, "settings": {}, "python": None, "seed": 0, "timeout_s": 120.0,
         "batch": 1, "length": None, "workers": "threads", "trust": False,
+        "header": (), "method": None, "max_rate": None, "frames": {},
     }  # fmt: skip
 
 

@@ -94,6 +94,7 @@ HEALTHY: dict[str, Given] = {
     "measurement.samples": 20.0,
     "measurement.error_share": 0.0,
     "measurement.foreign_share": 0.01,
+    "client.used_share": 0.0,
 }
 
 

@@ -5,10 +5,22 @@ from __future__ import annotations
 import pytest
 from healthy import found
 
+from pinchpoint.detectors.client_the_limit import client_the_limit
 from pinchpoint.detectors.contradiction import contradiction
 from pinchpoint.detectors.failed_requests import failed_requests
 from pinchpoint.detectors.not_stationary import not_stationary
 from pinchpoint.detectors.too_few_samples import too_few_samples
+
+
+@pytest.mark.parametrize(("used", "status"), [
+    (0.74, "present"),         # the fault
+    (0.06, "absent"),          # healthy
+    (0.0, "absent"),           # no client: the target answers in a process of its own
+    ((0.5, 0.1), "unknown"),   # straddles the limit
+    (None, "unknown"),         # the answer was too large to be played back
+])  # fmt: skip
+def test_client_the_limit(used, status):
+    assert found(client_the_limit, client_used_share=used).status == status
 
 
 @pytest.mark.parametrize(("drift", "disturbed", "status"), [

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pinchpoint.domain.ledger import STAGES
 from pinchpoint.domain.workload import PROCESSES, THREADS
 from pinchpoint.errors import BadInput
 from pinchpoint.units import parse_duration
@@ -26,10 +27,13 @@ LARGEST_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What a file sets: options as typer takes them for defaults, limits by name, and which file; nothing without one."""
+    """What a file sets: options as typer takes them for defaults, limits by name, stages by the beginning of a frame's path, and
+    which file; nothing without one.
+    """
 
     options: Mapping[str, object] = field(default_factory=dict)
     limits: Mapping[str, float] = field(default_factory=dict)
+    frames: Mapping[str, str] = field(default_factory=dict)
     file: Path | None = None
 
     def defaults(self) -> dict[str, dict[str, object]]:
@@ -80,6 +84,7 @@ def _checked(table: Mapping[str, object], file: Path) -> Configuration:
     """All keys and values, each of its type."""
     options: dict[str, object] = {}
     limits: Mapping[str, float] = {}
+    frames: Mapping[str, str] = {}
     for key, value in table.items():
         if key == "trust":
             raise _bad(
@@ -88,14 +93,30 @@ def _checked(table: Mapping[str, object], file: Path) -> Configuration:
         if key == "limits":
             limits = _limits(value, file)
             continue
+        if key == "frames":
+            frames = _frames(value, file)
+            continue
         if key not in KEYS:
-            raise _unknown(file, f"[{TABLE}]", key, [*KEYS, "limits"])
+            raise _unknown(file, f"[{TABLE}]", key, [*KEYS, "limits", "frames"])
         allowed, read_value = KEYS[key]
         found = read_value(value, file.parent)
         if found is None:
             raise _bad(file, f"[{TABLE}] {key} cannot be {_written(value)}", f"Write {allowed}")
         options[key] = found
-    return Configuration(options, limits, file)
+    return Configuration(options, limits, frames, file)
+
+
+def _frames(value: object, file: Path) -> Mapping[str, str]:
+    """Stages by the beginning of a frame's path, from its package on."""
+    where = f"[{TABLE}.frames]"
+    if not isinstance(value, dict):
+        raise _bad(
+            file, f"frames cannot be {_written(value)}", f'Write {where} and a line such as "mylib/" = "preprocess"'
+        )
+    for path, stage in value.items():
+        if stage not in STAGES:
+            raise _bad(file, f"{where} {path!r} cannot be {_written(stage)}", f"Use one of {', '.join(STAGES)}")
+    return {str(path): str(stage) for path, stage in value.items()}
 
 
 def _limits(value: object, file: Path) -> Mapping[str, float]:
@@ -200,7 +221,7 @@ def _written(value: object) -> str:
 
 def _unknown(file: Path, where: str, key: str, known: list[str]) -> BadInput:
     near = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
-    few = len(known) <= len(KEYS) + 1
+    few = len(known) <= len(KEYS) + 2
     allowed = f"Allowed: {', '.join(sorted(known))}" if few else "See `pinchpoint explain limits`"
     todo = f"Did you mean {' or '.join(near)}? " if near else ""
     return _bad(file, f"{where} has no key {key!r}", f"{todo}{allowed}")

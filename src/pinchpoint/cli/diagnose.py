@@ -39,14 +39,15 @@ def diagnose(
     Exits with 0 if answered, 2 on bad input, 3 if the run is invalid or inconclusive, 130 if interrupted.
     """
     checked_json(json)
-    settings = options.settings(set or [])
+    settings, configured = options.settings(set or []), configuration.read()
     from pinchpoint import api
 
     with Progress(quiet=quiet) as progress, results_on_stderr(json == STDOUT):
         outcome = api.diagnose(
             target, budget_s=budget, out=out, input=input, settings=settings, python=python, seed=seed,
             timeout_s=timeout, trust=trust, batch=batch, length=length, workers=workers,
-            header=header or (), method=method, max_rate=max_rate, limits=configuration.read().limits, progress=progress,
+            header=header or (), method=method, max_rate=max_rate, frames=configured.frames, limits=configured.limits,
+            progress=progress,
         )  # fmt: skip
     with interrupts_held() as interrupts:
         code = report(outcome, json=json, quiet=quiet)

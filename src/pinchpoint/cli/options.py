@@ -47,7 +47,7 @@ def _option(name: str, metavar: str | None, words: str, **more: Any) -> Any:  # 
 Target = Annotated[
     str,
     typer.Argument(
-        metavar="TARGET", help="model.onnx, model.pt2, model.py:build, app.py:handle, http://..., or a run."
+        metavar="TARGET", help="model.onnx, model.pt2, model.py:build, app.py:handle, a server's URL, or a run."
     ),
 ]
 Budget = Annotated[float, _option("--budget", "60|5m", "Time to measure for (60 s).", parser=duration)]

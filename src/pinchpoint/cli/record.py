@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pinchpoint.cli import options
+from pinchpoint.cli import configuration, options
 from pinchpoint.cli.progress import Progress
 from pinchpoint.cli.streams import say, show
 
@@ -37,6 +37,7 @@ def record(
             target, budget_s=budget, out=out, input=input, settings=settings, python=python, seed=seed,
             timeout_s=timeout, trust=trust, batch=batch, length=length, workers=workers,
             header=header or (), method=method, max_rate=max_rate, progress=progress,
+            frames=configuration.read().frames,
         )  # fmt: skip
     show(str(outcome.folder))
     if outcome.line:

@@ -328,9 +328,8 @@ class Visit:
     held: tuple[Held, ...] = ()
     gil_probes: int = 0
     gil_held: int = 0
-    client_used: float | None = (
-        None  # of a server: the share of the client's own ceiling, or of its latency, that this took
-    )
+    client_used: float | None = None  # of a server: what this took of the client's own ceiling, or of its time
+    client_cpu_s: float = 0.0  # of a server: what the client took of the same CPUs
 
     @property
     def seconds(self) -> float:

@@ -66,8 +66,9 @@ class Service:
     """What is known of a server besides its requests.
 
     `round_trip` is what one request alone takes to a server that does nothing and back, with the same bytes, without that
-    server's own CPU time; `client_ceiling_per_s` is the most that our own side can send, and `client_used` what share of it, or of
-    our time, one request in flight took. `software` is what its answers say that it is.
+    server's own CPU time; `client_ceiling_per_s` is the most that our own side can send, and `client_used` what share of it, or
+    of our time, one request in flight took. `software` is what its answers say that it is. `frames` are
+    the user's own stages by the beginning of a frame's path.
     """
 
     served: Served
@@ -79,6 +80,7 @@ class Service:
     round_trip: Quantity | None = None
     threads: tuple[ServerThread, ...] = ()
     stacks: tuple[Stack, ...] = ()
+    frames: tuple[tuple[str, str], ...] = ()
     looks: tuple[StackLook, ...] = ()
     peers: tuple[Peer, ...] = ()
     request_bytes: int = 0
@@ -87,3 +89,25 @@ class Service:
     def look(self, kind: str, load: int) -> StackLook | None:
         """How the stacks of a kind were looked for at a load; None where they were not."""
         return next((each for each in self.looks if (each.kind, each.load) == (kind, load)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFacts:
+    """What a diagnosis tells of a server: who serves, with which software, and what was sent.
+
+    `frameworks` are those whose code was seen running. `loads` are the requests in flight that were tried, `client_used` the most
+    that our own side took of its ceiling at any of them.
+    """
+
+    served: Served
+    method: str
+    software: str
+    frameworks: tuple[str, ...]
+    processes: int
+    threads: int
+    request_bytes: int
+    answer_bytes: int
+    loads: tuple[int, ...]
+    client_used: float | None
+    round_trip: Quantity | None
+    peers: tuple[str, ...]

@@ -12,6 +12,7 @@ from pinchpoint.domain.ledger import Row
 from pinchpoint.domain.picture import Pictures
 from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.run import Environment, Phase
+from pinchpoint.domain.service import ServiceFacts
 from pinchpoint.domain.startup import Startup
 from pinchpoint.domain.target import TargetFacts
 from pinchpoint.domain.workload import Workload
@@ -88,4 +89,5 @@ class Diagnosis:
     pictures: Pictures = field(default_factory=Pictures)
     starts: Startup | None = None
     copies: Copies | None = None
+    service: ServiceFacts | None = None
     schema: str = field(default=SCHEMA)

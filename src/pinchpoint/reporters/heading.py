@@ -5,27 +5,36 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pinchpoint.domain.run import Environment
+from pinchpoint.domain.service import ServiceFacts
 from pinchpoint.domain.target import Session, TargetFacts
 from pinchpoint.domain.workload import Workload
 from pinchpoint.reporters.layout import WIDTH, Line, clean, columns, line, shortened, wrapped
-from pinchpoint.units import amount
+from pinchpoint.units import amount, percent
 
 _LONGEST_NAME = 48
 _LONGEST_INPUT = 120
 _PROVIDER_SUFFIX = "ExecutionProvider"
 
 
-def heading(target: TargetFacts, workload: Workload, environment: Environment) -> list[Line]:
+def heading(
+    target: TargetFacts, workload: Workload, environment: Environment, service: ServiceFacts | None = None
+) -> list[Line]:
     """Two or more lines: the target and its size; where it ran and on what input."""
-    name, size, machine, asked = facts(target, workload, environment)
+    name, size, machine, asked = facts(target, workload, environment, service)
     first = wrapped(f"{name}: {size}", indent=2)
     second = f"{machine} {asked}".rstrip()
     rest = [second] if columns(second) <= WIDTH else [machine, asked]
     return [line(first[0], "bold", name), *(line(text) for each in [*first[1:], *rest] for text in wrapped(each))]
 
 
-def facts(target: TargetFacts, workload: Workload, environment: Environment) -> tuple[str, str, str, str]:
+def facts(
+    target: TargetFacts, workload: Workload, environment: Environment, service: ServiceFacts | None = None
+) -> tuple[str, str, str, str]:
     """The target's name, its size, the machine and runtime as a sentence, and what was asked as sentences."""
+    if service is not None:
+        name = shortened(clean(target.uri), _LONGEST_NAME)
+        machine = ", ".join([_server(service), *_machine(target, environment)])
+        return name, _software(service), f"{machine}.", _sent(target, service)
     machine = ", ".join([_device(target.sessions), *_machine(target, environment), *_runtime(target)])
     given = [f"Input: {shortened(clean(target.input_text), _LONGEST_INPUT)}."] if target.input_text else []
     batch = [f"Batch {workload.batch}."] if workload.batch > 1 else []
@@ -33,6 +42,32 @@ def facts(target: TargetFacts, workload: Workload, environment: Environment) -> 
     noted = [f"Note: {clean(note)}." for session in target.sessions for note in session.notes]
     name = shortened(clean(target.uri), _LONGEST_NAME)
     return name, ", ".join(_size(target)), f"{machine}.", " ".join([*given, *batch, *chosen, *noted])
+
+
+def _software(service: ServiceFacts) -> str:
+    """What the server is, as far as it can be told: its framework, and the program that runs it."""
+    names = [*service.frameworks[:1], *(each.name for each in service.served.processes[:1])]
+    told = [clean(each) for each in dict.fromkeys(names)] or [clean(service.software)] * bool(service.software)
+    return ", ".join(told) or "a server of unknown kind"
+
+
+def _server(service: ServiceFacts) -> str:
+    """Its processes and threads."""
+    first = next(iter(service.served.processes), None)
+    if first is None:
+        return clean(f"its processes cannot be seen ({service.served.reason})")
+    processes = f"{service.processes} process{'' if service.processes == 1 else 'es'}"
+    threads = f", {service.threads} thread{'' if service.threads == 1 else 's'}" if service.threads else ""
+    return f"{processes} (pid {first.pid}){threads}"
+
+
+def _sent(target: TargetFacts, service: ServiceFacts) -> str:
+    """What was asked, how much at once, and what that took of our own side."""
+    what = f"{service.method} {shortened(clean(target.input_text), _LONGEST_INPUT)}".strip()
+    size = f"{amount(service.request_bytes, 'B')}, answer {amount(service.answer_bytes, 'B')}"
+    loads = f"{service.loads[0]} to {service.loads[-1]}" if len(service.loads) > 1 else "1"
+    used = f"; the client used {percent(service.client_used)} of its ceiling" if service.client_used is not None else ""
+    return f"{what}, {size}. Load: ours, {loads} in flight{used}."
 
 
 def _size(target: TargetFacts) -> Iterator[str]:

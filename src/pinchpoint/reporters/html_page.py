@@ -20,7 +20,10 @@ PAGE, BODY, STYLE = "page.html.j2", "report.html.j2", "report.css"
 
 def render(diagnosis: Diagnosis) -> str:
     """The page."""
-    return page(facts(diagnosis.target, diagnosis.workload, diagnosis.environment)[0], _body(diagnosis, heading=1))
+    return page(
+        facts(diagnosis.target, diagnosis.workload, diagnosis.environment, diagnosis.service)[0],
+        _body(diagnosis, heading=1),
+    )
 
 
 def render_part(diagnosis: Diagnosis) -> str:
@@ -60,7 +63,7 @@ def _file(name: str) -> str:
 
 def _facts(diagnosis: Diagnosis) -> dict[str, object]:
     """Everything that the template shows, in words."""
-    title, size, machine, asked = facts(diagnosis.target, diagnosis.workload, diagnosis.environment)
+    title, size, machine, asked = facts(diagnosis.target, diagnosis.workload, diagnosis.environment, diagnosis.service)
     return {
         "title": title,
         "heading": [f"{size}.", machine, asked],

@@ -51,7 +51,7 @@ def _sign(sign: str) -> str:
 
 def _blocks(diagnosis: Diagnosis) -> Iterator[str]:
     """All of the report, from the target to the environment."""
-    title, size, machine, asked = facts(diagnosis.target, diagnosis.workload, diagnosis.environment)
+    title, size, machine, asked = facts(diagnosis.target, diagnosis.workload, diagnosis.environment, diagnosis.service)
     yield f"## pinchpoint: {escaped(title)}"
     yield escaped(" ".join(filter(None, [f"{size}.", machine, asked])))
     yield from _answer(diagnosis)

@@ -72,7 +72,7 @@ def _screen(diagnosis: Diagnosis) -> Iterator[Line]:
     verdict = diagnosis.verdicts.get("latency") if diagnosis.valid else None
     causes = codes_found(diagnosis, verdict)
     shown = parts(_typical(diagnosis), causes, slow_operators(diagnosis))
-    yield from heading(diagnosis.target, diagnosis.workload, diagnosis.environment)
+    yield from heading(diagnosis.target, diagnosis.workload, diagnosis.environment, diagnosis.service)
     yield line("")
     yield from _headline(diagnosis, verdict)
     yield line("")
