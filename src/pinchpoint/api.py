@@ -39,6 +39,8 @@ from pinchpoint.record import record as record_run
 from pinchpoint.reporters.json_document import document
 from pinchpoint.reporters.machine import render_machine
 from pinchpoint.saving import Kept, remove, saved
+from pinchpoint.self_description import FILE as REQUEST
+from pinchpoint.self_description import described
 from pinchpoint.tracks import tracks
 
 RUNS = Path("pinchpoint-runs")
@@ -363,7 +365,7 @@ def _record(
     try:
         with interrupts_heard():
             if kind is None:
-                run = _of_service(asked, workload, naming, progress, glimpse)
+                run = _of_service(asked, workload, folder, naming, progress, glimpse)
             else:
                 with store.writing(folder):
                     plan: Plan = kind.prepare(replace(asked.spec, kind=kind.kind), workload, folder)
@@ -381,7 +383,7 @@ def _record(
 
 
 def _of_service(
-    asked: _Asked, workload: Workload, naming: tuple[str, str, str], progress: Callable[[str], None],
+    asked: _Asked, workload: Workload, folder: Path, naming: tuple[str, str, str], progress: Callable[[str], None],
     glimpse: Callable[[Run], None],
 ) -> Run:  # fmt: skip
     """A run of a live server."""
@@ -401,7 +403,12 @@ def _of_service(
         progress,
         glimpse,
     )
-    return record_service.record_service(*understood(options), workload, conditions)
+    with store.writing(folder):
+        known = described(options, folder, workload.seed)
+    try:
+        return record_service.record_service(*understood(known.options), workload, conditions)
+    finally:
+        (folder / REQUEST).unlink(missing_ok=True)
 
 
 def _unseen(_: Run) -> None:

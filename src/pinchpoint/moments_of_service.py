@@ -91,7 +91,7 @@ def every(run: Run) -> Moments:
 
 
 def batched(top: Floats, bottom: Floats) -> Quantity:
-    """A ratio of sums over consecutive batches; FEWEST values are needed."""
-    edges = np.linspace(0, len(top), BATCHES + 1).astype(int)[:-1]
+    """A ratio of sums over consecutive batches, of at least two values."""
+    edges = np.linspace(0, len(top), min(BATCHES, len(top)) + 1).astype(int)[:-1]
     found = stats.ratio_interval(np.add.reduceat(top, edges), np.add.reduceat(bottom, edges))
     return Quantity(found.value, min(max(found.low, 0.0), found.value), found.high, len(top))

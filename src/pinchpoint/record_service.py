@@ -43,6 +43,7 @@ from pinchpoint.load.crew import Crew, Rows, Seen
 from pinchpoint.load.engine import Met, Sending, cpus_for, meet, told
 from pinchpoint.overseeing import CPU, DELAY, PROCESSES, RSS, THREADS, Watching
 from pinchpoint.process import Ended
+from pinchpoint.self_description import routes
 from pinchpoint.stacks import StackReader, is_python, python_threads
 from pinchpoint.thread_watch import ThreadWatch, Windows
 from pinchpoint.units import percent
@@ -59,6 +60,7 @@ SETTLED_S = 0.05  # after a level: what the server still does for it
 MOST_OF_CLIENT = 0.5  # of its ceiling: beyond it, it may be the limit (docs/design.md, section 6)
 PATIENCE_S = 5.0
 FEWEST_REQUESTS = 20
+MOST_ROUTES = 6  # in a sentence
 MOST_DUMPED = 8  # processes, whose threads are asked for
 HOPELESS = 20  # requests that all failed
 NS = 1_000_000_000
@@ -161,19 +163,22 @@ def _refused(met: Met, sending: Sending) -> None:
     status = met.greeted.status
     if status and not 200 <= status < 300:  # RFC 9110, 15
         what = f"the first request was answered with {status} {told(sending, met.greeted.reason)}".strip()
-        raise BadInput(what=what, where=sending.address.uri, todo="Give the path, --method and --input that it expects")
+        known = routes(sending)
+        listed = f"It serves {', '.join(known[:MOST_ROUTES])}: give" if known else "Give"
+        raise BadInput(
+            what=what, where=sending.address.uri, todo=f"{listed} the path, --method and --input that it expects"
+        )
 
 
 def _recorded(recording: _Recording) -> None:
     """One request in flight, several, and looks at what is executed under load."""
     say, budget = recording.conditions.progress, recording.workload.budget_s
     look_s = int(min(max(budget * LOOK_SHARE, LOOK_S[0]), LOOK_S[1]))
-    _rest(recording, IDLE_S, None)
+    _rest(recording, IDLE_S)
     say("one request in flight")
     _alone(recording, min(max(budget * ALONE_SHARE, ALONE_S[0]), ALONE_S[1]))
     recording.conditions.glimpse(_finished(recording, recording.watching.so_far()))
-    for kind in (IDLE, HOLDING):
-        _rest(recording, float(look_s), kind)
+    _rest(recording, float(look_s), IDLE, HOLDING)
     for kind in (ACTIVE, ALL):
         _look(recording, kind, 1, look_s)
     recording.ladder_ended = _climb(recording, min(max(budget * LADDER_SHARE, LADDER_S[0]), LADDER_S[1]))
@@ -185,18 +190,19 @@ def _recorded(recording: _Recording) -> None:
                 _look(recording, kind, best.load, look_s)
 
 
-def _rest(recording: _Recording, seconds: float, kind: str | None) -> None:
-    """The server left alone, once it has settled; with a look at where its threads sit then."""
+def _rest(recording: _Recording, seconds: float, *kinds: str) -> None:
+    """The server left alone, once it has settled; with looks at where its threads sit then."""
     time.sleep(SETTLED_S)
-    if kind is not None:
-        recording.stacks.begin(kind, int(seconds))
+    readers = {kind: StackReader(recording.stacks.roots, recording.stacks.processes) for kind in kinds}
+    for kind, reader in readers.items():
+        reader.begin(kind, int(seconds))
     began = time.monotonic_ns()
     _watch(recording, on=True)
     time.sleep(seconds)
     _watch(recording, on=False)
     recording.idle.append((began, time.monotonic_ns()))
-    if kind is not None:
-        _take(recording, *recording.stacks.end(kind, 0, int(seconds)))
+    for kind, reader in readers.items():
+        _take(recording, *reader.end(kind, 0, int(seconds)))
 
 
 def _watch(recording: _Recording, *, on: bool) -> None:
@@ -286,7 +292,7 @@ class _Company(LadderCrew):
         recording = self._recording
         seconds = max(seconds, SHORTEST_VISIT_S)
         if load == 0:
-            _rest(recording, seconds, None)
+            _rest(recording, seconds)
             begin, end = recording.idle[-1]
             return Visit(0, begin, end, 0, 0, 0.0, 0.0, ()), None
         seen = _drive(recording, load, seconds, watched=True)

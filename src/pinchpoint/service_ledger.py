@@ -36,6 +36,7 @@ IN_HANDLERS = (FUTEX, TIMER, NETWORK, IPC, OTHER, SYNC, DISK)  # where a thread 
 LABELS_KEPT = 6  # of a stage: others are added up
 NOT_A_CELL = 1e-4  # of the latency
 FEWEST_STACKS = 20
+FEWEST_READINGS = 6
 INSIDE = Place(UNPLACED, "inside the server")
 CLOCK, QUEUE, LOOKS, NOTHING = "thread clocks", "run-queue clocks", "sampling", "a server that does nothing"
 
@@ -113,7 +114,7 @@ def _spent(run: Run) -> _Spent | None:
     """CPU and run-queue seconds a request while one was in flight, less what passes without requests."""
     found = run.telemetry
     cpu, delay = found.column("process.cpu_s"), found.column("process.run_delay_s")
-    if cpu is None or delay is None or len(found.t_ns) < FEWEST:
+    if cpu is None or delay is None or len(found.t_ns) < FEWEST_READINGS:
         return None
     ended = np.histogram(run.requests.end_ns, found.t_ns)[0].astype(float)
     if ended.sum() < 1:

@@ -172,5 +172,7 @@ def _whose(path: str) -> tuple[str, str]:
 
 
 def _last_words(said: str) -> str:
+    """What it ended with: its error, not the frames below it."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return lines[-1][:200] if lines else "it said nothing"
+    errors = [line for line in lines if line.startswith(("Error:", "Reason:"))]
+    return (errors or lines or ["it said nothing"])[-1][:200]

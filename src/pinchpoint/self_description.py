@@ -1,0 +1,134 @@
+"""A server's URL -> the request that it expects, from what it says of itself; nothing of it is believed but shapes and names.
+
+The Open Inference Protocol (KServe v2: Triton, MLServer, KServe) tells the inputs of a model at `/v2/models/NAME`; so a URL that
+names a model is enough. Services that describe themselves by OpenAPI tell their routes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from pinchpoint.driving import LoadOptions, understood
+from pinchpoint.errors import BadInput
+from pinchpoint.load.engine import Sending
+from pinchpoint.load.fetching import fetched
+
+SCHEMES = {"oip+http": "http", "oip+https": "https", "triton+http": "http", "triton+https": "https"}
+MODEL = re.compile(r"^/v2/models/(?P<model>[^/]+)(?P<version>/versions/[^/]+)?(?:/infer)?/?$")
+ONLY_A_NAME = re.compile(r"^/(?P<model>[^/]+)/?$")
+FILE = "random-values.json"
+MOST_ELEMENTS = 1 << 22
+MOST_DIMENSION = 1 << 16  # that a free dimension could not be taken as
+MOST_SHOWN = 8
+FLOATS, INTEGERS = frozenset({"FP16", "FP32", "FP64", "BF16"}), re.compile(r"U?INT(8|16|32|64)")
+NO_JSON = frozenset({"FP16", "BF16"})  # which Triton takes in its binary form only
+PROTOCOL = "Open Inference Protocol"
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What to send where, and by which protocol; the protocol is empty where the URL is taken as it is."""
+
+    options: LoadOptions
+    protocol: str = ""
+    model: str = ""
+
+
+def described(options: LoadOptions, folder: Path, seed: int) -> Described:
+    """The options with path, method and a request body of random values where the server's own metadata tells them.
+
+    The body is written into `folder`. BadInput where a model is named that is not served, listing those that are.
+    """
+    scheme, _, rest = options.url.partition("://")
+    explicit = scheme in SCHEMES
+    options = replace(options, url=f"{SCHEMES.get(scheme, scheme)}://{rest}")
+    if not options.url.startswith(("http://", "https://")):
+        return Described(options)
+    path = urlsplit(options.url).path
+    named = MODEL.match(path) or (ONLY_A_NAME.match(path) if explicit else None)
+    if named is None and not explicit:
+        return Described(options)
+    sending = understood(replace(options, rate=None, concurrency=None))[1]
+    if named is None:
+        raise BadInput(what="no model is named", where=options.url, todo=f"Name one of {_served(sending)}")
+    model, version = named["model"], named.groupdict().get("version") or ""
+    where = f"/v2/models/{model}{version}"
+    metadata = fetched(sending, where)
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("inputs"), list):
+        if options.input:
+            return Described(_to(options, f"{where}/infer"))
+        what = f"model {model!r} is not served here, or tells nothing of its inputs"
+        raise BadInput(what=what, where=options.url, todo=f"Served are {_served(sending)}; or give --input")
+    asked = _to(options, f"{where}/infer")
+    if not asked.input:
+        body = request_of(metadata["inputs"], random.Random(seed), options.url)  # noqa: S311  # values, not secrets
+        (folder / FILE).write_text(json.dumps(body))
+        asked = replace(asked, input=(str(folder / FILE),))
+    return Described(asked, PROTOCOL, model)
+
+
+def _to(options: LoadOptions, path: str) -> LoadOptions:
+    parts = urlsplit(options.url)
+    return replace(options, url=parts._replace(path=quote(path)).geturl(), method=options.method or "POST")
+
+
+def request_of(inputs: Sequence[Any], chance: random.Random, where: str) -> Mapping[str, object]:
+    """A request of the Open Inference Protocol with random values for these inputs; free dimensions are 1."""
+    return {"inputs": [_tensor(each, chance, where) for each in inputs]}
+
+
+def _tensor(told: Any, chance: random.Random, where: str) -> Mapping[str, object]:  # noqa: ANN401  # of a server's JSON
+    told = told if isinstance(told, dict) else {}
+    name, kind, shape = told.get("name"), told.get("datatype"), told.get("shape")
+    if not isinstance(name, str) or not isinstance(kind, str) or not _is_shape(shape):
+        raise BadInput(what="its metadata is not that of the protocol", where=where, todo="Give a request with --input")
+    sizes = [max(each, 1) for each in shape]
+    count, make = math.prod(sizes), _values(kind, chance)
+    if make is None or count > MOST_ELEMENTS:
+        what = f"its input {name!r} ({kind} {shape}) cannot be made up as JSON"
+        raise BadInput(what=what, where=where, todo="Give a request with --input")
+    return {"name": name, "datatype": kind, "shape": sizes, "data": [make() for _ in range(count)]}
+
+
+def _is_shape(found: Any) -> bool:  # noqa: ANN401  # of a server's JSON
+    return isinstance(found, list) and all(type(each) is int and each <= MOST_DIMENSION for each in found)
+
+
+def _values(kind: str, chance: random.Random) -> Callable[[], object] | None:
+    """What draws a value of a datatype; None for one that has no JSON."""
+    if kind in FLOATS - NO_JSON:
+        return lambda: round(chance.random(), 4)
+    if INTEGERS.fullmatch(kind):
+        return lambda: chance.randint(0, 1)
+    return {"BOOL": lambda: chance.random() < 0.5, "BYTES": lambda: "text"}.get(kind)  # a coin
+
+
+def _served(sending: Sending) -> str:
+    """The models that are served, for a sentence."""
+    index = fetched(sending, "/v2/repository/index", "POST", b"{}")
+    names = [str(each.get("name")) for each in index if isinstance(each, dict)] if isinstance(index, list) else []
+    more = f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
+    return ", ".join(sorted(names)[:MOST_SHOWN]) + more if names else "unknown: it lists none"
+
+
+def routes(sending: Sending) -> tuple[str, ...]:
+    """The routes that a service describes by OpenAPI, those that take a body first; none where it does not."""
+    found = fetched(sending, "/openapi.json")
+    paths = found.get("paths") if isinstance(found, dict) else None
+    if not isinstance(paths, dict):
+        return ()
+    return tuple(sorted(_routes(paths), key=lambda route: (not route.startswith("POST"), route)))
+
+
+def _routes(paths: Mapping[str, object]) -> Iterator[str]:
+    for path, methods in paths.items():
+        if isinstance(methods, dict):
+            yield from (f"{method.upper()} {path}" for method in methods if method in ("post", "put", "get"))
