@@ -394,17 +394,12 @@ def _of_service(
         spec.uri, input=(spec.input,) if spec.input else (), header=asked.header, method=asked.method,
         timeout_s=workload.timeout_s, seed=workload.seed, max_rate=asked.max_rate,
     )  # fmt: skip
-    conditions = record_service.Conditions(
-        *naming,
-        _environment(),
-        (cgroup.CgroupProbe, HostProbe, ToolProbe),
-        cgroup.quota_cpus,
-        asked.frames,
-        progress,
-        glimpse,
-    )
     with store.writing(folder):
         known = described(options, folder, workload.seed)
+    conditions = record_service.Conditions(
+        *naming, _environment(), (cgroup.CgroupProbe, HostProbe, ToolProbe), cgroup.quota_cpus, asked.frames,
+        known.protocol, known.model, progress, glimpse,
+    )  # fmt: skip
     try:
         return record_service.record_service(*understood(known.options), workload, conditions)
     finally:

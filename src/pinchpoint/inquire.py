@@ -85,7 +85,7 @@ def _service(run: Run) -> ServiceFacts | None:
         return None
     used = [found.client_used, *(visit.client_used for visit in run.ladder)]
     return ServiceFacts(
-        served=found.served, method=found.method, software=found.software,
+        served=found.served, method=found.method, software=found.software, protocol=found.protocol,
         frameworks=frameworks(stack.frames for stack in found.stacks),
         processes=len({each.process for each in found.threads}) or len(found.served.processes), threads=len(found.threads),
         request_bytes=found.request_bytes, answer_bytes=found.answer_bytes,

@@ -7,7 +7,7 @@ blocked in, and what its Python code executes. Load is sent to this machine only
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -31,7 +31,7 @@ from pinchpoint.domain.run import (
     Telemetry,
     Visit,
 )
-from pinchpoint.domain.service import ACTIVE, ALL, HOLDING, IDLE, Peer, ServerThread, Service, Stack, StackLook
+from pinchpoint.domain.service import ACTIVE, ALL, HOLDING, IDLE, Counted, Peer, ServerThread, Service, Stack, StackLook
 from pinchpoint.domain.target import TargetFacts
 from pinchpoint.domain.traffic import Client, Traffic
 from pinchpoint.domain.workload import Workload
@@ -43,7 +43,7 @@ from pinchpoint.load.crew import Crew, Rows, Seen
 from pinchpoint.load.engine import Met, Sending, cpus_for, meet, told
 from pinchpoint.overseeing import CPU, DELAY, PROCESSES, RSS, THREADS, Watching
 from pinchpoint.process import Ended
-from pinchpoint.self_description import routes
+from pinchpoint.self_description import routes, statistics
 from pinchpoint.stacks import StackReader, is_python, python_threads
 from pinchpoint.thread_watch import ThreadWatch, Windows
 from pinchpoint.units import percent
@@ -82,6 +82,8 @@ class Conditions:
     probes: Sequence[Callable[[], Probe]]
     quota_of: Callable[[int], float | None]
     frames: tuple[tuple[str, str], ...] = ()
+    protocol: str = ""
+    model: str = ""
     progress: Callable[[str], None] = lambda _: None
     glimpse: Callable[[Run], None] = lambda _: None
 
@@ -110,6 +112,7 @@ class _Recording:
     looks: tuple[StackLook, ...] = ()
     errors: dict[str, int] = field(default_factory=dict)
     pythons: set[int] = field(default_factory=set)
+    counted: tuple[Counted, ...] = ()
     used: list[float] = field(default_factory=list)
     ladder_ended: str = "one request in flight was not measured to the end"
     ended: str = COMPLETE
@@ -176,7 +179,9 @@ def _recorded(recording: _Recording) -> None:
     look_s = int(min(max(budget * LOOK_SHARE, LOOK_S[0]), LOOK_S[1]))
     _rest(recording, IDLE_S)
     say("one request in flight")
+    before = _statistics(recording)
     _alone(recording, min(max(budget * ALONE_SHARE, ALONE_S[0]), ALONE_S[1]))
+    recording.counted = _counted(before, _statistics(recording))
     recording.conditions.glimpse(_finished(recording, recording.watching.so_far()))
     _rest(recording, float(look_s), IDLE, HOLDING)
     for kind in (ACTIVE, ALL):
@@ -188,6 +193,19 @@ def _recorded(recording: _Recording) -> None:
         for kind in (HOLDING, ACTIVE):
             if time.monotonic() + look_s < recording.deadline:
                 _look(recording, kind, best.load, look_s)
+
+
+def _statistics(recording: _Recording) -> Mapping[str, tuple[int, int]]:
+    model = recording.conditions.model
+    return statistics(recording.sending, model) if model else {}
+
+
+def _counted(before: Mapping[str, tuple[int, int]], after: Mapping[str, tuple[int, int]]) -> tuple[Counted, ...]:
+    """What was counted meanwhile; nothing where a counter fell, since the server started anew."""
+    both = [(name, after[name], before[name]) for name in after if name in before]
+    if any(now[0] < then[0] or now[1] < then[1] for _, now, then in both):
+        return ()
+    return tuple(Counted(name, now[0] - then[0], (now[1] - then[1]) / NS) for name, now, then in both)
 
 
 def _rest(recording: _Recording, seconds: float, *kinds: str) -> None:
@@ -390,7 +408,7 @@ def _finished(recording: _Recording, telemetry: Telemetry) -> Run:
         span_names=(),
         samples=samples,
         telemetry=_renamed(telemetry, recording.alone),
-        request_thread=0,
+        request_thread=-1,
         errors=tuple(recording.errors.items()),
         ended=recording.ended,
         events=Events(),
@@ -431,6 +449,8 @@ def _service(recording: _Recording, threads: tuple[ServerThread, ...], peers: tu
         frames=recording.conditions.frames,
         looks=recording.looks,
         peers=peers,
+        protocol=recording.conditions.protocol,
+        counted=recording.counted,
         request_bytes=len(met.request),
         answer_bytes=met.greeted.size,
     )

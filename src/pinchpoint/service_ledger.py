@@ -1,6 +1,7 @@
 """Run of a server -> Ledger: where the time of chosen requests goes, every cell from a source of its own.
 
-- `network`: a request alone to a server that does nothing, with the same bytes; `client`: how late we sent it ourselves.
+- `network`: a request alone to a server that does nothing, with the same bytes.
+- `queue`: what the server itself counted, where it does.
 - `cpu`: the clocks of all threads of the server a request, less what they use without requests, over the number of threads that
   can run at once while any can (looked at). Its stages are the shares of what Python threads were seen executing on a CPU.
 - `starved`: their run-queue clocks, over the same number.
@@ -28,7 +29,7 @@ from pinchpoint.stack_stages import Place, place
 from pinchpoint.stage_names import UNPLACED
 from pinchpoint.timeline import Steady
 
-NETWORK_STAGE, CLIENT_STAGE = "network", "client"
+NETWORK_STAGE, QUEUE_STAGE, TYPICAL = "network", "queue", "typical"
 SEEN, UNSEEN = "seen", "unseen"  # where stages come from: from what Python executes, or from nowhere
 STATES = {FUTEX: "wait", TIMER: "wait", IPC: "wait", OTHER: "wait", PARKED: "wait", NETWORK: "network", DISK: "disk",
           SYNC: "disk", FAULT: "disk"}  # fmt: skip
@@ -39,6 +40,7 @@ FEWEST_STACKS = 20
 FEWEST_READINGS = 6
 INSIDE = Place(UNPLACED, "inside the server")
 CLOCK, QUEUE, LOOKS, NOTHING = "thread clocks", "run-queue clocks", "sampling", "a server that does nothing"
+COUNTERS = "the server's counters"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,10 @@ def account_service(run: Run, chosen: Steady, requests: str) -> Ledger:
             own = _times(spent.cpu.scaled(factor), share)
             cells.add(where, "cpu", CLOCK, own.scaled(each), overlapped_s=own.value * (1 - each))
         cells.add(Place(UNPLACED, ""), "starved", QUEUE, spent.starved.scaled(factor * each))
-        for row in _waits(service, here, mean.value):
+        queued = service.mean_s("queue") if requests == TYPICAL else None
+        if queued is not None:
+            cells.add(Place(QUEUE_STAGE, ""), "wait", COUNTERS, exact(queued, _count(service)), site="queue")
+        for row in _waits(service, here, mean.value, queued or 0.0):
             cells.add(*row)
     cells.finish()
     return Ledger("latency", requests, mean, tuple(cells.rows), SEEN if _seen_inside(service) else UNSEEN)
@@ -134,26 +139,40 @@ def _factor(here: Moments, usual: Moments, mean_s: float, usual_mean_s: float) -
     return float(running / len(here.site) * mean_s / (among / len(usual.site) * usual_mean_s))
 
 
-def _waits(service: Service, here: Moments, mean_s: float) -> Iterator[tuple[Place, str, str, Quantity, str]]:
-    """What is waited for while no thread can run: at whose line where that was seen."""
+def _waits(
+    service: Service, here: Moments, mean_s: float, queued_s: float
+) -> Iterator[tuple[Place, str, str, Quantity, str]]:
+    """What is waited for while no thread can run: at whose line where that was seen.
+
+    What the server says that requests queued is a row of its own and taken from these, first where nobody works on them.
+    """
     blocked = _shares(service, ALL, 1, _at_home(service))
     wire = service.round_trip.value / mean_s if service.round_trip else 0.0
-    for site in np.unique(here.site):
-        if site == RUNNING:
+    for site in (PARKED, TIMER, FUTEX, OTHER, IPC, NETWORK, DISK, SYNC, FAULT):
+        if not np.any(here.site == site):
             continue
         share = here.share(int(site))
         if site == PARKED:  # on the wire, which the server that does nothing accounts for, or awaited unseen
-            value, low, high = (max(end - wire, 0.0) for end in (share.value, share.low, share.high))
-            share = Quantity(value, low, high, share.n)
+            share = _less(share, wire)
         seconds = share.scaled(mean_s)
+        if site in (PARKED, TIMER, FUTEX, OTHER) and queued_s > 0:
+            less = min(queued_s, seconds.value)
+            queued_s -= less
+            seconds = _less(seconds, less)
         state, name = STATES[int(site)], SITES[int(site)]
-        places = (
-            blocked
-            if int(site) in IN_HANDLERS and blocked
-            else {Place(UNPLACED, _peers(service, int(site))): exact(1.0)}
-        )
+        places: Mapping[Place, Quantity] = {Place(UNPLACED, _peers(service, int(site))): exact(1.0)}
+        places = blocked if site in IN_HANDLERS and blocked else places
         for where, part in places.items():
             yield where, state, LOOKS, _times(seconds, part), name
+
+
+def _less(seconds: Quantity, by: float) -> Quantity:
+    value, low, high = (max(end - by, 0.0) for end in (seconds.value, seconds.low, seconds.high))
+    return Quantity(value, low, high, seconds.n)
+
+
+def _count(service: Service) -> int:
+    return next((each.count for each in service.counted if each.name == "queue"), 1)
 
 
 def _peers(service: Service, site: int) -> str:

@@ -15,7 +15,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -28,9 +27,11 @@ from pinchpoint.sampling import Calls, SiteReader, be_punctual
 MOST_RATE_PER_S = 150.0
 MOST_SHARE = 0.03  # of a CPU, not the one that the server computes on
 REFRESH_S, SITE_KEPT_S = 0.25, 0.5
-MOST_THREADS = 128
+SLEEPERS_EVERY_S = 0.9
+MOST_THREADS, MOST_AWAKE = 512, 128
+READ_BYTES = 512
 PARKED_SHARE = 0.05  # of a thread's moments without a request: a place where it is less often is none of its own
-OTHERS = 0  # the thread number of "another service is awaited"
+OTHERS = 0  # the thread number of connections to other services: a row in each moment
 SHORT, SHORTER_SHARE = 0.5, 0.8  # of the usual time limit of an idle selector; of the moments within requests
 FEWEST = 20
 UNLIMITED_MS = 1 << 30
@@ -41,18 +42,30 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(slots=True)
 class _Thread:
-    """Held descriptors of one thread."""
+    """A thread, with held descriptors once it is awake; one that never ran since it was found serves nobody."""
 
     process: int
     thread: int
     name: str
-    stat: int
-    syscall: int | None
+    ran_ns: int
+    awake: bool = False
+    stat: int | None = None
+    syscall: int | None = None
 
     def close(self) -> None:
         for fd in (self.stat, self.syscall):
             if fd is not None:
                 os.close(fd)
+
+    def read(self, name: str, held: int | None) -> bytes:
+        """One of its files, by the held descriptor where there is one."""
+        if held is not None:
+            return os.pread(held, READ_BYTES, 0)
+        descriptor = os.open(f"/proc/{self.process}/task/{self.thread}/{name}", os.O_RDONLY)
+        try:
+            return os.read(descriptor, READ_BYTES)
+        finally:
+            os.close(descriptor)
 
 
 @dataclass(slots=True)
@@ -81,7 +94,7 @@ class ThreadWatch:
         self._kinds: list[str] = [ELSEWHERE]
         self._awaited: Counter[str] = Counter()
         self._moments = 0
-        self._refreshed = 0.0
+        self._refreshed = self._slept = 0.0
         self._cost_s = 0.0
         self._over, self._open = threading.Event(), threading.Event()
         self.blind = ""
@@ -126,27 +139,33 @@ class ThreadWatch:
             self._cost_s += 0.1 * (time.thread_time() - began - self._cost_s)
 
     def _look(self) -> None:
+        """One moment: every thread that is awake, and whether another service is awaited where none of them says so itself."""
         now, parked = time.monotonic_ns(), True
+        with_sleepers = time.monotonic() - self._slept > SLEEPERS_EVERY_S
+        self._slept = time.monotonic() if with_sleepers else self._slept
         for thread in list(self._threads.values()):
-            try:
-                text = os.pread(thread.stat, 512, 0)
-                state = text[text.rfind(b") ") + 2 :][:1]
-                if state == b"R":
-                    self._note(now, thread.thread, RUNNING, 0)
-                    parked = False
-                else:
-                    parked &= self._blocked(now, thread, state)
-            except (OSError, ValueError, IndexError):
-                self._refreshed = 0.0
+            if thread.awake or with_sleepers:
+                try:
+                    parked &= self._look_at(now, thread)
+                except (OSError, ValueError, IndexError):
+                    self._refreshed = 0.0
         self._moments += 1
-        awaited = self._peers.awaited(self._processes()) if parked else ()  # a thread that waits itself says so
-        if awaited:
-            self._note(now, OTHERS, NETWORK, 0)
-            self._awaited.update(awaited)
+        awaited = self._peers.awaited(self._processes()) if parked else ()
+        self._note(now, OTHERS, NETWORK if awaited else PARKED, 0)
+        self._awaited.update(awaited)
+
+    def _look_at(self, now: int, thread: _Thread) -> bool:
+        """Note what a thread does; whether it may be parked."""
+        text = thread.read("stat", thread.stat)
+        state = text[text.rfind(b") ") + 2 :][:1]
+        if state == b"R":
+            self._note(now, thread.thread, RUNNING, 0)
+            return False
+        return self._blocked(now, thread, state)
 
     def _blocked(self, now: int, thread: _Thread, state: bytes) -> bool:
         """Note what a thread is blocked in; whether that may be its place without requests."""
-        words = [] if thread.syscall is None else os.pread(thread.syscall, 256, 0).split()
+        words = [] if thread.awake and thread.syscall is None else thread.read("syscall", thread.syscall).split()
         sites = self._sites.get(thread.process)
         if sites is None:
             sites = self._sites[thread.process] = SiteReader(thread.process)
@@ -194,29 +213,37 @@ class ThreadWatch:
         rows.limit_ms.append(limit_ms)
 
     def _refresh(self) -> None:
-        """Open the threads that appeared, close those that are gone."""
+        """Find the threads that appeared, forget those that are gone, and wake up those that have run meanwhile."""
         self._refreshed = time.monotonic()
         alive: dict[int, int] = {}
         for process in self._processes():
             with contextlib.suppress(OSError):
-                alive |= {int(name): process for name in os.listdir(f"/proc/{process}/task")}
-        wanted = dict(list(alive.items())[:MOST_THREADS])
-        for gone in self._threads.keys() - wanted.keys():
+                alive |= {int(name): process for name in os.listdir(f"/proc/{process}/task")[:MOST_THREADS]}
+        for gone in self._threads.keys() - alive.keys():
             self._threads.pop(gone).close()
-        for thread in wanted.keys() - self._threads.keys():
-            with contextlib.suppress(OSError):
-                opened = self._opened(wanted[thread], thread)
-                self._threads[thread] = opened
-                self._known.setdefault(thread, ServerThread(thread, opened.process, opened.name))
+        first = not self._known
+        for number in alive.keys() - self._threads.keys():
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                thread = self._threads[number] = _found(alive[number], number)
+                self._known.setdefault(number, ServerThread(number, thread.process, thread.name))
+                if not first:
+                    self._wake(thread)
+        for thread in self._threads.values():
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                if not thread.awake and _ran_ns(thread) != thread.ran_ns:
+                    self._wake(thread)
 
-    def _opened(self, process: int, thread: int) -> _Thread:
-        task = Path(f"/proc/{process}/task/{thread}")
-        stat = os.open(task / "stat", os.O_RDONLY)
+    def _wake(self, thread: _Thread) -> None:
+        """Look at a thread in every moment from now on."""
+        if sum(each.awake for each in self._threads.values()) >= MOST_AWAKE:
+            return
+        thread.awake = True
+        task = f"/proc/{thread.process}/task/{thread.thread}"
+        thread.stat = os.open(f"{task}/stat", os.O_RDONLY)
         try:
-            call: int | None = os.open(task / "syscall", os.O_RDONLY)
+            thread.syscall = os.open(f"{task}/syscall", os.O_RDONLY)
         except OSError as error:
-            call, self.blind = None, f"what threads are blocked in cannot be read ({error.strerror})"
-        return _Thread(process, thread, (task / "comm").read_text(errors="replace").strip(), stat, call)
+            self.blind = f"what threads are blocked in cannot be read ({error.strerror})"
 
     # --- what was seen ---------------------------------------------------------------------------------------------
     def seen(self, idle: Windows, requests: Windows) -> tuple[Samples, tuple[ServerThread, ...], tuple[Peer, ...]]:
@@ -253,7 +280,7 @@ class ThreadWatch:
         service is awaited, its time limit is nearly always far below the usual one without a request.
         """
         nothing = np.zeros(len(t), dtype=bool)
-        usual, busy = limit[selectors & at_rest], t[(site == RUNNING) | (thread == OTHERS)]
+        usual, busy = limit[selectors & at_rest], t[(site == RUNNING) | ((thread == OTHERS) & (site == NETWORK))]
         alone = selectors & asked & ~np.isin(t, busy)
         if min(len(usual), int(np.count_nonzero(alone))) < FEWEST:
             return nothing
@@ -262,6 +289,17 @@ class ThreadWatch:
         moments = np.unique(t[alone])
         of_timer = np.isin(moments, t[alone & short])
         return (alone & short) if of_timer.mean() >= SHORTER_SHARE else nothing
+
+
+def _found(process: int, thread: int) -> _Thread:
+    """A thread as it is found."""
+    found = _Thread(process, thread, "", 0)
+    found.name, found.ran_ns = os.fsdecode(found.read("comm", None)).strip(), _ran_ns(found)
+    return found
+
+
+def _ran_ns(thread: _Thread) -> int:
+    return int(thread.read("schedstat", None).split()[0])
 
 
 def within(t: Ints, windows: Windows) -> Mask:

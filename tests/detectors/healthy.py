@@ -95,6 +95,7 @@ HEALTHY: dict[str, Given] = {
     "measurement.error_share": 0.0,
     "measurement.foreign_share": 0.01,
     "client.used_share": 0.0,
+    "request.queue_share": 0.0,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from healthy import found
 
+from pinchpoint.detectors.batching_window import batching_window
 from pinchpoint.detectors.disk_reads import disk_reads
 from pinchpoint.detectors.downstream_call import downstream_call
 from pinchpoint.detectors.event_loop_blocked import event_loop_blocked
@@ -142,3 +143,14 @@ def test_a_start_that_reads(seconds, reading, share, status):
 ])  # fmt: skip
 def test_new_shapes(typical, slow, status):
     assert found(new_shapes, request_new_shape_share=typical, tail_new_shape_share=slow).status == status
+
+
+@pytest.mark.parametrize(("queued", "status"), [
+    (0.45, "present"),           # the fault: half of the time in an empty queue
+    (0.0, "absent"),             # healthy: served at once; look-alike W110: a sleep of the program's own is in no queue
+    (0.03, "absent"),            # handed from thread to thread
+    ((0.05, 0.02), "unknown"),   # straddles the limit
+    (None, "unknown"),           # the server does not tell
+])  # fmt: skip
+def test_batching_window(queued, status):
+    assert found(batching_window, request_queue_share=queued).status == status

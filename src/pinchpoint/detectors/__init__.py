@@ -3,6 +3,7 @@
 from pinchpoint.contracts import Detector
 from pinchpoint.detectors.activations_streamed import activations_streamed
 from pinchpoint.detectors.allocation_churn import allocation_churn
+from pinchpoint.detectors.batching_window import batching_window
 from pinchpoint.detectors.client_the_limit import client_the_limit
 from pinchpoint.detectors.clock_lowered import clock_lowered
 from pinchpoint.detectors.codec_heavy import codec_heavy
@@ -76,6 +77,7 @@ BUILTIN: tuple[Detector, ...] = (
     failed_requests,
     gil_contention,
     too_few_workers,
+    batching_window,
     lock_wait,
     event_loop_blocked,
     new_shapes,

@@ -128,9 +128,9 @@ class Spans:
 class Samples:
     """Thread states seen from outside: when, which thread, where it was, and how many other threads were running.
 
-    Of a server, each moment has a row for every thread, and one of thread 0 where another service's answer was awaited; `place`
-    numbers where a thread is blocked: the same number is the same lock, timer or descriptor, 0 none in particular, and below 0
-    one that it waits for with a time limit. A thread is parked where it sits while nothing is asked.
+    Of a server, each moment has a row for every thread that ever ran, and one of thread 0: whether another service's answer was
+    awaited. `place` numbers where a thread is blocked: the same number is the same lock, timer or descriptor, 0 none in
+    particular, and below 0 one that it waits for with a time limit. A thread is parked where it sits while nothing is asked.
     """
 
     t_ns: Ints

@@ -62,6 +62,15 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True)
+class Counted:
+    """What the server itself counted while one request was in flight: how often, and seconds in all."""
+
+    name: str
+    count: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """What is known of a server besides its requests.
 
@@ -83,8 +92,14 @@ class Service:
     frames: tuple[tuple[str, str], ...] = ()
     looks: tuple[StackLook, ...] = ()
     peers: tuple[Peer, ...] = ()
+    protocol: str = ""
+    counted: tuple[Counted, ...] = ()
     request_bytes: int = 0
     answer_bytes: int = 0
+
+    def mean_s(self, name: str) -> float | None:
+        """Mean seconds of what the server counted; None where it does not tell."""
+        return next((each.seconds / each.count for each in self.counted if each.name == name and each.count > 0), None)
 
     def look(self, kind: str, load: int) -> StackLook | None:
         """How the stacks of a kind were looked for at a load; None where they were not."""
@@ -102,6 +117,7 @@ class ServiceFacts:
     served: Served
     method: str
     software: str
+    protocol: str
     frameworks: tuple[str, ...]
     processes: int
     threads: int

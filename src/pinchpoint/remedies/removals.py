@@ -41,6 +41,9 @@ REMOVALS = (
     removal("avoid-call", "the answer of the other service at hand", [Edit(GONE, state="network")]),
     removal("shorten-lock", "nobody else holding the lock", [Edit(GONE, state="wait", site="futex")]),
     removal("replace-timer", "an event instead of the timer", [Edit(GONE, state="wait", site="timer")], "estimate"),
+    removal(
+        "shorter-window", "a free worker that starts at once", [Edit(GONE, stage="queue", state="wait")], "estimate"
+    ),
     removal("raise-quota", "a CPU quota that is never reached", [Edit(GONE, state="starved")]),
     removal("isolate-cpu", "CPUs that nobody else uses", [Edit(GONE, state="starved")]),
     removal(

@@ -52,6 +52,15 @@ def model_memory(tables: Tables) -> Quantity:
     return Quantity(ends[0], ends[1], ends[2], n).scaled(1 / tables.typical.latency.value)
 
 
+@signal("request.queue_share", unit="share", mechanism="the server's counters")
+def queued(tables: Tables) -> Quantity | str:
+    """Waiting in the server's queue, with one request in flight; 0 where the target has no queue, being called directly."""
+    service = tables.run.service
+    if service is not None and service.mean_s("queue") is None:
+        return "the server does not tell how long requests queue"
+    return share(tables.typical, lambda row: row.stage == "queue")
+
+
 @signal("request.unexplained_share", unit="share", mechanism="difference")
 def unexplained(tables: Tables) -> Quantity:
     """Latency less all cells, signed."""
@@ -81,4 +90,5 @@ STAGE_SIGNALS = (
     model,
     model_memory,
     unexplained,
+    queued,
 )

@@ -1,0 +1,100 @@
+"""Which ledger row a stack belongs to, for stacks as real servers have them."""
+
+from __future__ import annotations
+
+import pytest
+
+from pinchpoint.stack_stages import FRAMEWORKS, frameworks, place
+
+UVICORN = ["std|runpy|198|_run_module_as_main", "std|asyncio/runners.py|190|run", "site|uvicorn/server.py|70|serve"]
+FASTAPI = [*UVICORN, "site|starlette/routing.py|75|app", "site|fastapi/routing.py|190|run_endpoint_function"]
+WORKER = ["std|threading.py|1002|_bootstrap", "std|concurrent/futures/thread.py|83|_worker"]
+
+
+def own(name, line=10, file="app.py"):
+    """A frame of the user's."""
+    return f"own|{file}|{line}|{name}"
+
+
+@pytest.mark.parametrize(("frames", "stage", "label"), [
+    # a library says what is done, the user's own line where
+    ([*FASTAPI, own("handle"), "std|json/__init__.py|346|loads", "std|json/decoder.py|337|decode"],
+     "deserialize", "app.py:10 handle()"),
+    ([*FASTAPI, own("handle"), "std|json/encoder.py|200|encode"], "serialize", "app.py:10 handle()"),
+    ([*FASTAPI, own("handle"), "std|json/__init__.py|231|dumps"], "serialize", "app.py:10 handle()"),
+    ([*FASTAPI, own("handle"), "std|base64.py|88|b64decode"], "deserialize", "app.py:10 handle()"),
+    ([*WORKER, own("handle"), own("thumbnail", 20), "site|PIL/Image.py|2200|resize"],
+     "preprocess", "app.py:20 thumbnail()"),
+    ([*WORKER, own("handle"), "site|transformers/tokenization_utils.py|3|__call__"], "preprocess", "app.py:10 handle()"),
+    ([*WORKER, own("handle"), "site|onnxruntime/capi/onnxruntime_inference_collection.py|220|run"],
+     "model", "app.py:10 handle()"),
+    ([*WORKER, own("handle"), "site|torch/nn/modules/module.py|1500|_call_impl",
+      "site|torch/nn/modules/linear.py|114|forward"], "model", "app.py:10 handle()"),
+    ([*WORKER, own("handle"), "site|sklearn/preprocessing/_data.py|9|transform"], "preprocess", "app.py:10 handle()"),
+    ([*WORKER, own("handle"), "site|sklearn/ensemble/_forest.py|9|predict"], "model", "app.py:10 handle()"),
+    # a library without anybody's own line around it names itself
+    ([*FASTAPI, "site|starlette/requests.py|200|json", "std|json/decoder.py|337|decode"],
+     "deserialize", "json/decoder.py decode()"),
+    ([*FASTAPI, "site|starlette/responses.py|180|render"], "serialize", "starlette/responses.py render()"),
+    ([*FASTAPI, "site|fastapi/encoders.py|180|jsonable_encoder"], "serialize", "fastapi/encoders.py jsonable_encoder()"),
+    # request handling
+    (UVICORN, "framework", ""),
+    (FASTAPI, "framework", ""),
+    (WORKER, "framework", ""),
+    ([], "framework", ""),
+    ([*FASTAPI, own("handle"), "site|unheard/of.py|3|go"], "framework", "app.py:10 handle()"),
+    # the user's own names, the innermost first
+    ([*FASTAPI, own("handle"), own("resize", 30)], "preprocess", "app.py:30 resize()"),
+    ([*FASTAPI, own("handle"), own("preprocess_batch", 30)], "preprocess", "app.py:30 preprocess_batch()"),
+    ([*FASTAPI, own("handle"), own("preprocess", 30), own("clip", 40)], "preprocess", "app.py:40 clip()"),
+    ([*FASTAPI, own("handle"), own("postprocess", 30)], "postprocess", "app.py:30 postprocess()"),
+    ([*FASTAPI, own("handle"), own("topK", 30)], "postprocess", "app.py:30 topK()"),
+    ([*FASTAPI, own("handle"), own("runInference", 30)], "model", "app.py:30 runInference()"),
+    ([*FASTAPI, own("preprocess"), own("forward", 30)], "model", "app.py:30 forward()"),
+    ([*FASTAPI, own("postprocess"), "std|json/encoder.py|200|encode"], "serialize", "app.py:10 postprocess()"),
+    # every handler is called so
+    ([*FASTAPI, own("predict")], "framework", "app.py:10 predict()"),
+    ([*FASTAPI, own("get")], "framework", "app.py:10 get()"),
+    ([*FASTAPI, own("do_GET")], "framework", "app.py:10 do_GET()"),
+    ([*FASTAPI, own("put")], "framework", "app.py:10 put()"),
+    ([*FASTAPI, own("spin")], "framework", "app.py:10 spin()"),
+    ([*FASTAPI, own("imposter")], "framework", "app.py:10 imposter()"),  # whole words only
+    # what a framework does for a handler is the framework's, whatever called it
+    ([own("preprocess"), "site|uvicorn/server.py|70|serve"], "framework", "app.py:10 preprocess()"),
+])  # fmt: skip
+def test_where_a_stack_belongs(frames, stage, label):
+    found = place(frames)
+    assert (found.stage, found.label) == (stage, label)
+
+
+@pytest.mark.xfail(strict=True, reason="`post` is among the words of postprocessing")
+@pytest.mark.parametrize("name", ["post", "do_POST", "post_predict"])
+@pytest.mark.parametrize("above", [FASTAPI, ["std|socketserver.py|1|process_request", "std|http/server.py|9|handle"]])
+def test_a_handler_named_by_its_http_method_is_no_postprocessing(above, name):
+    assert place([*above, own(name)]).stage == "framework"
+
+
+@pytest.mark.parametrize(("frames", "extra", "stage"), [
+    ([*FASTAPI, own("handle"), "site|mylib/tokens/fast.py|3|go"], {"mylib/tokens": "preprocess"}, "preprocess"),
+    ([*FASTAPI, own("handle"), "site|torch/nn/functional.py|3|pad"], {"torch/nn/functional": "preprocess"}, "preprocess"),
+    ([*FASTAPI, own("resize", file="codec.py")], {"codec.py": "serialize"}, "serialize"),
+    ([*FASTAPI, "site|uvicorn/protocols/http.py|3|go"], {"uvicorn/protocols": "queue"}, "queue"),
+    ([*FASTAPI, own("handle"), "site|mylib/other.py|3|go"], {"mylib/tokens": "preprocess"}, "framework"),
+    ([*FASTAPI, own("handle"), "site|mylib/glue.py|3|go", "site|PIL/Image.py|3|go"], {"mylib/": "model"}, "preprocess"),
+])  # fmt: skip
+def test_what_the_user_says_of_a_library_comes_first(frames, extra, stage):
+    assert place(frames, extra).stage == stage
+
+
+@pytest.mark.parametrize(("stacks", "names"), [
+    ([], ()),
+    ([WORKER, UVICORN], ()),
+    ([FASTAPI], ("FastAPI", "Starlette")),
+    ([WORKER, ["site|flask/app.py|3|wsgi_app"]], ("Flask",)),
+    ([FASTAPI, ["site|mlserver/rest/app.py|3|go"]], ("MLServer", "FastAPI", "Starlette")),
+    ([["std|http/server.py|3|handle"]], ("http.server",)),
+    ([["site|tst/ts/handler.py|3|go"]], ()),
+])  # fmt: skip
+def test_what_an_application_is_written_in(stacks, names):
+    assert frameworks(stacks) == names
+    assert set(names) <= set(FRAMEWORKS.values())

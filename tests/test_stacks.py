@@ -1,0 +1,200 @@
+"""What py-spy saw becomes stacks: made up lines whose frames are known, and real programs that do one thing only."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from pinchpoint import stacks
+from pinchpoint.domain.service import ACTIVE, HOLDING
+from pinchpoint.stacks import MOST_FRAMES, StackReader, is_python, parsed, python_threads
+
+LEAK = pytest.mark.xfail(strict=True, reason="an argument behind `);` is taken for the beginning of a frame")
+LOST = pytest.mark.xfail(strict=True, reason="the outermost frame is taken for a part of the process in front of it")
+PLAIN = 'process 7:"python app.py"'
+SITE = "/venv/lib/python3.11/site-packages"
+
+
+def only(line):
+    """The frames of the one stack of a line."""
+    ((frames, _),) = parsed(line).items()
+    return frames
+
+
+@pytest.mark.parametrize(("frame", "told"), [
+    ("handle (/srv/app/app.py:12)", "own|app.py|12|handle"),
+    ("handle (app.py)", "own|app.py|0|handle"),  # no line is known
+    ("run (/venv/lib/python3.11/site-packages/uvicorn/main.py:5)", "site|uvicorn/main.py|5|run"),
+    ("run (/usr/lib/python3/dist-packages/flask/app.py:5)", "site|flask/app.py|5|run"),
+    ("decode (/usr/lib/python3.11/json/decoder.py:337)", "std|json/decoder.py|337|decode"),
+    ("decode (/usr/lib/python3.13t/json/decoder.py:337)", "std|json/decoder.py|337|decode"),
+    ("_run_module_as_main (<frozen runpy>:198)", "std|runpy|198|_run_module_as_main"),
+    ("<module> (<string>:1)", "own|<string>|1|<module>"),
+    ("a|b (/srv/x|y.py:3)", "own|x_y.py|3|a_b"),  # what separates the parts is in none of them
+    ("handle (/srv/a;b/app.py:3)", "own|app.py|3|handle"),  # a semicolon in a path begins no frame
+    ("<lambda> (/srv/my app.py:3)", "own|my app.py|3|<lambda>"),
+    ("x" * 300 + " (app.py:1)", "own|app.py|1|" + "x" * stacks.NAME_KEPT),
+])  # fmt: skip
+def test_a_frame_tells_whose_it_is(frame, told):
+    assert only(f"outer (app.py:1);{frame} 5") == ("own|app.py|1|outer", told)
+
+
+@pytest.mark.parametrize("line", [
+    "",
+    "nonsense",
+    "nonsense 5",
+    " 5",
+    "handle (app.py:1)",  # no count
+    "handle (app.py:1) many",
+    "handle (app.py:1) -3",
+    f"{PLAIN} 5",  # no frame
+    "thread (0x7F): MainThread 5",
+    '\x00\xff;;; "" 5',
+])  # fmt: skip
+def test_what_is_no_stack_is_left_out(line):
+    assert not parsed(line)
+
+
+def test_counts_of_the_same_frames_add_up():
+    found = parsed("a (x.py:1);b (x.py:2) 5\na (x.py:1) 1\nrubbish\na (x.py:1);b (x.py:2) 7\n")
+    assert found == {("own|x.py|1|a", "own|x.py|2|b"): 12, ("own|x.py|1|a",): 1}
+
+
+def test_the_innermost_frames_are_kept():
+    frames = only(";".join(f"f{number} (x.py:{number})" for number in range(100)) + " 1")
+    assert len(frames) == MOST_FRAMES
+    assert frames[-1] == "own|x.py|99|f99"
+    assert frames[0] == f"own|x.py|{100 - MOST_FRAMES}|f{100 - MOST_FRAMES}"
+
+
+PSEUDO = [
+    PLAIN,
+    'process 7:"python app.py --token=SECRET"',
+    'process 7:"python app.py a;SECRET;b"',
+    'process 7:"python -c import x;SECRET (/srv/app.py:1)"',
+    'process 7:"python a;process 8:"SECRET""',
+    'process 7:""',
+    'process 7:"gunicorn: master [app:app]";process 8:"gunicorn: worker (SECRET) [app:app]"',
+]
+TELLING = [
+    'process 7:"python -c print(1);SECRET"',
+    'process 7:"python app.py (a);SECRET (b"',
+    'process 7:"python -c say("SECRET");SECRET(2)"',
+]
+BEHIND = ";<module> (/srv/app.py:4);spin (/srv/app.py:3) 9"
+
+
+@pytest.mark.parametrize("pseudo", [*PSEUDO, *(pytest.param(each, marks=LEAK) for each in TELLING)])
+def test_no_argument_of_a_process_is_told(pseudo):
+    assert "SECRET" not in repr(parsed(pseudo + BEHIND))
+
+
+@LOST
+@pytest.mark.parametrize("pseudo", [*PSEUDO, *TELLING, "thread (0x7F3A): MainThread"])
+def test_frames_behind_those_of_processes_and_threads_are_all_there(pseudo):
+    assert only(pseudo + BEHIND) == ("own|app.py|4|<module>", "own|app.py|3|spin")
+
+
+@LOST
+def test_a_frame_alone_in_its_process_is_there():
+    assert only(f"{PLAIN};<module> (/srv/app.py:4) 9") == ("own|app.py|4|<module>",)
+
+
+# --- real processes ------------------------------------------------------------------------------------------------
+@pytest.fixture
+def sleeping():
+    """A process that is no interpreter."""
+    process = subprocess.Popen(["sleep", "60"])
+    yield process.pid
+    process.kill()
+    process.wait()
+
+
+def test_who_is_an_interpreter(sleeping):
+    assert is_python(os.getpid())
+    assert not is_python(sleeping)
+    assert not is_python(2**22 + 1)  # beyond the largest process id
+
+
+@pytest.mark.parametrize(
+    ("roots", "tool", "reason"),
+    [
+        ((), "/bin/true", "no process of the server is a Python interpreter"),
+        ((1,), None, "py-spy is not installed"),
+        ((1,), "/bin/false", "py-spy: it said nothing"),
+        ((1,), "/nowhere/py-spy", ""),
+    ],
+)
+def test_a_look_that_cannot_be_says_why(monkeypatch, roots, tool, reason):
+    monkeypatch.setattr(stacks, "program", lambda: tool)
+    reader = StackReader(roots, 3)
+    reader.begin(ACTIVE, 1)
+    found, look = reader.end(ACTIVE, 2, 1)
+    assert found == ()
+    assert (look.kind, look.load, look.moments, look.processes) == (ACTIVE, 2, 0, 3)
+    assert look.reason == reason or (not reason and look.reason)
+
+
+def test_without_py_spy_no_threads_are_known(monkeypatch):
+    monkeypatch.setattr(stacks, "program", lambda: None)
+    assert python_threads(os.getpid()) == frozenset()
+
+
+SPINNING = """
+    import threading
+    def spin():
+        print(threading.get_native_id(), flush=True)
+        while True:
+            pass
+    def rest():
+        threading.Event().wait()
+    resting = threading.Thread(target=rest, daemon=True)
+    resting.start()
+    print(resting.native_id)
+    spin()
+"""
+
+
+@pytest.fixture(scope="module")
+def spinning(tmp_path_factory):
+    """A program that spins in `spin` with another thread that rests: its process id, and its threads."""
+    if stacks.program() is None:
+        pytest.skip("there is no py-spy here")
+    path = tmp_path_factory.mktemp("spinning") / "spinning.py"
+    path.write_text(textwrap.dedent(SPINNING))
+    process = subprocess.Popen(
+        [sys.executable, str(path), "--token", "a;SECRET(b)"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        threads = {int(process.stdout.readline()) for _ in range(2)}
+        if subprocess.run([stacks.program(), "dump", "--pid", str(process.pid)], capture_output=True).returncode:
+            pytest.skip("py-spy may not look at other processes here")
+        yield process.pid, threads
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("kind", [ACTIVE, HOLDING])
+def test_a_program_that_spins_is_seen_spinning(spinning, kind):
+    reader = StackReader([spinning[0]], 1)
+    reader.begin(kind, 1)
+    found, look = reader.end(kind, 4, 1)
+    assert (look.kind, look.load, look.moments, look.processes, look.reason) == (kind, 4, 100, 1, "")
+    assert all((each.kind, each.load) == (kind, 4) for each in found)
+    all_of = sum(each.count for each in found)
+    inside = sum(each.count for each in found if each.frames[-1].startswith("own|spinning.py|"))
+    assert 10 < all_of <= 110
+    assert inside > 0.9 * all_of
+    assert found[0].frames[-1].endswith("|spin")
+    assert "SECRET" not in repr(found)
+
+
+def test_the_threads_of_an_interpreter(spinning, sleeping):
+    pid, threads = spinning
+    assert python_threads(pid) == threads
+    assert python_threads(sleeping) == frozenset()

@@ -1,0 +1,236 @@
+"""Threads of a live program looked at from outside: each does what it is told, and was seen where it sat before."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import textwrap
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from pinchpoint.domain.run import FUTEX, NETWORK, PARKED, RUNNING, TIMER
+from pinchpoint.domain.service import ACCEPTING, SELECTOR, SLEEPING, WAITING_FOR_WORK
+from pinchpoint.thread_watch import OTHERS, ThreadWatch, within
+
+FEWEST = 10  # moments in a phase that tell anything
+
+
+@pytest.mark.parametrize(("windows", "inside"), [
+    ([], []),
+    ([(0, 100)], [0, 5, 10, 15, 20]),
+    ([(5, 10)], [5]),  # the end is outside
+    ([(5, 11)], [5, 10]),
+    ([(15, 16), (0, 1)], [0, 15]),  # in any order
+    ([(0, 5), (5, 10)], [0, 5]),  # one after the other
+    ([(6, 9), (21, 30)], []),
+    ([(10, 10)], []),
+])  # fmt: skip
+def test_which_moments_lie_in_windows(windows, inside):
+    t = np.arange(0, 25, 5)
+    assert t[within(t, windows)].tolist() == inside
+
+
+def test_no_moments_lie_in_no_windows():
+    assert within(np.empty(0, np.int64), [(1, 2)]).tolist() == []
+
+
+PROGRAM = """
+    import json, queue, selectors, socket, sys, threading, time
+    work, lock, told = queue.SimpleQueue(), threading.Lock(), selectors.EpollSelector()
+    lock.acquire()
+    listener = socket.create_server(("127.0.0.1", 0))
+    foreign = socket.create_server(("127.0.0.1", 0))
+    def worker():
+        while True:
+            what = work.get()
+            print(what, flush=True)
+            end = time.monotonic() + 0.4
+            if what == "sleep":
+                time.sleep(0.4)
+            elif what == "spin":
+                while time.monotonic() < end: pass
+            elif what == "lock":
+                lock.acquire()
+            elif what == "patience":
+                lock.acquire(timeout=60)
+            elif what == "peer":
+                socket.create_connection(foreign.getsockname()).recv(1)
+            print("done", flush=True)
+    def beating():
+        while True:
+            time.sleep(0.02)
+    def polling():
+        poll = selectors.PollSelector()
+        poll.register(listener, selectors.EVENT_READ)
+        while True:
+            poll.select(0.3)
+    def accepting():
+        listener.accept()
+    threads = {each.__name__: threading.Thread(target=each, daemon=True) for each in (worker, beating, polling, accepting)}
+    for each in threads.values():
+        each.start()
+    told.register(sys.stdin, selectors.EVENT_READ)
+    numbers = {name: each.native_id for name, each in threads.items()} | {"main": threading.get_native_id()}
+    print(json.dumps({"port": listener.getsockname()[1], "threads": numbers}), flush=True)
+    taken = []
+    while True:
+        told.select()
+        line = sys.stdin.readline().strip()
+        if line == "release":
+            lock.release()
+        elif line == "answer":
+            foreign.accept()[0].send(b"x")
+        elif line:
+            work.put(line)
+        else:
+            break
+"""
+
+
+def rest(seconds):
+    """A window of so many seconds."""
+    began = time.monotonic_ns()
+    time.sleep(seconds)
+    return began, time.monotonic_ns()
+
+
+def watched(process, watch):
+    """A window of each thing that the program's worker does, looked at, and of rest before and after."""
+
+    def does(what, seconds=0.25, undone=""):
+        process.stdin.write(f"{what}\n")
+        assert process.stdout.readline().strip() == what
+        time.sleep(0.05)
+        window = rest(seconds)
+        if undone:
+            process.stdin.write(f"{undone}\n")
+        assert process.stdout.readline().strip() == "done"
+        return window
+
+    watch.start()
+    windows = {"paused first": rest(0.1)}
+    watch.go()
+    windows["idle"] = rest(1.1)  # threads that never ran are looked at once a while
+    does("sleep")  # those that have run are looked at from now on
+    windows |= {"sleep": does("sleep"), "spin": does("spin"), "lock": does("lock", 0.25, "release")}
+    windows |= {"patience": does("patience", 0.25, "release"), "peer": does("peer", 0.25, "answer")}
+    time.sleep(0.05)
+    windows["idle later"] = rest(0.4)
+    watch.pause()
+    time.sleep(0.05)
+    windows["paused"] = rest(0.2)
+    return windows
+
+
+@pytest.fixture(scope="module")
+def seen():
+    """What was seen of the program: samples, threads by what they do, windows."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(PROGRAM)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    )  # fmt: skip
+    try:
+        facts = json.loads(process.stdout.readline())
+        time.sleep(0.1)
+        watch = ThreadWatch(lambda: [process.pid], facts["port"], "", seed=0)
+        try:
+            windows = watched(process, watch)
+        finally:
+            watch.stop()
+    finally:
+        process.kill()
+        process.communicate()
+    if watch.blind:
+        pytest.skip(watch.blind)
+    busy = [windows[name] for name in ("sleep", "spin", "lock", "patience", "peer")]
+    samples, threads, peers = watch.seen([windows["idle"], windows["idle later"]], busy)
+    return SimpleNamespace(samples=samples, threads={each.thread: each for each in threads}, peers=peers, windows=windows,
+                           numbers=facts["threads"], pid=process.pid)  # fmt: skip
+
+
+def rows(seen, thread, window):
+    """Sites and places of a thread in a window."""
+    samples = seen.samples
+    mine = (samples.thread == seen.numbers.get(thread, OTHERS)) & within(samples.t_ns, [seen.windows[window]])
+    return samples.site[mine], samples.place[mine]
+
+
+def share(seen, thread, window, site):
+    """The share of a thread's moments in a window that it was at a site."""
+    sites, _ = rows(seen, thread, window)
+    assert len(sites) >= FEWEST
+    return float(np.mean(sites == site))
+
+
+@pytest.mark.parametrize(("window", "thread", "site"), [
+    ("sleep", "worker", TIMER),
+    ("spin", "worker", RUNNING),
+    ("lock", "worker", FUTEX),
+    ("patience", "worker", FUTEX),
+    ("peer", "worker", NETWORK),
+    ("idle later", "worker", PARKED),
+    ("sleep", "main", PARKED),
+    ("lock", "main", PARKED),
+    ("idle later", "main", PARKED),
+    ("sleep", "beating", PARKED),  # it sleeps whether anybody asks or not
+    ("idle later", "beating", PARKED),
+    ("sleep", "polling", PARKED),
+])  # fmt: skip
+def test_where_a_thread_was(seen, window, thread, site):
+    assert share(seen, thread, window, site) > 0.8
+
+
+def test_a_lock_without_a_time_limit_has_a_place_of_its_own(seen):
+    sites, places = rows(seen, "worker", "lock")
+    blocked = places[sites == FUTEX]
+    assert len(set(blocked.tolist())) == 1
+    assert blocked[0] > 0
+    assert blocked[0] not in rows(seen, "worker", "idle later")[1]
+    sites, places = rows(seen, "worker", "patience")
+    assert np.mean(places[sites == FUTEX] < 0) > 0.9
+
+
+@pytest.mark.parametrize(("thread", "parked"), [
+    ("worker", WAITING_FOR_WORK), ("main", SELECTOR), ("beating", SLEEPING), ("polling", ACCEPTING),
+    pytest.param("accepting", ACCEPTING, marks=pytest.mark.xfail(strict=True, reason="a listener is told by its socket")),
+])  # fmt: skip
+def test_where_a_thread_sits_while_nothing_is_asked(seen, thread, parked):
+    found = seen.threads[seen.numbers[thread]]
+    assert (found.parked, found.process, found.python) == (parked, seen.pid, None)
+
+
+def test_all_threads_are_known(seen):
+    assert set(seen.threads) == set(seen.numbers.values())
+    assert all(each.name for each in seen.threads.values())
+
+
+def test_a_paused_watch_sees_nothing(seen):
+    assert not np.any(within(seen.samples.t_ns, [seen.windows["paused first"], seen.windows["paused"]]))
+    assert np.all(np.diff(seen.samples.t_ns) >= 0)
+    assert set(seen.samples.running.tolist()) == {-1}
+
+
+@pytest.mark.parametrize("moment", ["nobody", "gone"])
+def test_where_nobody_is_nothing_is_seen(moment):
+    process = subprocess.Popen(["true"])
+    process.wait()
+    watch = ThreadWatch(lambda: [] if moment == "nobody" else [process.pid], 1, "", seed=0)
+    watch.start()
+    watch.go()
+    window = rest(0.2)
+    watch.stop()
+    samples, threads, peers = watch.seen([window], [])
+    assert (threads, peers) == ((), ())
+    assert set(samples.thread.tolist()) <= {OTHERS}
+
+
+def test_a_watch_that_never_looked_is_stopped():
+    watch = ThreadWatch(lambda: [], 1, "", seed=0)
+    watch.start()
+    with contextlib.closing(SimpleNamespace(close=watch.stop)):
+        samples, threads, peers = watch.seen([], [])
+    assert (len(samples.t_ns), threads, peers) == (0, (), ())
