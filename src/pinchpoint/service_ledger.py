@@ -37,10 +37,21 @@ IN_HANDLERS = (FUTEX, TIMER, NETWORK, IPC, OTHER, SYNC, DISK)  # where a thread 
 LABELS_KEPT = 6  # of a stage: others are added up
 NOT_A_CELL = 1e-4  # of the latency
 FEWEST_STACKS = 20
+AVOIDED = 0.5  # of the moments that would be there by chance
 FEWEST_READINGS = 6
 INSIDE = Place(UNPLACED, "inside the server")
 CLOCK, QUEUE, LOOKS, NOTHING = "thread clocks", "run-queue clocks", "sampling", "a server that does nothing"
 COUNTERS = "the server's counters"
+
+
+def _avoided(run: Run, chosen: Steady, here: int, usual: int) -> bool:
+    """Whether the chosen requests have far fewer moments than their share of the time: a look takes as long as a short request,
+    and makes the one that it meets a slow one. Then all requests tell what is waited for.
+    """
+    seconds = run.requests.latency_s
+    whole = float(seconds[chosen.main & ~run.requests.control].sum())
+    part = float(seconds[chosen.typical & ~run.requests.control].sum())
+    return whole > 0 and here < AVOIDED * usual * part / whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +68,12 @@ def account_service(run: Run, chosen: Steady, requests: str) -> Ledger:
     assert service is not None
     latency = run.requests.latency_s[chosen.typical]
     mean = stats.mean_interval(latency) if len(latency) > 1 else exact(float(latency.mean()), 1)
-    watched = chosen.typical & ~run.requests.control
-    here, usual = moments(run, watched), moments(run, chosen.main & ~run.requests.control)
+    here, usual = (
+        moments(run, chosen.typical & ~run.requests.control),
+        moments(run, chosen.main & ~run.requests.control),
+    )
+    if requests == TYPICAL and _avoided(run, chosen, len(here.t_ns), len(usual.t_ns)):
+        here = usual
     cells = _Cells(requests, mean)
     if service.round_trip is not None:
         cells.add(Place(NETWORK_STAGE, ""), "network", NOTHING, service.round_trip, site="wire")
@@ -111,8 +126,7 @@ class _Cells:
 
 
 def _seen_inside(service: Service) -> bool:
-    look = service.look(ACTIVE, 1)
-    return look is not None and look.moments > 0
+    return sum(stack.count for stack in _of(service, ACTIVE, 1)) >= FEWEST_STACKS
 
 
 def _spent(run: Run) -> _Spent | None:

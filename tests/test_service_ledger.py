@@ -1,0 +1,322 @@
+"""The ledger of a server whose requests are known by construction: what they spend, what they wait for, and where."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pinchpoint import limits
+from pinchpoint.domain.quantity import exact
+from pinchpoint.domain.run import (
+    CONTROL,
+    DISK,
+    FAULT,
+    FUTEX,
+    IPC,
+    NETWORK,
+    OTHER,
+    PARKED,
+    RUNNING,
+    SYNC,
+    TIMER,
+    Requests,
+    Samples,
+    Telemetry,
+)
+from pinchpoint.domain.service import Peer
+from pinchpoint.inquire import inquire
+from pinchpoint.ledger import account, latency_ledger
+from pinchpoint.moments_of_service import every, moments
+from pinchpoint.plugins import builtin
+from pinchpoint.service_ledger import account_service
+from pinchpoint.timeline import Steady
+from served_runs import (
+    AT_HOME,
+    BEGIN,
+    DECODING,
+    HANDLER,
+    LOOP,
+    RESIZING,
+    SECOND,
+    SLEEPING,
+    WORKER,
+    a_run,
+    a_service,
+    alone,
+    climbed,
+    no_table,
+    stacks,
+)
+from served_runs import moments as looked
+
+MS = 1e-3
+JSON = stacks([(DECODING, 300), (RESIZING, 100)], [(SLEEPING, 200)])
+# Of 10 ms one is on the wire, 5 run (of which 1 for want of a CPU), 4 are slept.
+STEPS = [(PARKED, 0.5), (RUNNING, 5), (TIMER, 4), (PARKED, 0.5)]
+TYPICAL = {"cpu_s": 4 * MS, "starved_s": 1 * MS}
+
+
+def cells(ledger):
+    """Milliseconds of each cell that is more than 1 % of the latency."""
+    found = {}
+    for row in ledger.rows:
+        key = (row.stage, row.state, row.site, row.label)
+        found[key] = found.get(key, 0.0) + row.seconds.value / MS
+    return {key: value for key, value in found.items() if abs(value) > ledger.latency.value / MS / 100}
+
+
+def near(milliseconds, of=10):
+    """Within 5 %, and a twohundredth of the latency."""
+    return pytest.approx(milliseconds, rel=0.05, abs=0.005 * of)
+
+
+def test_cells_are_what_was_spent_and_seen():
+    """GIVEN 4 ms of CPU, three quarters in json and one in PIL, 1 ms starved, 4 ms slept at line 30 and 1 ms on the wire."""
+    ledger = latency_ledger(alone(STEPS, **TYPICAL, **JSON))
+    assert ledger.latency.value / MS == pytest.approx(10, rel=0.01)
+    assert ledger.stages_from == "seen"
+    assert cells(ledger) == {
+        ("deserialize", "cpu", "", "app.py:10 handle()"): near(3),
+        ("preprocess", "cpu", "", "app.py:20 thumbnail()"): near(1),
+        ("framework", "starved", "", ""): near(1),
+        ("framework", "wait", "timer", "app.py:30 again()"): near(4),
+        ("network", "network", "wire", ""): near(1),
+    }
+    assert abs(ledger.seconds(state="unexplained")) < 0.02 * ledger.latency.value
+    assert sum(row.seconds.value for row in ledger.rows) == pytest.approx(ledger.latency.value, rel=1e-3)
+    assert all(row.seconds.low <= row.seconds.value <= row.seconds.high for row in ledger.rows)
+
+
+@pytest.mark.parametrize(("site", "state", "name"), [
+    (TIMER, "wait", "timer"), (FUTEX, "wait", "futex"), (IPC, "wait", "ipc"), (OTHER, "wait", "other"),
+    (NETWORK, "network", "network"), (DISK, "disk", "disk"), (SYNC, "disk", "sync"), (FAULT, "disk", "fault"),
+])  # fmt: skip
+def test_what_a_thread_is_blocked_in_names_its_cell(site, state, name):
+    steps = [(PARKED, 1), (RUNNING, 4), (site, 5)]
+    ledger = latency_ledger(alone(steps, cpu_s=4 * MS, **JSON))
+    assert ledger.seconds("framework", state, name) / MS == near(5)
+    assert abs(ledger.seconds(state="unexplained")) < 0.02 * ledger.latency.value
+
+
+def test_time_in_which_nobody_works_beyond_the_wire_is_a_wait():
+    """GIVEN 4 ms in which all threads sit where they sit at rest, 1 ms of it on the wire."""
+    ledger = latency_ledger(alone([(PARKED, 4), (RUNNING, 6)], cpu_s=6 * MS, **JSON))
+    assert ledger.seconds("framework", "wait", "parked") / MS == near(3)
+    assert ledger.seconds("network") / MS == near(1)
+
+
+def test_threads_that_run_at_once_share_the_time():
+    """GIVEN 8 ms of CPU by two threads at once THEN they are 4 ms of latency, and 4 ms beside it."""
+    ledger = latency_ledger(alone([(PARKED, 1), (RUNNING, 4), (TIMER, 5)], cpu_s=8 * MS, also_running=True, **JSON))
+    assert ledger.seconds(state="cpu") / MS == near(4)
+    assert sum(row.overlapped_s for row in ledger.rows) / MS == near(4)
+    assert abs(ledger.seconds(state="unexplained")) < 0.02 * ledger.latency.value
+
+
+def test_cpu_that_is_spent_without_requests_is_not_theirs():
+    """GIVEN a server that takes 0.2 CPUs at rest THEN 2 ms of the 6 ms that pass in a request of 10 ms are not its own."""
+    idle = climbed((0, {})).ladder
+    run = alone([(PARKED, 1), (RUNNING, 4), (TIMER, 5)], cpu_s=6 * MS, **JSON)
+    run = replace(run, ladder=tuple(replace(each, cpu_s=0.2 * each.seconds) for each in idle))
+    assert latency_ledger(run).seconds(state="cpu") / MS == near(4)
+
+
+def test_slow_requests_have_cells_of_their_own():
+    """GIVEN that every fourth request computes 4 ms more and sleeps 6 ms more THEN these are its cells, and not the others'."""
+    more = [(PARKED, 0.5), (RUNNING, 8), (TIMER, 11), (PARKED, 0.5)]
+    run = alone([(PARKED, 0.5), (RUNNING, 4), (TIMER, 5), (PARKED, 0.5)], slow=more, slow_every=4, cpu_s=5 * MS, **JSON)
+    answered = np.ones(400, dtype=bool)
+    slow = np.arange(400) % 4 == 3
+    for chosen, latency, cpu, timer in ((slow, 20, 8, 11), (~slow, 10, 4, 5)):
+        ledger = account(run, Steady(answered, chosen, 0), "slow", operators=False)
+        assert ledger.latency.value / MS == pytest.approx(latency, rel=0.01)
+        assert ledger.seconds(state="cpu") / MS == near(cpu, latency)
+        assert ledger.seconds(state="wait") / MS == near(timer, latency)
+        assert {row.requests for row in ledger.rows} == {"slow"}
+
+
+# --- what was not seen ---------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("change", [
+    {"telemetry": Telemetry.nothing()},
+    {"telemetry": Telemetry(BEGIN + np.arange(50) * 10**8, ())},
+    {"samples": Samples(*no_table(5))},
+])  # fmt: skip
+def test_without_clocks_or_looks_all_but_the_wire_is_unexplained(change):
+    ledger = latency_ledger(replace(alone(STEPS, **TYPICAL, **JSON), **change))
+    assert ledger.seconds("network") / MS == near(1)
+    assert ledger.seconds(state="unexplained") / MS == near(9)
+    assert {row.state for row in ledger.rows} == {"network", "unexplained"}
+
+
+def test_without_even_a_server_to_compare_with_all_is_unexplained():
+    run = alone(STEPS, **TYPICAL, round_trip=None)
+    ledger = latency_ledger(replace(run, telemetry=Telemetry.nothing()))
+    assert [(row.state, row.share) for row in ledger.rows] == [("unexplained", pytest.approx(1))]
+
+
+def test_a_server_that_tells_nothing_has_one_place_inside():
+    """GIVEN a server that is no Python THEN its CPU time and its waits are known, and not whose they are."""
+    ledger = latency_ledger(alone(STEPS, **TYPICAL))
+    assert ledger.stages_from == "unseen"
+    assert cells(ledger) == {
+        ("framework", "cpu", "", "inside the server"): near(4),
+        ("framework", "starved", "", ""): near(1),
+        ("framework", "wait", "timer", ""): near(4),
+        ("network", "network", "wire", ""): near(1),
+    }
+
+
+def test_a_few_stacks_tell_no_stages():
+    ledger = latency_ledger(alone(STEPS, **TYPICAL, **stacks([(DECODING, 10)])))
+    assert ledger.seconds("deserialize") == 0
+    assert ledger.seconds("framework", "cpu") / MS == near(4)
+
+
+def test_a_service_that_is_awaited_is_named_where_no_line_of_the_server_is():
+    steps = [(PARKED, 1), (RUNNING, 4), (NETWORK, 5)]
+    peers = (Peer("10.0.0.1:5432", 400, 1000), Peer("10.0.0.2:80", 1, 1000))
+    named = {row.label for row in latency_ledger(alone(steps, cpu_s=4 * MS, peers=peers)).rows if row.site == "network"}
+    assert named == {"10.0.0.1:5432"}
+    seen = latency_ledger(alone(steps, cpu_s=4 * MS, peers=peers, **JSON))
+    assert {row.label for row in seen.rows if row.site == "network"} == {"app.py:30 again()"}
+
+
+def test_what_the_user_says_of_a_library_is_its_stage():
+    of_mine = (*HANDLER, "site|mylib/tokens.py|3|encode")
+    ledger = latency_ledger(alone(STEPS, **TYPICAL, **stacks([(of_mine, 300)]), frames=(("mylib/tokens", "preprocess"),)))
+    assert ledger.seconds("preprocess", "cpu") / MS == near(4)
+
+
+def test_many_lines_are_shown_as_the_largest_and_their_rest():
+    lines = [((*HANDLER, f"own|app.py|{number}|resize"), 10 * number) for number in range(1, 11)]
+    ledger = latency_ledger(alone(STEPS, **TYPICAL, **stacks(lines)))
+    labels = [row.label for row in ledger.rows if row.stage == "preprocess"]
+    assert len(labels) == 7
+    assert "" in labels
+    assert ledger.seconds("preprocess", "cpu") / MS == near(4)
+
+
+def test_where_threads_are_at_rest_is_no_place_of_a_request():
+    """GIVEN an idle worker in each look, more often than the one that sleeps THEN nothing is said to wait there."""
+    label = "concurrent/futures/thread.py _worker()"
+    rows = latency_ledger(alone(STEPS, **TYPICAL, **JSON)).rows
+    assert not any(label in row.label for row in rows)
+    assert AT_HOME in {stack.frames for stack in JSON["stacks"]}
+
+
+def test_one_answer_is_enough_for_a_ledger():
+    run = alone(STEPS, requests=1, **TYPICAL)
+    one = np.ones(1, dtype=bool)
+    ledger = account_service(run, Steady(one, one, 0), "typical")
+    assert ledger.latency.value / MS == pytest.approx(10, rel=0.02)
+
+
+def test_requests_that_nobody_watched_are_left_out_of_the_looks():
+    """GIVEN that each fourth request is the control arm, during which nobody looked THEN shares are of the others' moments."""
+    run = alone(STEPS, **TYPICAL, **JSON)
+    control = np.arange(400) % 4 == 3
+    requests = replace(run.requests, flags=np.where(control, CONTROL, run.requests.flags))
+    of = np.searchsorted(requests.start_ns, run.samples.t_ns, side="right") - 1
+    kept = ~control[of]
+    samples = Samples(*(getattr(run.samples, name)[kept] for name in Samples.__slots__))
+    ledger = latency_ledger(replace(run, requests=requests, samples=samples))
+    assert ledger.seconds("framework", "wait") / MS == near(4)
+    assert ledger.seconds(state="cpu") / MS == near(4)
+
+
+# --- moments -------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("sites", "named", "running"), [
+    ([PARKED, PARKED], PARKED, 0),
+    ([PARKED, RUNNING], RUNNING, 1),
+    ([RUNNING, RUNNING], RUNNING, 2),
+    ([TIMER, RUNNING], RUNNING, 1),  # who runs names the moment, whoever waits
+    ([FUTEX, TIMER], TIMER, 0),  # who waits for a lock waits for the one that sleeps
+    ([FUTEX, NETWORK], NETWORK, 0),
+    ([FUTEX, IPC], IPC, 0),
+    ([FUTEX, PARKED], FUTEX, 0),
+    ([TIMER, NETWORK], NETWORK, 0),
+    ([NETWORK, SYNC], SYNC, 0),
+    ([SYNC, DISK], DISK, 0),
+    ([FAULT, DISK], FAULT, 0),
+    ([OTHER, FUTEX], FUTEX, 0),
+    ([OTHER, PARKED], OTHER, 0),
+    ([FUTEX, TIMER, RUNNING, PARKED], RUNNING, 1),
+])  # fmt: skip
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_a_moment_shows(sites, named, running, turned):
+    sites = sites[::-1] if turned else sites
+    t = BEGIN + np.arange(3)
+    found = every(a_run(looked(t, dict(enumerate(sites, 100)))))
+    assert found.t_ns.tolist() == t.tolist()
+    assert found.site.tolist() == [named] * 3
+    assert found.running.tolist() == [running] * 3
+
+
+def test_each_moment_is_its_own():
+    t = BEGIN + np.arange(4)
+    found = every(a_run(looked(t, {WORKER: [RUNNING, TIMER, PARKED, FUTEX], LOOP: [PARKED, PARKED, PARKED, RUNNING]})))
+    assert found.site.tolist() == [RUNNING, TIMER, PARKED, RUNNING]
+    assert found.share(RUNNING).value == 0.5
+    assert found.parallelism == 1.0
+
+
+def test_how_many_run_at_once_while_any_does():
+    t = BEGIN + np.arange(4)
+    found = every(a_run(looked(t, {WORKER: [RUNNING, RUNNING, PARKED, TIMER], SECOND: [RUNNING, PARKED, PARKED, PARKED]})))
+    assert found.parallelism == 1.5
+    assert every(a_run(looked(t, {WORKER: PARKED}))).parallelism == 1.0
+
+
+def test_moments_inside_of_chosen_requests():
+    """GIVEN requests from 10 to 20 and from 20 to 30, the second chosen THEN its begin is inside and its end is not."""
+    requests = Requests(np.arange(2), BEGIN + np.array([10, 20]), BEGIN + np.array([20, 30]), np.zeros(2, np.int64))
+    t = BEGIN + np.array([5, 10, 19, 20, 29, 30, 35])
+    run = a_run(looked(t, {WORKER: RUNNING}), requests)
+    assert (moments(run, np.array([False, True])).t_ns - BEGIN).tolist() == [20, 29]
+    assert (moments(run, np.array([True, True])).t_ns - BEGIN).tolist() == [10, 19, 20, 29]
+    assert len(moments(run, np.array([False, False])).t_ns) == 0
+    assert len(moments(a_run(Samples(*no_table(5)), requests), np.array([True, True])).t_ns) == 0
+
+
+# --- verdicts ------------------------------------------------------------------------------------------------------
+SENDING = [(PARKED, 0.5), (RUNNING, 9), (PARKED, 0.5)]
+
+
+@pytest.mark.parametrize(("steps", "cpu_ms", "service", "cause", "bound"), [
+    ([(PARKED, 1), (RUNNING, 2), (TIMER, 7)], 2, stacks([(DECODING, 60)], [(SLEEPING, 300)]), "W110", "wait"),
+    (SENDING, 9, stacks([(DECODING, 400), (RESIZING, 20)]), "C104", "cpu"),
+    (SENDING, 9, stacks([(DECODING, 20), (RESIZING, 400)]), "C102", "cpu"),
+    ([(PARKED, 1), (RUNNING, 2), (NETWORK, 7)], 2, {"peers": (Peer("10.0.0.1:80", 700, 1000),)}, "I105", "io"),
+])  # fmt: skip
+def test_verdicts(steps, cpu_ms, service, cause, bound):
+    found = inquire(alone(steps, cpu_s=cpu_ms * MS, **service), builtin(), limits.shipped())
+    assert found.verdicts["latency"].cause == cause
+    assert found.verdicts["latency"].bound == bound
+    assert {each.code for each in found.findings if each.status == "present"} >= {cause}
+    assert found.reasons == ()
+
+
+def test_facts_of_the_server():
+    service = stacks([(DECODING, 400)])
+    found = inquire(alone(SENDING, cpu_s=9 * MS, **service), builtin(), limits.shipped()).service
+    assert (found.software, found.method, found.frameworks) == ("uvicorn", "POST", ("FastAPI",))
+    assert (found.processes, found.threads, found.loads) == (1, 5, (1,))
+    assert found.client_used == pytest.approx(0.01)
+    assert found.round_trip == a_service().round_trip
+    assert found.peers == ()
+
+
+def test_a_client_that_is_the_limit_invalidates():
+    made = alone(SENDING, cpu_s=9 * MS, client_used=0.9, **stacks([(DECODING, 400)]))
+    found = inquire(made, builtin(), limits.shipped())
+    assert not found.valid
+    assert any("client" in reason for reason in found.reasons)
+
+
+def test_a_round_trip_as_long_as_the_latency_is_the_network():
+    run = alone([(PARKED, 10)], cpu_s=0.0001, round_trip=exact(9.5 * MS, 50), **stacks())
+    ledger = latency_ledger(run)
+    assert ledger.seconds("network") / MS == near(9.5)
+    assert abs(ledger.seconds(state="unexplained")) < 0.05 * ledger.latency.value

@@ -1,0 +1,190 @@
+"""What was held while several requests were in flight at a server: visits whose threads are known at each moment."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pinchpoint.demands import demands
+from pinchpoint.domain.run import FUTEX, NETWORK, PARKED, RUNNING, TIMER
+from pinchpoint.domain.service import ACCEPTING, HOLDING, SELECTOR, Stack, StackLook
+from pinchpoint.service_use import LOCK, LOOP, OF_THE_SERVER, POOL, ladder_of, workers
+from served_runs import DECODING, FOURTH, PID, SECOND, THIRD, THREADS, WORKER, a_run, climbed, no_table
+from served_runs import LOOP as THE_LOOP
+
+LOOKED = 100
+SELECTING = replace(THREADS[0], thread=20)
+
+
+def part(share, site, place=0, rest=PARKED):
+    """Sites and places of a thread that is at a site for a share of the moments and parked in the others."""
+    inside = np.arange(LOOKED) < share * LOOKED
+    return np.where(inside, site, rest), np.where(inside, place, 9)
+
+
+def held(run, kind):
+    """What of a kind was held: for each visit its capacity, and how many held it and waited for it on average."""
+    return [
+        tuple((each.capacity, each.held_s / visit.seconds, each.waited_s / visit.seconds)
+              for each in visit.held if each.kind == kind)
+        for visit in ladder_of(run)
+    ]  # fmt: skip
+
+
+# --- event loops ---------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("columns", "busy"), [
+    (part(0.97, RUNNING), 0.97),  # full
+    (part(0.30, RUNNING), 0.30),
+    (part(0.50, TIMER, 3), 0.50),  # blocked in a timer, it serves nobody else
+    (part(0.50, NETWORK, 3), 0.50),
+    (part(0.50, FUTEX, 3), 0.50),  # a lock
+    (part(0.97, FUTEX, -3), 0.0),  # the interpreter, for which it waits with a time limit
+    (part(0.60, RUNNING, 0, rest=FUTEX), 1.0),  # places above 0
+])  # fmt: skip
+def test_how_full_an_event_loop_is(columns, busy):
+    run = climbed((0, {}), (1, {THE_LOOP: columns}))
+    ((), found) = held(run, LOOP)
+    assert found == (pytest.approx((1, busy, 0.0)),)
+    assert [each.name for each in ladder_of(run)[1].held if each.kind == LOOP] == [""]
+
+
+def test_a_loop_that_partly_waits_for_the_interpreter():
+    sites = np.where(np.arange(LOOKED) < 40, RUNNING, FUTEX)
+    run = climbed((8, {THE_LOOP: (sites, np.where(sites == FUTEX, -3, 0))}))
+    assert held(run, LOOP) == [(pytest.approx((1, 0.4, 0.0)),)]
+
+
+def test_loops_that_serve_nobody_are_none():
+    """GIVEN two loops of which one does next to nothing THEN the other is all there is, and is full."""
+    columns = {THE_LOOP: part(0.9, RUNNING), SELECTING.thread: part(0.01, RUNNING)}
+    assert held(climbed((8, columns), threads=(*THREADS, SELECTING)), LOOP) == [(pytest.approx((1, 0.9, 0)),)]
+    columns[SELECTING.thread] = part(0.5, RUNNING)
+    run = climbed((8, columns), threads=(*THREADS, SELECTING))
+    assert held(run, LOOP) == [(pytest.approx((2, 1.4, 0)),)]
+    assert ladder_of(run)[0].held[0].name == OF_THE_SERVER
+    assert held(climbed((8, {}), (16, {})), LOOP) == [(), ()]
+
+
+# --- workers -------------------------------------------------------------------------------------------------------
+def crew(count, site=RUNNING, place=0, share=1.0):
+    """So many workers that are all at a site."""
+    return {thread: part(share, site, place) for thread in (WORKER, SECOND, THIRD, FOURTH)[:count]}
+
+
+@pytest.mark.parametrize(("loads", "busy", "capacity"), [
+    ((1, 2, 8), 2, 2),  # two workers, eight requests
+    ((1, 2), 2, None),  # as many workers as requests: there may be more of them
+    ((1, 2, 3), 2, 2),
+    ((1, 5), 4, 4),
+    ((1, 4), 4, None),
+    ((1, 8), 0, None),  # nobody works: the loop does it itself
+])  # fmt: skip
+def test_workers_are_few_where_more_is_in_flight_than_ever_is_served(loads, busy, capacity):
+    run = climbed((0, {}), *((load, crew(min(load, busy))) for load in loads))
+    found = held(run, POOL)
+    assert found[0] == ()
+    if capacity is None:
+        assert not any(found)
+    else:
+        expected = [(capacity, min(load, busy), load - min(load, busy)) for load in loads]
+        assert [each for (each,) in found[1:]] == [pytest.approx(each) for each in expected]
+
+
+def test_workers_that_are_busy_half_of_the_time():
+    assert held(climbed((8, crew(2, share=0.5))), POOL) == [(pytest.approx((2, 1.0, 7.0)),)]
+
+
+def test_whatever_they_wait_for_workers_are_taken():
+    columns = {WORKER: part(1, NETWORK, 3), SECOND: part(1, FUTEX, -3)}
+    assert held(climbed((8, columns)), POOL) == [(pytest.approx((2, 2.0, 6.0)),)]
+
+
+@pytest.mark.parametrize(("changes", "count"), [
+    ({}, 4),
+    ({"python": None}, 0),  # who is Python's is not known
+    ({"python": False}, 0),  # helpers of a runtime
+    ({"parked": SELECTOR}, 0),
+    ({"parked": ACCEPTING}, 4),
+    ({"parked": ""}, 4),  # started under load
+])  # fmt: skip
+def test_who_is_a_worker(changes, count):
+    threads = (THREADS[0], *(replace(each, **changes) for each in THREADS[1:]))
+    run = climbed((8, crew(2)), threads=threads)
+    assert len(workers(run.service)) == count
+    assert len(held(run, POOL)[0]) == (1 if count else 0)
+
+
+# --- locks ---------------------------------------------------------------------------------------------------------
+def test_a_lock_is_held_whenever_somebody_waits_for_it():
+    """GIVEN three that wait for the lock of one that runs in three of four moments THEN it is held so long, waited thrice."""
+    columns = {WORKER: part(0.75, RUNNING), **{each: part(0.75, FUTEX, 7) for each in (SECOND, THIRD, FOURTH)}}
+    assert held(climbed((4, columns)), LOCK) == [(pytest.approx((1, 0.75, 2.25)),)]
+
+
+@pytest.mark.parametrize(("columns", "waited"), [
+    ({WORKER: part(1, FUTEX, -7)}, None),  # the interpreter
+    ({WORKER: part(1, TIMER, 7)}, None),
+    ({WORKER: part(1, FUTEX, 0)}, None),  # nobody knows which
+    ({WORKER: part(0, FUTEX, 7)}, None),  # parked
+    ({THE_LOOP: part(1, FUTEX, 7)}, None),  # that is the loop's
+    ({WORKER: part(0.5, FUTEX, 7), SECOND: part(0.2, FUTEX, 8)}, 0.5),  # the one that is waited for most
+    ({WORKER: part(0.5, FUTEX, 7), SECOND: part(0.2, FUTEX, 7)}, 0.7),
+])  # fmt: skip
+def test_which_waits_are_for_a_lock(columns, waited):
+    ((*found,),) = held(climbed((4, columns)), LOCK)
+    assert [each[2] for each in found] == ([] if waited is None else [pytest.approx(waited)])
+
+
+# --- interpreters --------------------------------------------------------------------------------------------------
+def holding(load, count, looked=500, processes=1):
+    """A look at who holds the interpreter at a load."""
+    return {
+        "stacks": (Stack(HOLDING, load, count, DECODING),),
+        "looks": (StackLook(HOLDING, load, looked, processes),),
+    }
+
+
+@pytest.mark.parametrize(("visits", "given", "found"), [
+    ([(8, crew(2))], holding(8, 450), [(500, 450)]),
+    ([(8, crew(2)), (8, crew(2))], holding(8, 450), [(250, 225), (250, 225)]),  # spread over visits, not counted twice
+    ([(0, {}), (8, crew(2))], holding(8, 450), [(0, 0), (500, 450)]),
+    ([(0, {}), (8, crew(2))], holding(0, 5, processes=2), [(1000, 5), (0, 0)]),  # at rest each process counts
+    ([(8, crew(2))], holding(8, 450, processes=4), [(500, 450)]),  # under load, those that were seen to do anything
+    ([(4, crew(2))], holding(8, 450), [(0, 0)]),  # nobody looked at that load
+    ([(8, crew(2))], holding(8, 0, looked=0), [(0, 0)]),
+    ([(8, crew(2))], holding(8, 700), [(500, 500)]),  # no more than there were looks
+])  # fmt: skip
+def test_looks_at_the_interpreter_are_spread_over_visits(visits, given, found):
+    ladder = ladder_of(climbed(*visits, **given))
+    assert [(each.gil_probes, each.gil_held) for each in ladder] == found
+
+
+def test_each_busy_process_has_an_interpreter():
+    threads = (*THREADS[:2], replace(THREADS[2], process=PID + 1), replace(THREADS[3], process=PID + 2))
+    (visit,) = ladder_of(climbed((8, crew(2)), threads=threads, **holding(8, 450, processes=3)))
+    assert (visit.gil_probes, visit.gil_held) == (1000, 450)
+
+
+# --- all together --------------------------------------------------------------------------------------------------
+def test_too_few_looks_are_no_figure():
+    run = climbed((8, {WORKER: RUNNING, THE_LOOP: RUNNING}), looked=10)
+    assert ladder_of(run)[0].held == ()
+
+
+def test_what_was_not_looked_at_and_what_is_no_server_stays_as_it_is():
+    run = climbed((0, {}), (8, crew(2)))
+    blind = replace(run, samples=type(run.samples)(*no_table(5)))
+    assert ladder_of(blind) == run.ladder
+    assert ladder_of(replace(run, service=None)) is run.ladder
+    assert ladder_of(a_run(run.samples)) == ()
+
+
+def test_demands_of_what_was_held():
+    """GIVEN a loop that is full at 100 requests a second THEN it is busy for 10 ms of each, and they cannot be more."""
+    run = climbed((0, {}), (1, {THE_LOOP: part(0.98, RUNNING)}), (1, {THE_LOOP: part(0.98, RUNNING)}))
+    (found,) = [each for each in demands(run) if each.resource.startswith(LOOP)]
+    assert found.seconds_per_request.value == pytest.approx(0.0098, rel=0.01)
+    assert found.ceiling_per_s.value == pytest.approx(102, rel=0.01)
+    assert found.utilization.value == pytest.approx(0.98, rel=0.01)
