@@ -1,4 +1,4 @@
-"""`python -m bench [NAME ...]`: truth, reasons, light, quick, capacity, tails and load, or the ones named.
+"""`python -m bench [NAME ...]`: truth, reasons, light, quick, capacity, tails, load and servers, or the ones named.
 
 On request: `verdicts` runs the planted faults, `page` opens reports, `coverage` simulates runs.
 """
@@ -14,7 +14,7 @@ from bench.noise import RETRIES
 from bench.report import Report
 from bench.settings import BUDGET_S, Settings
 
-BENCHES = ("truth", "reasons", "light", "quick", "capacity", "tails", "load")
+BENCHES = ("truth", "reasons", "light", "quick", "capacity", "tails", "load", "servers")
 ON_REQUEST = ("verdicts", "page", "coverage")  # an hour; minutes, gigabytes and a browser; minutes of all CPUs
 
 

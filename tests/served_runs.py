@@ -58,7 +58,7 @@ def a_service(**changes):
 def stacks(active=(), blocked=(), at_home=True, load=1):
     """`stacks` and `looks` of a service: counts of what was executed, and of what was waited in, with one idle worker."""
     found = [Stack(ACTIVE, load, count, frames) for frames, count in active]
-    everything = {frames: count for frames, count in active}
+    everything = dict(active)
     for frames, count in blocked:
         everything[frames] = everything.get(frames, 0) + count
     if at_home:
@@ -83,7 +83,9 @@ def a_run(samples, requests=None, telemetry=None, service=None, ladder=(), **cha
 
 
 # --- one request in flight -----------------------------------------------------------------------------------------
-def alone(steps, *, cpu_s, starved_s=0.0, slow=(), slow_every=0, also_running=False, requests=400, every_ms=0.4, **service):
+def alone(
+    steps, *, cpu_s, starved_s=0.0, slow=(), slow_every=0, also_running=False, requests=400, every_ms=0.4, **service
+):
     """One request in flight, each of which goes through steps of (site of the worker, ms); every `slow_every`-th one through
     others. `cpu_s` and `starved_s` are what the processes spend a request; `also_running` is a thread that runs whenever the
     worker does.
@@ -100,7 +102,8 @@ def alone(steps, *, cpu_s, starved_s=0.0, slow=(), slow_every=0, also_running=Fa
     end_ns = ends[last]
     start_ns = np.concatenate(([BEGIN], end_ns[:-1]))
     table = Requests(np.arange(requests), start_ns, end_ns, np.full(requests, OBSERVED))
-    t = BEGIN + np.cumsum(rng.uniform(0.5, 1.5, int((ends[-1] - BEGIN) / (every_ms * 1e6))) * every_ms * 1e6).astype(np.int64)
+    gaps = rng.uniform(0.5, 1.5, int((ends[-1] - BEGIN) / (every_ms * 1e6))) * every_ms * 1e6
+    t = BEGIN + np.cumsum(gaps).astype(np.int64)
     t = t[t < ends[-1]]
     site = np.array(sites)[np.searchsorted(ends, t, side="right")]
     columns = {WORKER: site, LOOP: np.full(len(t), PARKED)}

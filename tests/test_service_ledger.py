@@ -25,7 +25,7 @@ from pinchpoint.domain.run import (
     Samples,
     Telemetry,
 )
-from pinchpoint.domain.service import Peer
+from pinchpoint.domain.service import Counted, Peer
 from pinchpoint.inquire import inquire
 from pinchpoint.ledger import account, latency_ledger
 from pinchpoint.moments_of_service import every, moments
@@ -137,6 +137,23 @@ def test_slow_requests_have_cells_of_their_own():
         assert {row.requests for row in ledger.rows} == {"slow"}
 
 
+@pytest.mark.parametrize(("queued_ms", "parked_ms", "timer_ms"), [
+    (0, 2, 4),
+    (1.5, 0.5, 4),  # first where nobody works on the request
+    (3, 0, 3),
+    (8, 0, 0),  # the server says more than was seen: the rest is negative
+])  # fmt: skip
+def test_what_the_server_counts_as_queued_is_taken_from_waits(queued_ms, parked_ms, timer_ms):
+    """GIVEN 3 ms in which nobody works, 1 ms of it on the wire, and 4 ms of a timer."""
+    steps = [(PARKED, 3), (RUNNING, 3), (TIMER, 4)]
+    counted = (Counted("queue", 400, 400 * queued_ms * MS), Counted("compute", 400, 1.0))
+    ledger = latency_ledger(alone(steps, cpu_s=3 * MS, counted=counted))
+    assert ledger.seconds("queue", "wait", "queue") / MS == near(queued_ms)
+    assert ledger.seconds("framework", "wait", "parked") / MS == near(parked_ms)
+    assert ledger.seconds("framework", "wait", "timer") / MS == near(timer_ms)
+    assert ledger.seconds(state="unexplained") / MS == pytest.approx(min(6 - queued_ms, 0), abs=0.3)
+
+
 # --- what was not seen ---------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("change", [
     {"telemetry": Telemetry.nothing()},
@@ -185,7 +202,8 @@ def test_a_service_that_is_awaited_is_named_where_no_line_of_the_server_is():
 
 def test_what_the_user_says_of_a_library_is_its_stage():
     of_mine = (*HANDLER, "site|mylib/tokens.py|3|encode")
-    ledger = latency_ledger(alone(STEPS, **TYPICAL, **stacks([(of_mine, 300)]), frames=(("mylib/tokens", "preprocess"),)))
+    frames = (("mylib/tokens", "preprocess"),)
+    ledger = latency_ledger(alone(STEPS, **TYPICAL, **stacks([(of_mine, 300)]), frames=frames))
     assert ledger.seconds("preprocess", "cpu") / MS == near(4)
 
 
@@ -264,7 +282,8 @@ def test_each_moment_is_its_own():
 
 def test_how_many_run_at_once_while_any_does():
     t = BEGIN + np.arange(4)
-    found = every(a_run(looked(t, {WORKER: [RUNNING, RUNNING, PARKED, TIMER], SECOND: [RUNNING, PARKED, PARKED, PARKED]})))
+    columns = {WORKER: [RUNNING, RUNNING, PARKED, TIMER], SECOND: [RUNNING, PARKED, PARKED, PARKED]}
+    found = every(a_run(looked(t, columns)))
     assert found.parallelism == 1.5
     assert every(a_run(looked(t, {WORKER: PARKED}))).parallelism == 1.0
 

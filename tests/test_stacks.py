@@ -166,9 +166,7 @@ def spinning(tmp_path_factory):
         pytest.skip("there is no py-spy here")
     path = tmp_path_factory.mktemp("spinning") / "spinning.py"
     path.write_text(textwrap.dedent(SPINNING))
-    process = subprocess.Popen(
-        [sys.executable, str(path), "--token", "a;SECRET(b)"], stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([sys.executable, str(path), "--token", "a;SECRET(b)"], stdout=subprocess.PIPE, text=True)
     try:
         threads = {int(process.stdout.readline()) for _ in range(2)}
         if subprocess.run([stacks.program(), "dump", "--pid", str(process.pid)], capture_output=True).returncode:

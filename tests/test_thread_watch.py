@@ -229,7 +229,7 @@ def test_where_nobody_is_nothing_is_seen(moment):
 
 
 def test_a_watch_that_never_looked_is_stopped():
-    watch = ThreadWatch(lambda: [], 1, "", seed=0)
+    watch = ThreadWatch(list, 1, "", seed=0)
     watch.start()
     with contextlib.closing(SimpleNamespace(close=watch.stop)):
         samples, threads, peers = watch.seen([], [])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -11,12 +10,8 @@ import subprocess
 import sys
 import textwrap
 import time
-import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
-
-import pytest
-
-import end_to_end
 
 STARTS_S = 30.0
 WORK = '''
@@ -36,16 +31,16 @@ FLASK = """
 """
 
 
-def free_port():
+def free_port() -> int:
     """A port that nobody listens on."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+        port: int = one.getsockname()[1]
+        return port
 
 
-def uvicorn(folder, port, workers=1):
+def uvicorn(port: int, workers: int = 1) -> list[str]:
     """The command of an ASGI application `app.py:app`."""
-    del folder
     return [
         sys.executable,
         "-m",
@@ -60,9 +55,8 @@ def uvicorn(folder, port, workers=1):
     ]
 
 
-def gunicorn(folder, port, workers=1, threads=1):
+def gunicorn(port: int, workers: int = 1, threads: int = 1) -> list[str]:
     """The command of a WSGI application `app.py:app`."""
-    del folder
     kind = ["--threads", str(threads)] if threads > 1 else []
     return [
         sys.executable,
@@ -77,21 +71,20 @@ def gunicorn(folder, port, workers=1, threads=1):
     ]
 
 
-def program(folder, port):
+def program(port: int) -> list[str]:
     """The command of a program `app.py PORT`."""
-    del folder
     return [sys.executable, "app.py", str(port)]
 
 
 @contextlib.contextmanager
-def serving(folder, source, command=uvicorn, wrap=lambda command: command, **how):
+def serving(folder: str | Path, source: str, command: Callable[..., list[str]] = uvicorn, **how: int) -> Iterator[int]:
     """A server of `source` in a folder, answering; its port."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     (Path(folder) / "app.py").write_text(textwrap.dedent(source))
     port = free_port()
     with (Path(folder) / "server.log").open("wb") as log:
         server = subprocess.Popen(
-            wrap(command(folder, port, **how)), cwd=folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+            command(port, **how), cwd=folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
             start_new_session=True, env={**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
         )  # fmt: skip
     try:
@@ -107,25 +100,17 @@ def serving(folder, source, command=uvicorn, wrap=lambda command: command, **how
             server.wait()
 
 
-def _wait(port, server, folder):
-    """Until it listens; its log where it ends instead."""
+class DidNotStart(Exception):
+    """A server ended, or never listened; in words, the end of its log."""
+
+
+def _wait(port: int, server: subprocess.Popen[bytes], folder: str | Path) -> None:
+    """Until it listens; DidNotStart with its log where it ends instead."""
     end = time.monotonic() + STARTS_S
     while time.monotonic() < end:
         if server.poll() is not None:
-            pytest.fail((Path(folder) / "server.log").read_text()[-2000:])
+            raise DidNotStart((Path(folder) / "server.log").read_text()[-2000:])
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
         time.sleep(0.05)
-    pytest.fail("the server did not start")
-
-
-def ask(port, path="/", body=None):
-    """One answer, by another client than ours."""
-    data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", data, timeout=10) as answer:
-        return answer.read()
-
-
-def diagnosed(folder, url, *options, budget=24):
-    """The diagnosis of a server; the machine's own noise is a reason to skip."""
-    return end_to_end.diagnose(folder, url, *options, budget=budget)
+    raise DidNotStart("it does not listen")

@@ -1,0 +1,161 @@
+"""Live servers with a fault planted, their healthy twins and look-alikes: what to serve, how, and what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from bench.live_servers import FASTAPI, FLASK, WORK, gunicorn, program, uvicorn
+
+SLOW_SERVICE = """
+    import sys, time
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+    class Slow(BaseHTTPRequestHandler):
+        def do_GET(self):
+            time.sleep(0.025)
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"ok")
+        def log_message(self, *_): pass
+    ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Slow).serve_forever()
+"""
+PHOTO = """
+    import io, sys
+    import numpy as np
+    from PIL import Image
+    noise = np.random.default_rng(0).integers(0, 255, (700, 900, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(photo := io.BytesIO(), "jpeg")
+    def decode():
+        image = Image.open(io.BytesIO(photo.getvalue())).convert("RGB").resize((224, 224))
+        return float(np.asarray(image, np.float32).mean())
+"""
+FAT = json.dumps({"x": [i * 1.01 for i in range(40_000)]})
+THIN = json.dumps({"x": [1.0]})
+OTHER = "OTHER_PORT"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerPlant:
+    """A server, and what must be said of it: causes of `latency` and `capacity`, None where there is none to name.
+
+    `body` is what is sent; `parts` are indented alike. A `{OTHER}` in the source is the port of a slow service beside it.
+    """
+
+    name: str
+    parts: tuple[str, ...]
+    latency: frozenset[str | None]
+    capacity: frozenset[str | None]
+    command: Callable[..., list[str]] = uvicorn
+    how: Mapping[str, int] = field(default_factory=dict)
+    body: str | None = None
+
+
+def _only(*codes: str | None) -> frozenset[str | None]:
+    return frozenset(codes)
+
+
+NOTHING = _only(None)
+PLANTS = (
+    ServerPlant("loop computes", (WORK, FASTAPI, """
+        @app.get("/")
+        async def predict():
+            spin(8)
+            return {"y": 1}
+    """), NOTHING, _only("W105")),
+    ServerPlant("loop sleeps", (WORK, FASTAPI, """
+        @app.get("/")
+        async def predict():
+            time.sleep(0.02)
+            return {"y": 1}
+    """), _only("W110"), _only("W105")),
+    ServerPlant("loop awaits", (WORK, FASTAPI, """
+        import asyncio
+        @app.get("/")
+        async def predict():
+            await asyncio.sleep(0.02)
+            return {"y": 1}
+    """), _only("W110"), NOTHING),
+    ServerPlant("threads in Python", (WORK, FASTAPI, """
+        @app.get("/")
+        def predict():
+            spin(8)
+            return {"y": 1}
+    """), NOTHING, _only("W101")),
+    ServerPlant("one worker sleeps", (WORK, FLASK, """
+        @app.get("/")
+        def predict():
+            time.sleep(0.02)
+            return {"y": 1}
+    """), _only("W110"), _only("W102"), gunicorn),
+    ServerPlant("a lock", (WORK, FASTAPI, """
+        lock = threading.Lock()
+        @app.get("/")
+        def predict():
+            with lock:
+                time.sleep(0.01)
+            return {"y": 1}
+    """), _only("W110", "W104"), _only("W104")),
+    ServerPlant("fat JSON", (WORK, FASTAPI, """
+        @app.post("/")
+        async def predict(request: Request):
+            x = json.loads(await request.body())["x"]
+            spin(2)
+            return {"y": sum(x)}
+    """), _only("C104"), _only("W105", "W101"), body=FAT),
+    ServerPlant("thin JSON", (WORK, FASTAPI, """
+        @app.post("/")
+        async def predict(request: Request):
+            x = json.loads(await request.body())["x"]
+            spin(2)
+            return {"y": sum(x)}
+    """), NOTHING, _only("W105", "W101"), body=THIN),
+    ServerPlant("another service", (WORK, FLASK, """
+        import urllib.request
+        @app.get("/")
+        def predict():
+            with urllib.request.urlopen("http://127.0.0.1:OTHER_PORT/") as answer:
+                return {"y": len(answer.read())}
+    """), _only("I105"), _only("W102"), gunicorn, {"threads": 4}),
+    ServerPlant("awaited service", (WORK, FASTAPI, """
+        import asyncio
+        @app.get("/")
+        async def predict():
+            reader, writer = await asyncio.open_connection("127.0.0.1", OTHER_PORT)
+            writer.write(b"GET / HTTP/1.0" + bytes([13, 10, 13, 10]))
+            await reader.read()
+            writer.close()
+            return {"y": 1}
+    """), _only("I105"), NOTHING),
+    ServerPlant("preprocessing", (WORK, FASTAPI, PHOTO, """
+        @app.get("/")
+        def predict():
+            return {"y": decode()}
+    """), _only("C102"), _only("C102")),
+    ServerPlant("eight threads", (WORK, FASTAPI, """
+        import concurrent.futures
+        import numpy as np
+        pool, large = concurrent.futures.ThreadPoolExecutor(8), np.ones(2_000_000, np.float32)
+        def part(_):
+            end = time.thread_time() + 0.002
+            while time.thread_time() < end: np.add(large, 1.0)
+        @app.get("/")
+        def predict():
+            list(pool.map(part, range(8)))
+            return {"y": 1}
+    """), _only("C106"), _only("C106", None)),
+    ServerPlant("standard library", (WORK, PHOTO, """
+        from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+        class Classifier(BaseHTTPRequestHandler):
+            protocol_version, disable_nagle_algorithm = "HTTP/1.1", True
+            def do_GET(self):
+                body = b"%f" % decode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+            def log_message(self, *_): pass
+        ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Classifier).serve_forever()
+    """), _only("C102"), _only("C102"), program),
+)  # fmt: skip
