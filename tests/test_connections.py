@@ -158,7 +158,6 @@ def test_connections_of_the_served_port_do_not_count(other):
         peers.close()
 
 
-@pytest.mark.xfail(strict=True, reason="an answered client on a port other than the one diagnosed counts as a service")
 def test_a_client_of_another_port_of_the_server_is_no_service(other, peers):
     """GIVEN a server that also serves metrics, whose reader keeps its connection THEN it awaits nothing from that reader."""
     server = [other.process.pid]
@@ -170,7 +169,6 @@ def test_a_client_of_another_port_of_the_server_is_no_service(other, peers):
         assert [peers.awaited(server) for _ in range(5)] == [()] * 5
 
 
-@pytest.mark.xfail(strict=True, reason="anybody's first connection decides which families are looked at")
 def test_a_service_is_found_whatever_family_was_in_use_before(other, peers):
     with other.connected() as first:
         first.sendall(b"request")

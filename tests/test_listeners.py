@@ -36,7 +36,7 @@ SERVER = """
 """
 
 
-SHARED = """
+SHARED = r"""
     import os, socket, time
     first = socket.socket()
     first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -50,7 +50,7 @@ SHARED = """
             mine.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             mine.bind(("127.0.0.1", port))
             mine.listen()
-            print(os.getpid(), flush=True)
+            os.write(1, b"%d\n" % os.getpid())  # in one piece: the other worker writes too
             time.sleep(600)
     first.close()
     time.sleep(600)

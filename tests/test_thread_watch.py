@@ -195,8 +195,7 @@ def test_a_lock_without_a_time_limit_has_a_place_of_its_own(seen):
 
 
 @pytest.mark.parametrize(("thread", "parked"), [
-    ("worker", WAITING_FOR_WORK), ("main", SELECTOR), ("beating", SLEEPING), ("polling", ACCEPTING),
-    pytest.param("accepting", ACCEPTING, marks=pytest.mark.xfail(strict=True, reason="a listener is told by its socket")),
+    ("worker", WAITING_FOR_WORK), ("main", SELECTOR), ("beating", SLEEPING), ("polling", ACCEPTING), ("accepting", ACCEPTING),
 ])  # fmt: skip
 def test_where_a_thread_sits_while_nothing_is_asked(seen, thread, parked):
     found = seen.threads[seen.numbers[thread]]

@@ -75,22 +75,25 @@ class Peers:
         now = time.monotonic()
         if now - self._looked > REFRESH_S:
             self._looked, self._mine, self._foreign = now, frozenset(_sockets(processes)), frozenset()
-        if not self._families and now > self._look_again:
-            self._look_again = now + LOOK_AGAIN_S
-            self._families = tuple(each for each in FAMILIES if self._others((each,)))
+        if now > self._look_again:
+            self._look_again = now + (REFRESH_S if self._families else LOOK_AGAIN_S)
+            missing = (each for each in FAMILIES if each not in self._families)
+            self._families += tuple(each for each in missing if any(one.peer_port for one in self._others((each,))))
         found = self._others(self._families)
         unknown = {each.inode for each in found} - self._mine - self._foreign
         if unknown:  # made since, maybe by one of these
             self._mine |= frozenset(_sockets(processes))
             self._foreign |= unknown - self._mine
-        return tuple(sorted({each.address for each in found if each.inode in self._mine and each.awaits}))
+        mine = [each for each in found if each.inode in self._mine]
+        served = {each.port for each in mine if not each.peer_port}  # a second port, of metrics or for another protocol
+        return tuple(sorted({each.address for each in mine if each.awaits and each.port not in served}))
 
     def _others(self, families: Sequence[int]) -> list[Connection]:
         """Connections of anyone that have nothing to do with the served port."""
         assert self._diag is not None
         with contextlib.suppress(OSError):
             found = [each for family in families for each in _connections(self._diag, family)]
-            return [each for each in found if each.peer_port and self._port not in (each.port, each.peer_port)]
+            return [each for each in found if self._port not in (each.port, each.peer_port)]
         return []
 
     def close(self) -> None:

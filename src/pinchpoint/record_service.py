@@ -20,7 +20,6 @@ from pinchpoint.domain.run import (
     CONTROL,
     FAILED,
     OBSERVED,
-    QUANTILES,
     Environment,
     Events,
     Probes,
@@ -44,6 +43,7 @@ from pinchpoint.load.engine import Met, Sending, cpus_for, meet, told
 from pinchpoint.overseeing import CPU, DELAY, PROCESSES, RSS, THREADS, Watching
 from pinchpoint.process import Ended
 from pinchpoint.self_description import routes, statistics
+from pinchpoint.service_visits import spent, used_of_client, visit_of
 from pinchpoint.stacks import StackReader, is_python, python_threads
 from pinchpoint.thread_watch import ThreadWatch, Windows
 from pinchpoint.units import percent
@@ -357,31 +357,6 @@ def _failing(recording: _Recording) -> float:
     return sum(recording.errors.values()) / max(asked, 1)
 
 
-def visit_of(seen: Seen, load: int, seconds: float) -> Visit:
-    """A visit from what was seen: answers between the moment when the first ones were there and its nominal end, so that neither
-    filling nor draining the line counts.
-    """
-    rows = seen.all_rows()
-    good = rows[rows["outcome"] == records.OK]
-    done = np.sort(good["done_ns"])
-    first = min(load, len(done)) - 1
-    begin = int(done[first]) if len(done) > 2 * load else seen.begin_ns
-    end = seen.begin_ns + int(seconds * NS) if len(done) > 2 * load else seen.end_ns
-    inside = int(np.count_nonzero((done > begin) & (done <= end)))
-    latency = (good["done_ns"] - good["due_ns"]) / NS
-    return Visit(
-        load, begin, max(end, begin + 1), inside * seen.thinned, seen.failed, 0.0, float(latency.mean()),
-        tuple(float(each) for each in np.quantile(latency, QUANTILES)),
-    )  # fmt: skip
-
-
-def used_of_client(seen: Seen, client: Client) -> float:
-    """The share of the client's ceiling that was used, or of its workers' time, whichever is more."""
-    seconds = (seen.end_ns - seen.begin_ns) / NS
-    busy = seen.counters.get(records.CPU_NS, 0) / NS / seconds / client.workers
-    return max(busy, seen.done / seconds / client.ceiling_per_s.value if client.ceiling_per_s else 0.0)
-
-
 # --- the run -------------------------------------------------------------------------------------------------------
 def _finished(recording: _Recording, telemetry: Telemetry) -> Run:
     conditions = recording.conditions
@@ -504,11 +479,3 @@ def _renamed(found: Telemetry, windows: Windows) -> Telemetry:
     return Telemetry(
         found.t_ns[chosen], tuple((RENAMED.get(name, name), values[chosen]) for name, values in found.columns)
     )
-
-
-def spent(found: Telemetry, visit: Visit) -> float:
-    """CPU seconds of the server during a visit, by the readings around its ends."""
-    values = found.column(CPU)
-    if values is None or len(values) < 2:
-        return 0.0  # nothing was seen: the demand table has no such row then
-    return float(np.diff(np.interp([visit.begin_ns, visit.end_ns], found.t_ns, values))[0])

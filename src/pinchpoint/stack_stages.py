@@ -84,8 +84,7 @@ TABLE: tuple[tuple[str, str, str], ...] = (
     *((package, "", FRAMEWORK) for package in (
         "uvicorn/", "starlette/", "fastapi/", "flask/", "werkzeug/", "gunicorn/", "aiohttp/", "tornado/", "django/", "sanic/",
         "hypercorn/", "waitress/", "bentoml/", "litserve/", "ray/", "mlserver/", "ts/", "grpc/", "anyio/", "h11/", "httptools/",
-        "uvloop/", "asyncio/", "http/server.py", "socketserver.py", "selectors.py", "concurrent/futures/", "threading.py",
-        "socket.py", "multiprocessing/", "logging/", "queue.py", "runpy.py", "contextlib.py", "wsgiref/", "click/", "typer/",
+        "uvloop/", "asyncio/", "http/server.py", "socketserver.py", "selectors.py", "logging/", "wsgiref/", "click/", "typer/",
     )),
 )  # fmt: skip
 # What an application is written in, by the package of its frames; the first ones build on the last.
@@ -96,7 +95,11 @@ FRAMEWORKS = {
 }  # fmt: skip
 # Words in a name of the user's own function; that it is called `predict` says nothing, every handler is.
 TELLING = ("postprocess", "deserialize", "serialize", "preprocess")
-INFERRING = frozenset({"infer", "inference", "forward"})
+INFERRING = frozenset({"forward", "model"})
+LOOSE = frozenset(
+    {"post", "pre", "load", "image", "audio", "top", "rank", "labels", "features", "transform", "response"}
+)
+LAUNCHER = "<module>"  # what started the server
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 
@@ -111,8 +114,10 @@ class Place:
 def place(frames: Sequence[str], extra: Mapping[str, str] | None = None) -> Place:
     """Where a stack belongs, outermost frame first; request handling where no frame says anything else."""
     split = [each.split("|", 3) for each in frames]
-    own = next(((file, line, name) for origin, file, line, name in reversed(split) if origin == OWN), None)
-    label = f"{own[0]}:{own[1]} {own[2]}()" if own else ""
+    own = next(
+        ((file, line, name) for origin, file, line, name in reversed(split) if origin == OWN and name != LAUNCHER), None
+    )
+    label = f"{own[0].rpartition('/')[2]}:{own[1]} {own[2]}()" if own else ""
     for origin, file, _, name in reversed(split):
         stage = _stage(origin, file, name, extra or {})
         if stage == FRAMEWORK:
@@ -124,14 +129,15 @@ def place(frames: Sequence[str], extra: Mapping[str, str] | None = None) -> Plac
 
 def _stage(origin: str, file: str, name: str, extra: Mapping[str, str]) -> str | None:
     """What one frame says: a stage, or None."""
-    told = next((stage for path, stage in extra.items() if file.startswith(path)), None)
+    told = next((stage for path, stage in extra.items() if f"/{path}" in f"/{file}"), None)
     if told is not None:
         return told
     if origin == OWN:
-        words = {each.lower() for each in _WORD.findall(name)}
+        words = {each.lower() for each in _WORD.findall(name)} - LOOSE
+        whole = name.lower().replace("_", "")
         if words & INFERRING:
             return "model"
-        return next((stage for stage in TELLING if words & WORDS[stage]), None)
+        return next((stage for stage in TELLING if words & WORDS[stage] or stage in whole), None)
     return next(
         (stage for path, wanted, stage in TABLE if file.startswith(path) and (not wanted or re.search(wanted, name))),
         None,

@@ -28,9 +28,10 @@ MOST_STACKS, MOST_FRAMES = 120, 28  # of a look; the innermost ones
 MOST_BYTES = 32 << 20
 PATIENCE_S = 15.0  # to find out about an interpreter, beyond the time of the look
 NAME_KEPT = 80
-_FRAME = re.compile(r"(?P<function>.*) \((?P<file>.*?)(?::(?P<line>\d+))?\)$")
+_FRAME = re.compile(r"(?P<function>.*?) \((?P<file>.*?)(?::(?P<line>\d+))?\)$")
 _STANDARD = re.compile(r"/lib/python3\.\d+t?/(?P<rest>.*)$|^<frozen (?P<frozen>[^>]*)>")
-_PROCESS, _THREAD = "process ", "thread "
+_PROCESS = "process "
+OWN_PARTS = 3  # of a path of the user's own
 
 
 def program() -> str | None:
@@ -131,6 +132,8 @@ def parsed(text: str) -> Counter[tuple[str, ...]]:
     found: Counter[tuple[str, ...]] = Counter()
     for line in text.splitlines():
         stack, _, count = line.rpartition(" ")
+        if stack.startswith(_PROCESS):  # process 7:"its arguments", which may hold anything
+            stack = stack.rpartition('";')[2]
         frames = [shown for each in _split(stack) if (shown := _frame(each))]
         if frames and count.isdigit():
             found[tuple(frames[-MOST_FRAMES:])] += int(count)
@@ -138,7 +141,7 @@ def parsed(text: str) -> Counter[tuple[str, ...]]:
 
 
 def _split(stack: str) -> list[str]:
-    """The frames of a line; a semicolon inside of a process's arguments or of a name begins no frame."""
+    """The frames of a line; a semicolon inside of a name begins no frame."""
     parts: list[str] = []
     for part in stack.split(";"):
         if parts and not parts[-1].endswith(")"):
@@ -150,8 +153,6 @@ def _split(stack: str) -> list[str]:
 
 def _frame(text: str) -> str:
     """`origin|file|line|function` of a frame; empty for what is none."""
-    if text.startswith((_PROCESS, _THREAD)):
-        return ""
     found = _FRAME.match(text)
     if found is None:
         return ""
@@ -168,7 +169,7 @@ def _whose(path: str) -> tuple[str, str]:
     found = _STANDARD.search(path)
     if found:
         return "std", found["rest"] or found["frozen"] or ""
-    return "own", os.path.basename(path)
+    return "own", "/".join(path.strip("/").split("/")[-OWN_PARTS:])
 
 
 def _last_words(said: str) -> str:

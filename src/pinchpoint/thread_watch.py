@@ -13,14 +13,14 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from pinchpoint.connections import Peers, ServedSockets
-from pinchpoint.domain.run import NETWORK, OTHER, PARKED, RUNNING, TIMER, Ints, Samples
+from pinchpoint.domain.run import FUTEX, NETWORK, OTHER, PARKED, RUNNING, TIMER, Ints, Samples
 from pinchpoint.domain.service import ACCEPTING, ELSEWHERE, SELECTOR, SLEEPING, WAITING_FOR_WORK, Peer, ServerThread
 from pinchpoint.sampling import Calls, SiteReader, be_punctual
 
@@ -175,14 +175,12 @@ class ThreadWatch:
         number, argument = int(words[0]), int(words[1], 16)
         if self._calls.moves(number) and (inode := sites.inode(argument)):
             served = self._served.has(inode)
-            self._note(now, thread.thread, PARKED if served else NETWORK, 0)
+            place = self._place((thread.process, -1), ACCEPTING) if served else 0
+            self._note(now, thread.thread, PARKED if served else NETWORK, place)
             return served
         kind = self._calls.kind(number)
         here = (thread.process, number) if kind in (SLEEPING, ACCEPTING) else (thread.process, number, argument)
-        place = self._places.get(here)
-        if place is None:
-            place = self._places[here] = len(self._kinds)
-            self._kinds.append(kind)
+        place = self._place(here, kind)
         limit = UNLIMITED_MS
         if kind == ACCEPTING:
             site = TIMER if self._calls.sleeps(number, words) else NETWORK
@@ -195,6 +193,14 @@ class ThreadWatch:
         timed = kind == WAITING_FOR_WORK and int(words[4], 16) != 0
         self._note(now, thread.thread, site, -place if timed else place, limit)
         return kind in (SELECTOR, WAITING_FOR_WORK, ACCEPTING)
+
+    def _place(self, here: tuple[int, ...], kind: str) -> int:
+        """The number of a place."""
+        place = self._places.get(here)
+        if place is None:
+            place = self._places[here] = len(self._kinds)
+            self._kinds.append(kind)
+        return place
 
     def _site(self, place: int, sites: SiteReader, words: list[bytes], state: bytes) -> int:
         """What is waited for at a place, which takes a while to find out and changes seldom."""
@@ -261,12 +267,26 @@ class ThreadWatch:
         for number, own in homes.items():
             mine = (thread == number) & (site != RUNNING) & np.isin(np.abs(place), list(own)) & (place != 0)
             site[mine] = np.where(timed[mine], TIMER, PARKED)
+        site[self._at_their_queue(thread, site, place, homes)] = PARKED
         threads = tuple(
             ServerThread(each.thread, each.process, each.name, self._kinds[own[0]] if (own := homes[number]) else "")
             for number, each in sorted(self._known.items())
         )
         peers = tuple(Peer(address, count, self._moments) for address, count in self._awaited.most_common())
         return Samples(t, thread, site, np.full(len(t), -1, np.int64), place), threads, peers
+
+    def _at_their_queue(self, thread: Ints, site: Ints, place: Ints, homes: Mapping[int, Sequence[int]]) -> Mask:
+        """Rows of workers that wait for work at locks of their own: a condition makes a new one for each wait, so that no other
+        thread is ever seen at any of them.
+        """
+        at_lock = (site == FUTEX) & (place != 0)
+        pairs = np.unique(np.stack([np.abs(place[at_lock]), thread[at_lock]]), axis=1)
+        places, first, visitors = np.unique(pairs[0], return_index=True, return_counts=True)
+        alone = {int(at): int(pairs[1][i]) for at, i, count in zip(places, first, visitors, strict=True) if count == 1}
+        several = {thread for thread, count in Counter(alone.values()).items() if count > 1}
+        idle = [each for each in several if (own := homes.get(each)) and self._kinds[own[0]] == WAITING_FOR_WORK]
+        found: Mask = at_lock & np.isin(np.abs(place), list(alone)) & np.isin(thread, idle)
+        return found
 
     def _homes(self, places: Ints) -> list[int]:
         """The places where a thread sits at rest, the usual one first."""
@@ -294,7 +314,7 @@ class ThreadWatch:
 def _found(process: int, thread: int) -> _Thread:
     """A thread as it is found."""
     found = _Thread(process, thread, "", 0)
-    found.name, found.ran_ns = os.fsdecode(found.read("comm", None)).strip(), _ran_ns(found)
+    found.name, found.ran_ns = found.read("comm", None).decode(errors="replace").strip(), _ran_ns(found)
     return found
 
 
