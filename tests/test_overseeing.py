@@ -48,7 +48,10 @@ def test_cpu_time_is_counted_whoever_spends_it():
         process.stdin.write("go\n")
         process.stdin.flush()
         process.stdout.readline()
-        time.sleep(4)  # the child computes, and is noticed
+        end = time.monotonic() + 20
+        while len(overseer.processes()) < 2 and time.monotonic() < end:  # the child computes, and is noticed
+            time.sleep(0.1)
+        time.sleep(1)
         found = overseer.stop()
     finally:
         subprocess.run(["kill", "-9", "--", f"-{process.pid}"], check=False)
