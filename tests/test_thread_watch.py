@@ -71,7 +71,10 @@ PROGRAM = """
             poll.select(0.3)
     def accepting():
         listener.accept()
-    threads = {each.__name__: threading.Thread(target=each, daemon=True) for each in (worker, beating, polling, accepting)}
+    mine, theirs = socket.socketpair()
+    def receiving():
+        mine.recv(1)
+    threads = {each.__name__: threading.Thread(target=each, daemon=True) for each in (worker, beating, polling, accepting, receiving)}
     for each in threads.values():
         each.start()
     told.register(sys.stdin, selectors.EVENT_READ)
@@ -196,6 +199,7 @@ def test_a_lock_without_a_time_limit_has_a_place_of_its_own(seen):
 
 @pytest.mark.parametrize(("thread", "parked"), [
     ("worker", WAITING_FOR_WORK), ("main", SELECTOR), ("beating", SLEEPING), ("polling", ACCEPTING), ("accepting", ACCEPTING),
+    ("receiving", ACCEPTING),
 ])  # fmt: skip
 def test_where_a_thread_sits_while_nothing_is_asked(seen, thread, parked):
     found = seen.threads[seen.numbers[thread]]

@@ -23,7 +23,7 @@ INNER_FIRST = (demands.CPU, demands.DISK, demands.GIL, demands.LOCK)
 INNER_FIRST_OF_SERVER = (demands.CPU, demands.DISK, demands.LOOP, demands.GIL, demands.LOCK)
 WORK = ("cpu", "memory", "starved")
 DRIFT_SAID = 1.15
-UNBATCHED, THROUGHPUT = "C113", "throughput"
+UNBATCHED, QUOTA, THROUGHPUT = "C113", "C108", "throughput"
 NOT_TRIED = ("not asked for", "one request in flight was not")
 
 
@@ -38,9 +38,9 @@ def capacity_verdict(
     binding = _binding(tables, best.load, limits)
     if binding is None or binding.utilization is None or binding.utilization.low <= limits.saturated.value:
         return _unknown(tables, _nothing_full(tables, binding))
-    own = OWN_CAUSE.get(kind_of(binding)) or _disk_cause(binding, findings)
+    own = OWN_CAUSE.get(kind_of(binding)) or _disk_cause(binding, findings) or _quota(tables, binding)
     work = _work(tables, findings, predictions, limits)
-    bound = "io" if kind_of(binding) == demands.DISK else "wait"
+    bound = {demands.DISK: "io", demands.CPU: "cpu"}.get(kind_of(binding), "wait")
     where = next((cell.stage for cell in cells(tables.typical) if cell.state in WORK), None)
     if own is not None:
         return _verdict(tables, binding, own, "defect", bound, where, [f.code for f, _ in work], predictions)
@@ -75,6 +75,14 @@ def _disk_cause(binding: Demand, findings: Sequence[Finding]) -> str | None:
     return "I106" if "I106" in present and "I101" not in present else "I101"
 
 
+def _quota(tables: Tables, binding: Demand) -> str | None:
+    """C108 where the CPUs of a server are full because its quota grants fewer than there are."""
+    environment = tables.run.environment
+    granted = environment.quota_cpus
+    limited = tables.run.service is not None and granted is not None and granted < environment.affinity
+    return QUOTA if limited and kind_of(binding) == demands.CPU else None
+
+
 def _used(demand: Demand) -> float:
     return demand.utilization.value if demand.utilization else 0.0
 
@@ -101,7 +109,7 @@ def _verdict(
     used = binding.utilization
     assert used is not None
     complete = tables.run.ladder_ended == "complete"
-    headline = CAPACITY_HEADLINE.get(kind_of(binding), "")
+    headline = CAPACITY_HEADLINE.get("quota" if cause == QUOTA else kind_of(binding), "")
     return Verdict(
         bound=bound, where=where, cause=cause, kind=kind,
         proof="supported" if complete and cause else "hypothesis",

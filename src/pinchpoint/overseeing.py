@@ -84,7 +84,8 @@ class Overseer:
     def stop(self) -> Telemetry:
         """End reading; what was read, which is nothing where the processes were gone from the beginning."""
         self._over.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
         while self._probes:
             self._probes.pop().close()
         return self._table()

@@ -52,6 +52,7 @@ SLICE_S = 1.0
 SLICES_OF_A_REQUEST = 4  # at least so many requests a slice
 IDLE_S = 1.0
 ALONE_SHARE, ALONE_S = 0.22, (3.0, 20.0)  # of the budget, for one request in flight without looks at stacks
+MOST_ALONE = 0.6  # of the time that is left, where requests are slow
 LADDER_SHARE, LADDER_S = 0.28, (4.0, 30.0)
 LOOK_SHARE, LOOK_S = 1 / 20, (2, 5)  # of each look at stacks
 SHORTEST_VISIT_S = 0.6
@@ -140,14 +141,15 @@ def record_service(traffic: Traffic, sending: Sending, workload: Workload, condi
     crew = Crew(met.plan, traffic.workers, cpus_for(traffic.workers))
     threads = None
     if watching.overseer is not None:
-        watching.overseer.start()
         threads = ThreadWatch(watching.overseer.processes, sending.address.port, sending.address.unix, workload.seed)
-        threads.start()
     recording = _Recording(
         traffic, sending, workload, conditions, met, watching, threads, StackReader(tops, len(pythons)), client, alone,
         deadline, crew, alone_s=met.greeted.seconds,
     )  # fmt: skip
     try:
+        if watching.overseer is not None and threads is not None:
+            watching.overseer.start()
+            threads.start()
         _recorded(recording)
     except Ended as ended:
         recording.ended = str(ended)
@@ -212,15 +214,19 @@ def _rest(recording: _Recording, seconds: float, *kinds: str) -> None:
     """The server left alone, once it has settled; with looks at where its threads sit then."""
     time.sleep(SETTLED_S)
     readers = {kind: StackReader(recording.stacks.roots, recording.stacks.processes) for kind in kinds}
-    for kind, reader in readers.items():
-        reader.begin(kind, int(seconds))
-    began = time.monotonic_ns()
-    _watch(recording, on=True)
-    time.sleep(seconds)
-    _watch(recording, on=False)
-    recording.idle.append((began, time.monotonic_ns()))
-    for kind, reader in readers.items():
-        _take(recording, *reader.end(kind, 0, int(seconds)))
+    try:
+        for kind, reader in readers.items():
+            reader.begin(kind, int(seconds))
+        began = time.monotonic_ns()
+        _watch(recording, on=True)
+        time.sleep(seconds)
+        _watch(recording, on=False)
+        recording.idle.append((began, time.monotonic_ns()))
+        for kind, reader in readers.items():
+            _take(recording, *reader.end(kind, 0, int(seconds)))
+    finally:
+        for reader in readers.values():
+            reader.stop()
 
 
 def _watch(recording: _Recording, *, on: bool) -> None:
@@ -232,8 +238,9 @@ def _watch(recording: _Recording, *, on: bool) -> None:
 
 def _alone(recording: _Recording, seconds: float) -> None:
     """Slices with one request in flight, every fourth of them unwatched."""
-    end, number, served = time.monotonic() + seconds, 0, 0
-    while time.monotonic() < end or (served < FEWEST_REQUESTS and time.monotonic() < recording.deadline):
+    now, number, served = time.monotonic(), 0, 0
+    end, latest = now + seconds, now + max(MOST_ALONE * (recording.deadline - now), seconds)
+    while time.monotonic() < end or (served < FEWEST_REQUESTS and time.monotonic() < latest):
         control = number % CONTROL_EVERY == CONTROL_EVERY - 1
         length = max(SLICE_S, SLICES_OF_A_REQUEST * recording.alone_s)
         seen = _drive(recording, 1, length, watched=not control)
@@ -275,11 +282,12 @@ def _hopeless(seen: Seen, _seconds: float) -> str:
 def _look(recording: _Recording, kind: str, load: int, seconds: int) -> None:
     """Look at what is executed while requests are sent; these count for nothing else."""
     recording.conditions.progress("what the server executes")
-    recording.stacks.begin(kind, seconds)
     try:
+        recording.stacks.begin(kind, seconds)
         _drive(recording, load, float(seconds), watched=False)
-    finally:
         _take(recording, *recording.stacks.end(kind, load, seconds))
+    finally:
+        recording.stacks.stop()
 
 
 def _python_threads(recording: _Recording) -> set[int]:

@@ -101,11 +101,19 @@ class StackReader:
             else:
                 reason = reason or f"py-spy: {_last_words(said)}"
         self._running = []
+        self.stop()
+        seen = tuple(Stack(kind, load, count, frames) for frames, count in counts.most_common(MOST_STACKS))
+        return seen, StackLook(kind, load, moments, self.processes, "" if moments else reason)
+
+    def stop(self) -> None:
+        """Give up what is under way; nothing where it has ended."""
+        for look in self._running:
+            look.process.kill()
+            look.process.communicate()
+        self._running = []
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None
-        seen = tuple(Stack(kind, load, count, frames) for frames, count in counts.most_common(MOST_STACKS))
-        return seen, StackLook(kind, load, moments, self.processes, "" if moments else reason)
 
     def _unable(self) -> str:
         if not self.roots:

@@ -116,7 +116,8 @@ class ThreadWatch:
         """End looking."""
         self._over.set()
         self._open.set()
-        self._worker.join()
+        if self._worker.ident is not None:
+            self._worker.join()
         for thread in self._threads.values():
             thread.close()
         self._threads = {}
@@ -175,7 +176,7 @@ class ThreadWatch:
         number, argument = int(words[0]), int(words[1], 16)
         if self._calls.moves(number) and (inode := sites.inode(argument)):
             served = self._served.has(inode)
-            place = self._place((thread.process, -1), ACCEPTING) if served else 0
+            place = self._place((thread.process, -1) if served else (thread.process, number, argument), ACCEPTING)
             self._note(now, thread.thread, PARKED if served else NETWORK, place)
             return served
         kind = self._calls.kind(number)

@@ -53,6 +53,7 @@ CAUSE_HEADLINE: dict[str, str] = {
 # What stops throughput from growing, by the resource that is full.
 CAPACITY_HEADLINE: dict[str, str] = {
     "cpu": "The CPUs are full.",
+    "quota": "The CPUs that its quota grants are used up, while others are idle.",
     "gil": "Python's interpreter lock (GIL) is held all the time: more threads only wait.",
     "lock": "The {name} is held all the time: requests wait in line for it.",
     "loop": "The event loop is busy all the time: while one request computes, no other goes on.",

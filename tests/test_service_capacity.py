@@ -1,0 +1,53 @@
+"""What stops a server from serving more, on ladders whose full resource is given."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from pinchpoint import limits, plugins
+from pinchpoint.domain.run import FUTEX, RUNNING, Telemetry
+from pinchpoint.domain.service import HOLDING, StackLook
+from pinchpoint.inquire import inquire
+from served_runs import LOOP, MOMENTS, PARKED, SECOND, THIRD, WORKER, Stack, alone, climbed
+
+IN_PYTHON = ("own|app.py|6|spin",)
+
+
+def asked(cpu_s, *visits, quota=None, held=0, **changes):
+    """The capacity verdict of a ladder at which each visit of a second takes so much CPU time."""
+    climbing = climbed((0, {}), *visits, **changes)
+    ladder = tuple(replace(each, cpu_s=cpu_s * min(each.load, 1)) for each in climbing.ladder)
+    best = max(each.load for each in ladder)
+    looks = [StackLook(HOLDING, load, MOMENTS, 1) for load in (0, best)]
+    stacks = (Stack(HOLDING, best, held, IN_PYTHON),) if held else ()
+    run = alone([(RUNNING, 5.0)], cpu_s=5e-3)
+    known = replace(climbing.service, looks=tuple(looks), stacks=stacks)
+    run = replace(
+        run, ladder=ladder, ladder_ended="complete", service=known, samples=climbing.samples,
+        telemetry=run.telemetry if len(run.telemetry.t_ns) else Telemetry.nothing(),
+        environment=replace(run.environment, quota_cpus=quota),
+    )  # fmt: skip
+    return inquire(run, plugins.builtin(), limits.shipped()).verdicts["capacity"]
+
+
+LOOPING = {LOOP: RUNNING}
+THREE = dict.fromkeys((WORKER, SECOND, THIRD), RUNNING)
+WAITING_FOR_THE_LOCK = {WORKER: RUNNING, SECOND: (FUTEX, 7), THIRD: (FUTEX, 7)}
+WAITING_FOR_PYTHON = {LOOP: (FUTEX, -9), WORKER: RUNNING, SECOND: (FUTEX, -9), THIRD: (FUTEX, -9)}
+
+
+@pytest.mark.parametrize(("cpu_s", "columns", "more", "cause", "bound"), [
+    (1.0, LOOPING, {"held": MOMENTS}, "W105", "wait"),             # it computes in Python: the interpreter is as full
+    (0.1, LOOPING, {}, "W105", "wait"),                            # it sleeps
+    (1.0, WAITING_FOR_PYTHON, {"held": MOMENTS}, "W101", "wait"),  # threads that compute in Python, the loop waits as well
+    (0.1, WAITING_FOR_THE_LOCK, {}, "W104", "wait"),
+    (0.1, THREE, {}, "W102", "wait"),                              # three are busy, and never more
+    (1.9, THREE, {}, None, "cpu"),
+    (0.5, LOOPING, {"quota": 0.5}, "C108", "cpu"),                 # half a CPU is granted, of two
+    (0.5, {LOOP: PARKED}, {}, None, "unknown"),                    # nothing is full
+])  # fmt: skip
+def test_what_stops_a_server_from_serving_more(cpu_s, columns, more, cause, bound):
+    found = asked(cpu_s, (1, columns), (8, columns), (8, columns), **more)
+    assert (found.cause, found.bound) == (cause, bound), found.sentence
