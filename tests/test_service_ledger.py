@@ -31,6 +31,7 @@ from pinchpoint.ledger import account, latency_ledger
 from pinchpoint.moments_of_service import every, moments
 from pinchpoint.plugins import builtin
 from pinchpoint.service_ledger import account_service
+from pinchpoint.slow_requests import tail
 from pinchpoint.timeline import Steady
 from served_runs import (
     AT_HOME,
@@ -339,3 +340,11 @@ def test_a_round_trip_as_long_as_the_latency_is_the_network():
     ledger = latency_ledger(run)
     assert ledger.seconds("network") / MS == near(9.5)
     assert abs(ledger.seconds(state="unexplained")) < 0.05 * ledger.latency.value
+
+
+@pytest.mark.parametrize(("every_ms", "told"), [(5.0, False), (0.2, True)])
+def test_too_few_moments_in_slow_requests_tell_nothing(every_ms, told):
+    run = alone([(RUNNING, 4)], cpu_s=4 * MS, slow=[(RUNNING, 9)], slow_every=60, every_ms=every_ms, requests=600)
+    found = tail(run)
+    assert found is not None
+    assert (found.ledger is not None) == told

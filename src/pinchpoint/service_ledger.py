@@ -27,7 +27,7 @@ from pinchpoint.domain.service import ACTIVE, ALL, IDLE, Service, Stack
 from pinchpoint.moments_of_service import FEWEST, Moments, batched, moments
 from pinchpoint.stack_stages import Place, place
 from pinchpoint.stage_names import UNPLACED
-from pinchpoint.timeline import Steady
+from pinchpoint.timeline import Mask, Steady
 
 NETWORK_STAGE, QUEUE_STAGE, TYPICAL = "network", "queue", "typical"
 SEEN, UNSEEN = "seen", "unseen"  # where stages come from: from what Python executes, or from nowhere
@@ -93,6 +93,11 @@ def account_service(run: Run, chosen: Steady, requests: str) -> Ledger:
             cells.add(*row)
     cells.finish()
     return Ledger("latency", requests, mean, tuple(cells.rows), SEEN if _seen_inside(service) else UNSEEN)
+
+
+def looked_at(run: Run, chosen: Mask) -> bool:
+    """Whether there are moments enough inside some requests to say where their time goes."""
+    return len(moments(run, chosen & ~run.requests.control).t_ns) >= FEWEST
 
 
 class _Cells:
