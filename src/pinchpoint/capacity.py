@@ -10,7 +10,7 @@ from pinchpoint.domain.change import Prediction
 from pinchpoint.domain.demand import Demand
 from pinchpoint.domain.finding import Finding
 from pinchpoint.domain.verdict import Gain, Verdict
-from pinchpoint.domain.words import CAPACITY_HEADLINE
+from pinchpoint.domain.words import CAPACITY_HEADLINE, QUOTA_HEADLINE
 from pinchpoint.limits import Limits
 from pinchpoint.verdict import cells, explains, rank
 
@@ -109,7 +109,7 @@ def _verdict(
     used = binding.utilization
     assert used is not None
     complete = tables.run.ladder_ended == "complete"
-    headline = CAPACITY_HEADLINE.get("quota" if cause == QUOTA else kind_of(binding), "")
+    headline = QUOTA_HEADLINE if cause == QUOTA else CAPACITY_HEADLINE.get(kind_of(binding), "")
     return Verdict(
         bound=bound, where=where, cause=cause, kind=kind,
         proof="supported" if complete and cause else "hypothesis",

@@ -50,10 +50,11 @@ CAUSE_HEADLINE: dict[str, str] = {
     "V105": "REQUESTS FAILED, so the others may not be typical.",
 }
 
+QUOTA_HEADLINE = "The CPUs that its quota grants are used up, while others are idle."
+
 # What stops throughput from growing, by the resource that is full.
 CAPACITY_HEADLINE: dict[str, str] = {
     "cpu": "The CPUs are full.",
-    "quota": "The CPUs that its quota grants are used up, while others are idle.",
     "gil": "Python's interpreter lock (GIL) is held all the time: more threads only wait.",
     "lock": "The {name} is held all the time: requests wait in line for it.",
     "loop": "The event loop is busy all the time: while one request computes, no other goes on.",
