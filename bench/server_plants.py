@@ -159,3 +159,41 @@ PLANTS = (
         ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Classifier).serve_forever()
     """), _only("C102"), _only("C102"), program),
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What is done about a plant's fault: the remedy that foretells it, and what then is served, and asked, instead."""
+
+    plant: str
+    remedy: str
+    parts: tuple[str, ...] | None = None
+    how: Mapping[str, int] | None = None
+    body: str | None = None
+
+
+REMOVALS = (
+    Removal("loop computes", "more-processes", how={"workers": 2}),
+    Removal("threads in Python", "more-processes", how={"workers": 2}),
+    Removal("one worker sleeps", "more-workers", how={"workers": 2}),
+    Removal("one worker sleeps", "replace-timer", (WORK, FLASK, """
+        @app.get("/")
+        def predict():
+            return {"y": 1}
+    """)),
+    Removal("a lock", "split-lock", (WORK, FASTAPI, """
+        import itertools
+        locks, turn = (threading.Lock(), threading.Lock()), itertools.count()
+        @app.get("/")
+        def predict():
+            with locks[next(turn) % 2]:
+                time.sleep(0.01)
+            return {"y": 1}
+    """)),
+    Removal("fat JSON", "faster-codec", body=THIN),
+    Removal("another service", "avoid-call", (WORK, FLASK, """
+        @app.get("/")
+        def predict():
+            return {"y": 2}
+    """)),
+)  # fmt: skip

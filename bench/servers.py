@@ -1,16 +1,21 @@
-"""Servers: what limits live uvicorn, gunicorn and http.server programs with a fault planted, and how much stays unexplained."""
+"""Servers: what limits live uvicorn, gunicorn and http.server programs with a fault planted, how much stays unexplained, and what
+removing it gains against what was foretold.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from textwrap import dedent
 
 from bench.live_servers import program, serving
 from bench.noise import Status, tried
 from bench.report import Claim, Report, Table
-from bench.server_plants import OTHER, PLANTS, SLOW_SERVICE, ServerPlant
+from bench.server_plants import OTHER, PLANTS, REMOVALS, SLOW_SERVICE, Removal, ServerPlant
 from bench.settings import Settings
 from bench.tool import ToolFailed, scratch
 from bench.truth import noise_text
@@ -19,12 +24,13 @@ from pinchpoint.domain.verdict import Diagnosis
 
 BUDGETS = 2.5  # of the budget: one request in flight, several, and looks at what is executed
 MOST_UNEXPLAINED = 0.10
+THROUGHPUT = "throughput"
 
 
 def run(settings: Settings) -> Report:
     """Serve and diagnose each."""
     began = time.monotonic()
-    rows, claims = [], []
+    rows, claims, seen = [], [], dict[str, Diagnosis]()
     for plant in (each for each in PLANTS if settings.wants(each.name)):
         settings.progress(f"servers: {plant.name}")
         found = tried(partial(_diagnosed, plant, settings), partial(_judged, plant), settings.retries)
@@ -32,9 +38,42 @@ def run(settings: Settings) -> Report:
         due, got = _due(plant), f"{_cause(found.value, 'latency')} / {_cause(found.value, 'capacity')}"
         rows.append((plant.name, due, got, f"{left:+.1%}", noise_text(found.noise), found.status))
         claims.append(Claim(plant.name, due, got, found.status))
+        seen[plant.name] = found.value
     headings = ("server", "due", "got", "unexplained", "noise", "status")
     title = "SERVERS: causes of latency / capacity, where they are planted and where there is none"
-    return Report("servers", title, (Table(headings, tuple(rows)),), tuple(claims), {}, time.monotonic() - began)
+    gained = tuple(_gained(removal, seen, settings) for removal in REMOVALS if removal.plant in seen)
+    gains = Table(("removed", "remedy", "foretold", "95 %", "measured", "abs ln"), tuple(filter(None, gained)))
+    return Report("servers", title, (Table(headings, tuple(rows)), gains), tuple(claims), {}, time.monotonic() - began)
+
+
+def _gained(removal: Removal, seen: Mapping[str, Diagnosis], settings: Settings) -> tuple[str, ...] | None:
+    """What was foretold of a remedy, and what came of it; None where nothing was foretold."""
+    before = seen[removal.plant]
+    foretold = next((each for each in before.predictions if each.change.remedy == removal.remedy), None)
+    if foretold is None:
+        return None
+    settings.progress(f"servers: {removal.plant}, {removal.remedy}")
+    plant = next(each for each in PLANTS if each.name == removal.plant)
+    changed = replace(
+        plant, parts=removal.parts or plant.parts, how=plant.how if removal.how is None else removal.how,
+        body=removal.body or plant.body,
+    )  # fmt: skip
+    after = _diagnosed(changed, settings)
+    of_throughput = foretold.change.statistic == THROUGHPUT
+    first, second = (_reached(each) if of_throughput else 1 / _typical_s(each) for each in (before, after))
+    gain, measured = foretold.gain, second / first
+    off = "bound" if foretold.change.kind == "bound" else f"{abs(math.log(gain.value / measured)):.2f}"
+    return removal.plant, removal.remedy, f"{gain.value:.2f}", f"{gain.low:.2f}-{gain.high:.2f}", f"{measured:.2f}", off
+
+
+def _reached(found: Diagnosis) -> float:
+    return max(each.throughput_per_s.value for each in found.rungs)
+
+
+def _typical_s(found: Diagnosis) -> float:
+    typical = found.measured.latency_s["typical"]
+    assert typical is not None
+    return typical.value
 
 
 def _diagnosed(plant: ServerPlant, settings: Settings) -> Diagnosis:

@@ -10,6 +10,7 @@ import sys
 import textwrap
 import time
 
+import psutil
 import pytest
 
 from pinchpoint.connections import Connection, Peers, ServedSockets, _connections, _kernel
@@ -87,9 +88,24 @@ def other():
     made.close()
 
 
+class Asked:
+    """Peers, without what other tests of this process have left open."""
+
+    def __init__(self, port):
+        self.peers = Peers(port)
+        left = psutil.Process().net_connections("tcp")
+        self.left = {name(each.raddr) for each in left if each.raddr}
+
+    def awaited(self, processes):
+        return tuple(each for each in self.peers.awaited(processes) if each not in self.left)
+
+    def close(self):
+        self.peers.close()
+
+
 @pytest.fixture
 def peers():
-    made = Peers(NOT_THE_SERVED_PORT)
+    made = Asked(NOT_THE_SERVED_PORT)
     yield made
     made.close()
 
@@ -147,7 +163,7 @@ def test_a_connection_that_is_made_later_is_noticed(other, peers):
 
 def test_connections_of_the_served_port_do_not_count(other):
     """Neither those of clients, nor what the server asks of itself."""
-    peers = Peers(other.address[1])
+    peers = Asked(other.address[1])
     try:
         with other.connected() as connection:
             connection.sendall(b"request")
@@ -194,7 +210,7 @@ def test_an_address(peer, address):
 
 def test_without_a_kernel_that_tells_nothing_is_awaited(other, monkeypatch):
     monkeypatch.setattr("pinchpoint.connections._kernel", lambda: None)
-    peers, served = Peers(NOT_THE_SERVED_PORT), ServedSockets(other.address[1])
+    peers, served = Asked(NOT_THE_SERVED_PORT), ServedSockets(other.address[1])
     with other.connected() as connection:
         connection.sendall(b"request")
         assert peers.awaited(HERE) == ()
