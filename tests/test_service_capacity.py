@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pinchpoint import limits, plugins
+from pinchpoint import api, limits, plugins
 from pinchpoint.domain.run import FUTEX, RUNNING, Telemetry
 from pinchpoint.domain.service import HOLDING, StackLook
 from pinchpoint.inquire import inquire
@@ -16,7 +16,7 @@ IN_PYTHON = ("own|app.py|6|spin",)
 
 
 def asked(cpu_s, *visits, quota=None, held=0, **changes):
-    """The capacity verdict of a ladder at which each visit of a second takes so much CPU time."""
+    """The diagnosis of a ladder at which each visit of a second takes so much CPU time."""
     climbing = climbed((0, {}), *visits, **changes)
     ladder = tuple(replace(each, cpu_s=cpu_s * min(each.load, 1)) for each in climbing.ladder)
     best = max(each.load for each in ladder)
@@ -29,7 +29,7 @@ def asked(cpu_s, *visits, quota=None, held=0, **changes):
         telemetry=run.telemetry if len(run.telemetry.t_ns) else Telemetry.nothing(),
         environment=replace(run.environment, quota_cpus=quota),
     )  # fmt: skip
-    return inquire(run, plugins.builtin(), limits.shipped()).verdicts["capacity"]
+    return inquire(run, plugins.builtin(), limits.shipped())
 
 
 LOOPING = {LOOP: RUNNING}
@@ -49,5 +49,15 @@ WAITING_FOR_PYTHON = {LOOP: (FUTEX, -9), WORKER: RUNNING, SECOND: (FUTEX, -9), T
     (0.5, {LOOP: PARKED}, {}, None, "unknown"),                    # nothing is full
 ])  # fmt: skip
 def test_what_stops_a_server_from_serving_more(cpu_s, columns, more, cause, bound):
-    found = asked(cpu_s, (1, columns), (8, columns), (8, columns), **more)
+    found = asked(cpu_s, (1, columns), (8, columns), (8, columns), **more).verdicts["capacity"]
     assert (found.cause, found.bound) == (cause, bound), found.sentence
+
+
+@pytest.mark.parametrize(("columns", "first"), [(LOOPING, "CAPACITY"), ({LOOP: PARKED}, "LATENCY")])
+def test_a_capacity_whose_cause_is_known_is_said_first(columns, first):
+    found = asked(0.5, (1, columns), (8, columns), (8, columns))
+    screen = api.render(found).splitlines()
+    assert next(line.split()[0] for line in screen if line.startswith(("CAPACITY", "LATENCY"))) == first
+    assert any("EVENT LOOP IS BLOCKED" in line for line in screen[:8]) == (first == "CAPACITY")
+    for form in ("markdown", "html", "json"):
+        assert api.render(found, form)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pinchpoint.domain.change import Prediction
@@ -11,12 +11,10 @@ from pinchpoint.domain.finding import Evidence, Finding
 from pinchpoint.domain.ledger import Row
 from pinchpoint.domain.quantity import Quantity, exact
 from pinchpoint.domain.run import Ceiling, Environment
-from pinchpoint.domain.verdict import Diagnosis, Verdict
+from pinchpoint.domain.verdict import Diagnosis
 from pinchpoint.domain.words import (
     BASIS_WORDS,
-    BOUND_HEADLINE,
     CAUSE_ADVICE,
-    CAUSE_HEADLINE,
     CAUSE_NOUN,
     CAUSE_WHY,
     CEILING_WORDS,
@@ -30,7 +28,7 @@ from pinchpoint.reporters.copies import copied
 from pinchpoint.reporters.figures import figure, limit, seconds, share, value_and_interval
 from pinchpoint.reporters.layout import clean, shortened
 from pinchpoint.reporters.starts import started
-from pinchpoint.reporters.terminal import codes_found, reached, slow_operators
+from pinchpoint.reporters.terminal import codes_found, headline, leading, reached, slow_operators
 from pinchpoint.units import amount, duration
 
 MOST_ROWS, MOST_CHANGES, MOST_CEILINGS, LONGEST = 60, 12, 80, 300
@@ -62,19 +60,13 @@ class Judged:
     missing: tuple[str, ...]
 
 
-def leading(diagnosis: Diagnosis) -> Verdict | None:
-    """The verdict on latency; None where the run does not count."""
-    return diagnosis.verdicts.get("latency") if diagnosis.valid else None
-
-
 def answer(diagnosis: Diagnosis) -> Answer:
     """What limits the target, or that this run does not say."""
     verdict = leading(diagnosis)
     if verdict is None:
         return Answer(NOT_DECIDED if diagnosis.valid else INVALID, "", "")
-    sentence = clean(verdict.sentence) or CAUSE_HEADLINE.get(verdict.cause or "")
     return Answer(
-        sentence or BOUND_HEADLINE.get(verdict.bound, NOT_DECIDED),
+        headline(diagnosis, verdict),
         PROOF_WORDS.get(verdict.proof or "", ""),
         " ".join(filter(None, [CAUSE_WHY.get(verdict.cause or "", ""), copied(diagnosis, verdict.cause)])),
     )
@@ -87,8 +79,28 @@ def reasons(diagnosis: Diagnosis) -> list[str]:
 
 def questions(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
     """The four questions, a sentence each, and what watching cost."""
-    yield "Latency", _latency(diagnosis)
-    for question in OTHER_QUESTIONS:
+    latency = diagnosis.verdicts.get("latency")
+    said = _latency(diagnosis)
+    asked = list(OTHER_QUESTIONS)
+    if (
+        latency is not None and diagnosis.valid and leading(diagnosis) is not latency
+    ):  # a server's capacity is said first
+        words = [clean(latency.sentence), latency.cause or "", PROOF_WORDS.get(latency.proof or "", "").lower()]
+        said = f"{said}. {' '.join(filter(None, words))}"
+        yield from _others(diagnosis, asked[:1])
+        asked = asked[1:]
+    yield "Latency", said
+    yield from _others(diagnosis, asked)
+    if diagnosis.startup and "startup" not in diagnosis.verdicts:
+        named = ", ".join(f"{clean(phase.name)} {duration(phase.seconds)}" for phase in diagnosis.startup)
+        whole = sum(phase.seconds for phase in diagnosis.startup)
+        yield "Startup", f"{duration(whole)} to the first answer, seen once: {named}."
+    if diagnosis.measured.overhead is not None:
+        yield "Watching", f"changed the latency by {share(diagnosis.measured.overhead, places=1)}"
+
+
+def _others(diagnosis: Diagnosis, asked: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for question in asked:
         verdict = diagnosis.verdicts.get(question)
         if verdict is None or not diagnosis.valid:
             continue
@@ -97,12 +109,6 @@ def questions(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
         if question == "startup":
             words[-1:] = [f"{words[-1].capitalize()}." if words[-1] else "", started(diagnosis)]
         yield question.capitalize(), " ".join(filter(None, words))
-    if diagnosis.startup and "startup" not in diagnosis.verdicts:
-        named = ", ".join(f"{clean(phase.name)} {duration(phase.seconds)}" for phase in diagnosis.startup)
-        whole = sum(phase.seconds for phase in diagnosis.startup)
-        yield "Startup", f"{duration(whole)} to the first answer, seen once: {named}."
-    if diagnosis.measured.overhead is not None:
-        yield "Watching", f"changed the latency by {share(diagnosis.measured.overhead, places=1)}"
 
 
 def _latency(diagnosis: Diagnosis) -> str:

@@ -5,7 +5,7 @@ Text from a target (names, errors) is cleaned on its way in; nothing here is com
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pinchpoint.contracts import Reporter
 from pinchpoint.domain.demand import Rung
@@ -74,24 +74,40 @@ def _screen(diagnosis: Diagnosis) -> Iterator[Line]:
     shown = parts(_typical(diagnosis), causes, slow_operators(diagnosis))
     yield from heading(diagnosis.target, diagnosis.workload, diagnosis.environment, diagnosis.service)
     yield line("")
-    yield from _headline(diagnosis, verdict)
+    first = leading(diagnosis)
+    yield from _headline(diagnosis, first)
     yield line("")
+    ahead = first is not verdict
+    if ahead:
+        yield from _other_answers(diagnosis, ("capacity",))
     yield from _latency(diagnosis.measured)
     yield from _lengths(diagnosis.measured)
     typical = _typical_latency(diagnosis.measured)
     yield from bars(shown, typical.value if typical else 0.0)
-    yield from _why(diagnosis, verdict, shown)
-    yield from _other_answers(diagnosis)
+    yield from _why(diagnosis, verdict, shown, behind=ahead)
+    yield from _other_answers(diagnosis, _OTHER_QUESTIONS[1:] if ahead else _OTHER_QUESTIONS)
     yield from _startup(diagnosis)
     yield line("")
     if diagnosis.valid:
-        yield from to_do(diagnosis.predictions, verdict)
-        yield from will_not_help(diagnosis.predictions, verdict)
-        yield from _look_alikes(diagnosis, verdict)
+        yield from to_do(diagnosis.predictions, first)
+        yield from will_not_help(diagnosis.predictions, first)
+        yield from _look_alikes(diagnosis, first)
     else:
         yield from in_words(next(iter(causes), ""))
     yield from _not_seen(diagnosis)
-    yield from _footer(diagnosis, verdict)
+    yield from _footer(diagnosis, first)
+
+
+def leading(diagnosis: Diagnosis) -> Verdict | None:
+    """The verdict that is said first: of a server that on capacity, where it names a cause, else that on latency; None where the
+    run does not count.
+    """
+    if not diagnosis.valid:
+        return None
+    capacity = diagnosis.verdicts.get("capacity")
+    if diagnosis.service is not None and capacity is not None and capacity.cause:
+        return capacity
+    return diagnosis.verdicts.get("latency")
 
 
 def codes_found(diagnosis: Diagnosis, verdict: Verdict | None) -> tuple[str, ...]:
@@ -119,7 +135,7 @@ def _headline(diagnosis: Diagnosis, verdict: Verdict | None) -> Iterator[Line]:
     elif verdict is None or _undecided(verdict):
         yield from _without_answer(_undecided_sentence(verdict), diagnosis)
     else:
-        yield from _proven(_sentence(verdict), verdict.proof)
+        yield from _proven(headline(diagnosis, verdict), verdict.proof)
         yield from _reasons(diagnosis, "  Note: ")
 
 
@@ -134,6 +150,13 @@ def _undecided_sentence(verdict: Verdict | None) -> str:
     if not said:
         return _INCONCLUSIVE
     return said if said.split()[0].rstrip(":").isupper() else f"INCONCLUSIVE: {said}"
+
+
+def headline(diagnosis: Diagnosis, verdict: Verdict) -> str:
+    """The sentence that is said first: on capacity that of the cause, since its own tells of the resource."""
+    if verdict is diagnosis.verdicts.get("capacity") and verdict.cause in CAUSE_HEADLINE:
+        return CAUSE_HEADLINE[verdict.cause]
+    return _sentence(verdict)
 
 
 def _sentence(verdict: Verdict) -> str:
@@ -221,14 +244,20 @@ def _startup(diagnosis: Diagnosis) -> Iterator[Line]:
         yield line(text, "bold", "STARTUP")
 
 
-def _why(diagnosis: Diagnosis, verdict: Verdict | None, shown: tuple[Part, ...]) -> Iterator[Line]:
-    """One or two sentences of why, the evidence in figures, and the experiments made."""
+def _why(diagnosis: Diagnosis, verdict: Verdict | None, shown: tuple[Part, ...], *, behind: bool) -> Iterator[Line]:
+    """One or two sentences of why, the evidence in figures, and the experiments made; before them the answer itself, where
+    another one was said first.
+    """
     if not shown:
         yield line("  Where the time goes could not be measured.")
     if verdict is None:
         return
     said = [CAUSE_WHY.get(verdict.cause or "", ""), _distance(verdict), _evidence(diagnosis, verdict)]
     said.append(copied(diagnosis, verdict.cause))
+    if behind:
+        level = PROOF_WORDS.get(verdict.proof or "", "")
+        for text in wrapped(" ".join(filter(None, [_sentence(verdict), clean(verdict.cause or ""), level])), "  ", 2):
+            yield line(text, "bold")
     for text in wrapped(" ".join(filter(None, said)), "  ", 2) if any(said) else []:
         yield line(text)
     for test in diagnosis.experiments[:_MOST_TESTS]:
@@ -266,9 +295,9 @@ def _signal_words(name: str) -> str:
     return SIGNAL_WORDS.get(name) or clean(name).replace(".", " ").replace("_", " ")
 
 
-def _other_answers(diagnosis: Diagnosis) -> Iterator[Line]:
+def _other_answers(diagnosis: Diagnosis, questions: Sequence[str]) -> Iterator[Line]:
     """Capacity, tail and startup, as far as they were asked and answered."""
-    for question in _OTHER_QUESTIONS:
+    for question in questions:
         verdict = diagnosis.verdicts.get(question)
         if verdict is None or not diagnosis.valid:
             continue
