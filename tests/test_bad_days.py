@@ -34,7 +34,7 @@ from bad_day import WORK, counted, slow
         pytest.param("/dev/zero", "not a file", marks=slow),
         pytest.param("x" * 300, "not a target", marks=slow),
         pytest.param("x" * 300 + ".py:handle", "File name too long", marks=slow),
-        pytest.param("http://127.0.0.1:1/", "servers cannot be diagnosed yet", marks=slow),
+        pytest.param("http://127.0.0.1:1/", "nothing listens there", marks=slow),
     ],
 )
 def test_a_name_that_names_nothing(day, target, words):
