@@ -30,18 +30,8 @@ from pinchpoint.domain.run import (
 )
 from pinchpoint.timeline import Mask
 
-INNERMOST = (
-    RUNNING,
-    FAULT,
-    DISK,
-    SYNC,
-    NETWORK,
-    TIMER,
-    IPC,
-    FUTEX,
-    OTHER,
-    PARKED,
-)  # the first that is there names a moment
+# The first of these that is there names a moment.
+INNERMOST = (RUNNING, FAULT, DISK, SYNC, NETWORK, TIMER, IPC, FUTEX, OTHER, PARKED)
 BATCHES = 20
 FEWEST = 20
 
@@ -79,8 +69,7 @@ def moments(run: Run, chosen: Mask) -> Moments:
 def every(run: Run) -> Moments:
     """All moments that were looked at."""
     samples = run.samples
-    t, first = np.unique(samples.t_ns, return_index=True)
-    del first
+    t = np.unique(samples.t_ns)
     at = np.searchsorted(t, samples.t_ns)
     order = np.empty(len(INNERMOST), dtype=np.int64)
     order[list(INNERMOST)] = np.arange(len(INNERMOST))

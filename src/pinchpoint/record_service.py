@@ -49,12 +49,13 @@ from pinchpoint.thread_watch import ThreadWatch, Windows
 from pinchpoint.units import percent
 
 SLICE_S = 1.0
-SLICES_OF_A_REQUEST = 4  # at least so many requests a slice
+REQUESTS_A_SLICE = 4  # at least
 IDLE_S = 1.0
 ALONE_SHARE, ALONE_S = 0.22, (3.0, 20.0)  # of the budget, for one request in flight without looks at stacks
 MOST_ALONE = 0.6  # of the time that is left, where requests are slow
 LADDER_SHARE, LADDER_S = 0.28, (4.0, 30.0)
 LOOK_SHARE, LOOK_S = 1 / 20, (2, 5)  # of each look at stacks
+LOOK_STARTS_S = 1.5  # py-spy finds out about an interpreter
 SHORTEST_VISIT_S = 0.6
 CONTROL_EVERY = 4
 SETTLED_S = 0.05  # after a level: what the server still does for it
@@ -188,7 +189,7 @@ def _recorded(recording: _Recording) -> None:
     _rest(recording, float(look_s), IDLE, HOLDING)
     for kind in (ACTIVE, ALL):
         _look(recording, kind, 1, look_s)
-    recording.ladder_ended = _climb(recording, min(max(budget * LADDER_SHARE, LADDER_S[0]), LADDER_S[1]))
+    recording.ladder_ended = _climb(recording, min(max(budget * LADDER_SHARE, LADDER_S[0]), LADDER_S[1]), look_s)
     recording.pythons = _python_threads(recording)
     best = max((each for each in recording.visits if each.load), key=lambda each: each.rate, default=None)
     if best is not None and best.load > 1:
@@ -242,7 +243,7 @@ def _alone(recording: _Recording, seconds: float) -> None:
     end, latest = now + seconds, now + max(MOST_ALONE * (recording.deadline - now), seconds)
     while time.monotonic() < end or (served < FEWEST_REQUESTS and time.monotonic() < latest):
         control = number % CONTROL_EVERY == CONTROL_EVERY - 1
-        length = max(SLICE_S, SLICES_OF_A_REQUEST * recording.alone_s)
+        length = max(SLICE_S, REQUESTS_A_SLICE * recording.alone_s)
         seen = _drive(recording, 1, length, watched=not control)
         rows = seen.all_rows()
         recording.rows.append((rows, CONTROL if control else OBSERVED))
@@ -339,18 +340,18 @@ class _Company(LadderCrew):
         return ""
 
     def full(self, load: int) -> str:
-        """Whether twice the load would be more than the client can prove."""
+        """Nothing is started for more load: what it takes of memory is the server's own affair."""
         del load
         return ""
 
 
-def _climb(recording: _Recording, seconds: float) -> str:
-    """The ladder; why it went no further."""
+def _climb(recording: _Recording, seconds: float, look_s: float) -> str:
+    """The ladder; why it went no further. Time is left for a look at what holds the interpreter under load."""
     if not is_local(resolved(recording.sending.address)) and not recording.traffic.most_per_s:
         return ELSEWHERE
     plan = Climb(
         typical_s=recording.alone_s,
-        deadline=min(recording.deadline, time.monotonic() + seconds),
+        deadline=min(recording.deadline - look_s - LOOK_STARTS_S, time.monotonic() + seconds),
         fails_alone=_failing(recording),
         seed=recording.workload.seed,
         compared=False,

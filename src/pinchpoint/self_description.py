@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from pinchpoint.driving import LoadOptions, understood
 from pinchpoint.errors import BadInput
@@ -28,8 +28,8 @@ FILE = "random-values.json"
 MOST_ELEMENTS = 1 << 22
 MOST_DIMENSION = 1 << 16  # that a free dimension could not be taken as
 MOST_SHOWN = 8
-FLOATS, INTEGERS = frozenset({"FP16", "FP32", "FP64", "BF16"}), re.compile(r"U?INT(8|16|32|64)")
-NO_JSON = frozenset({"FP16", "BF16"})  # which Triton takes in its binary form only
+FLOATS = frozenset({"FP32", "FP64"})  # the shorter ones Triton takes in its binary form only
+INTEGERS = re.compile(r"U?INT(8|16|32|64)")
 COUNTED = ("success", "queue", "compute_input", "compute_infer", "compute_output")
 PROTOCOL = "Open Inference Protocol"
 
@@ -53,32 +53,32 @@ def described(options: LoadOptions, folder: Path, seed: int) -> Described:
     options = replace(options, url=f"{SCHEMES.get(scheme, scheme)}://{rest}")
     if not options.url.startswith(("http://", "https://")):
         return Described(options)
-    path = urlsplit(options.url).path
+    sending = understood(options)[1]
+    path, where = unquote(sending.address.target.partition("?")[0]), sending.address.uri
     named = MODEL.match(path) or (ONLY_A_NAME.match(path) if explicit else None)
     if named is None and not explicit:
         return Described(options)
-    sending = understood(replace(options, rate=None, concurrency=None))[1]
     if named is None:
-        raise BadInput(what="no model is named", where=options.url, todo=f"Name one of {_served(sending)}")
+        raise BadInput(what="no model is named", where=where, todo=f"Name one of {_served(sending)}")
     model, version = named["model"], named.groupdict().get("version") or ""
-    where = f"/v2/models/{model}{version}"
-    metadata = fetched(sending, where)
+    place = f"/v2/models/{quote(model)}{version}"
+    metadata = fetched(sending, place)
     if not isinstance(metadata, dict) or not isinstance(metadata.get("inputs"), list):
         if options.input:
-            return Described(_to(options, f"{where}/infer"))
+            return Described(_to(options, f"{place}/infer"))
         what = f"model {model!r} is not served here, or tells nothing of its inputs"
-        raise BadInput(what=what, where=options.url, todo=f"Served are {_served(sending)}; or give --input")
-    asked = _to(options, f"{where}/infer")
+        raise BadInput(what=what, where=where, todo=f"Served are {_served(sending)}; or give --input")
+    asked = _to(options, f"{place}/infer")
     if not asked.input:
-        body = request_of(metadata["inputs"], random.Random(seed), options.url)  # noqa: S311  # values, not secrets
-        (folder / FILE).write_text(json.dumps(body))
+        body = request_of(metadata["inputs"], random.Random(seed), where)  # noqa: S311  # values, not secrets
+        (folder / FILE).write_text(json.dumps(body), "utf-8")
         asked = replace(asked, input=(str(folder / FILE),))
     return Described(asked, PROTOCOL, model)
 
 
 def _to(options: LoadOptions, path: str) -> LoadOptions:
     parts = urlsplit(options.url)
-    return replace(options, url=parts._replace(path=quote(path)).geturl(), method=options.method or "POST")
+    return replace(options, url=parts._replace(path=path).geturl(), method=options.method or "POST")
 
 
 def request_of(inputs: Sequence[Any], chance: random.Random, where: str) -> Mapping[str, object]:
@@ -105,7 +105,7 @@ def _is_shape(found: Any) -> bool:  # noqa: ANN401  # of a server's JSON
 
 def _values(kind: str, chance: random.Random) -> Callable[[], object] | None:
     """What draws a value of a datatype; None for one that has no JSON."""
-    if kind in FLOATS - NO_JSON:
+    if kind in FLOATS:
         return lambda: round(chance.random(), 4)
     if INTEGERS.fullmatch(kind):
         return lambda: chance.randint(0, 1)

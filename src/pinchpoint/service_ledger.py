@@ -56,7 +56,7 @@ def _avoided(run: Run, chosen: Steady, here: int, usual: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Spent:
-    """Seconds a request of all threads of the server, and how many of them work at once."""
+    """Seconds a request of all threads of the server, on a CPU and runnable without one."""
 
     cpu: Quantity
     starved: Quantity
@@ -170,7 +170,7 @@ def _waits(
     for site in (PARKED, TIMER, FUTEX, OTHER, IPC, NETWORK, DISK, SYNC, FAULT):
         if not np.any(here.site == site):
             continue
-        share = here.share(int(site))
+        share = here.share(site)
         if site == PARKED:  # on the wire, which the server that does nothing accounts for, or awaited unseen
             share = _less(share, wire)
         seconds = share.scaled(mean_s)
@@ -178,8 +178,8 @@ def _waits(
             less = min(queued_s, seconds.value)
             queued_s -= less
             seconds = _less(seconds, less)
-        state, name = STATES[int(site)], SITES[int(site)]
-        places: Mapping[Place, Quantity] = {Place(UNPLACED, _peers(service, int(site))): exact(1.0)}
+        state, name = STATES[site], SITES[site]
+        places: Mapping[Place, Quantity] = {Place(UNPLACED, _peers(service, site)): exact(1.0)}
         places = blocked if site in IN_HANDLERS and blocked else places
         for where, part in places.items():
             yield where, state, LOOKS, _times(seconds, part), name

@@ -54,7 +54,8 @@ def diagnose(
     if not interrupts.seen:
         return code
     if not outcome.line:
-        say(f"{target}: interrupted when everything was done; nothing is lost.")
+        shown = outcome.diagnosis.target.uri if outcome.diagnosis else target  # a URL may hold a password
+        say(f"{shown}: interrupted when everything was done; nothing is lost.")
     return Interrupted.exit_code
 
 

@@ -50,7 +50,7 @@ CAUSE_HEADLINE: dict[str, str] = {
     "V105": "REQUESTS FAILED, so the others may not be typical.",
 }
 
-QUOTA_HEADLINE = "The CPUs that its quota grants are used up, while others are idle."
+QUOTA_HEADLINE = "The CPUs that its quota grants are used up."
 
 # What stops throughput from growing, by the resource that is full.
 CAPACITY_HEADLINE: dict[str, str] = {
