@@ -110,6 +110,12 @@ def test_what_cannot_be_asked_is_one_line_without_what_is_secret(tmp_path, path,
     assert "hunter22" not in str(caught.value)
 
 
+def test_where_nobody_listens_that_is_said(tmp_path):
+    with pytest.raises(BadInput, match="nothing listens there"):
+        described(LoadOptions("oip+http://127.0.0.1:1/m"), tmp_path, 0)
+    assert statistics(sending("127.0.0.1:1"), "m") == {}  # one that was there, and went
+
+
 @pytest.mark.parametrize("url", ["http://[::1", "oip+http://host:port/m", "http://"])
 def test_what_is_no_url_is_one_line(tmp_path, url):
     with pytest.raises(BadInput):

@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote, urlsplit
 from pinchpoint.driving import LoadOptions, understood
 from pinchpoint.errors import BadInput
 from pinchpoint.load.engine import Sending
-from pinchpoint.load.fetching import fetched
+from pinchpoint.load.fetching import fetched, first_fetched
 
 SCHEMES = {"oip+http": "http", "oip+https": "https", "triton+http": "http", "triton+https": "https"}
 MODEL = re.compile(r"^/v2/models/(?P<model>[^/]+)(?P<version>/versions/[^/]+)?(?:/infer)?/?$")
@@ -62,7 +62,7 @@ def described(options: LoadOptions, folder: Path, seed: int) -> Described:
         raise BadInput(what="no model is named", where=where, todo=f"Name one of {_served(sending)}")
     model, version = named["model"], named.groupdict().get("version") or ""
     place = f"/v2/models/{quote(model)}{version}"
-    metadata = fetched(sending, place)
+    metadata = first_fetched(sending, place)
     if not isinstance(metadata, dict) or not isinstance(metadata.get("inputs"), list):
         if options.input:
             return Described(_to(options, f"{place}/infer"))

@@ -10,7 +10,7 @@ from typing import Any
 
 import httptools
 
-from pinchpoint.errors import PinchpointError
+from pinchpoint.errors import BadInput, TargetFailed
 from pinchpoint.load.addresses import resolved
 from pinchpoint.load.engine import Sending, tls_context
 from pinchpoint.load.greeting import greet
@@ -18,7 +18,7 @@ from pinchpoint.load.payloads import Header, Payload, rendered
 
 TIMEOUT_S = 5.0
 NOTHING = Payload("", b"", "")
-ERRORS = (PinchpointError, ValueError, RecursionError, httptools.HttpParserError)
+ERRORS = (TargetFailed, ValueError, RecursionError, httptools.HttpParserError)
 
 
 class _Body:
@@ -33,7 +33,16 @@ class _Body:
 
 
 def fetched(sending: Sending, target: str, method: str = "GET", body: bytes | None = None) -> Any:  # noqa: ANN401  # any JSON
-    """What the same server answers at another path, as JSON; None where it answers with no success, no JSON, or too much."""
+    """What the same server answers at another path, as JSON; None where it answers with no success, no JSON, or too much, and where
+    it is not there any more.
+    """
+    with contextlib.suppress(BadInput):
+        return first_fetched(sending, target, method, body)
+    return None
+
+
+def first_fetched(sending: Sending, target: str, method: str = "GET", body: bytes | None = None) -> Any:  # noqa: ANN401  # any JSON
+    """The same of a server that was not asked before: BadInput where nobody is there."""
     address = replace(sending.address, target=target)
     payload = NOTHING if body is None else Payload("request", body, "application/json")
     request = rendered(address, method, payload, _own(sending.headers))
