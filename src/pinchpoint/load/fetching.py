@@ -33,8 +33,8 @@ class _Body:
 
 
 def fetched(sending: Sending, target: str, method: str = "GET", body: bytes | None = None) -> Any:  # noqa: ANN401  # any JSON
-    """What the same server answers at another path, as JSON; None where it answers with no success, no JSON, or too much, and where
-    it is not there any more.
+    """What the same server answers at another path, as JSON; None where it answers with no success, no JSON, or too much, and
+    where it is not there any more.
     """
     with contextlib.suppress(BadInput):
         return first_fetched(sending, target, method, body)
