@@ -11,7 +11,8 @@ from pinchpoint import api
 from pinchpoint.contracts import Tables
 from pinchpoint.demands import CPU, GIL, demands, rungs
 from pinchpoint.domain.change import Change, DemandEdit
-from pinchpoint.domain.quantity import exact
+from pinchpoint.domain.demand import Rung, saturated
+from pinchpoint.domain.quantity import Quantity, exact
 from pinchpoint.domain.run import Held, Visit
 from pinchpoint.inquire import inquire
 from pinchpoint.ledger import latency_ledger
@@ -50,7 +51,7 @@ def recorded(ladder, ended="complete"):
 
 
 def tables_of(run):
-    return Tables(run, {"latency": latency_ledger(run)}, demands(run), (), rungs(run))
+    return Tables(run, {"latency": latency_ledger(run)}, demands(run), (), rungs(run.ladder))
 
 
 def at(run, resource, load):
@@ -90,10 +91,25 @@ def test_no_readings_no_lock_of_the_interpreter():
 
 
 def test_rungs_have_throughput_and_latency_with_intervals():
-    found = rungs(recorded(visits(closed(0.004, servers=2))))
+    found = rungs(visits(closed(0.004, servers=2)))
     assert [rung.load for rung in found] == [1, 2, 4, 8]
     assert found[1].throughput_per_s.low < 500 < found[1].throughput_per_s.high
     assert found[0].throughput_per_s.n == 5
+
+
+@pytest.mark.parametrize(("rates", "load"), [
+    ((100, 200, 300, 310), 8),
+    ((100, 104, 103, 99), 4),  # a flat curve, its best is chance
+    ((100, 200, 150, 100), 2),  # more company makes it slower
+    ((100, 60, 50, 40), 1),
+])  # fmt: skip
+def test_a_flat_curve_is_judged_at_its_highest_load(rates, load):
+    sure = [Quantity(rate, rate - 2, rate + 2, 5) for rate in rates]
+    each = [Rung(2**n, rate, exact(0.01), None) for n, rate in enumerate(sure)]
+    found = saturated(each)
+    assert found is not None
+    assert found.load == load
+    assert saturated([]) is None
 
 
 CASES = {

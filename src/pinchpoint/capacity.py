@@ -31,11 +31,11 @@ def capacity_verdict(
     tables: Tables, findings: Sequence[Finding], predictions: Sequence[Prediction], limits: Limits
 ) -> Verdict | None:
     """What stops the target from serving more a second; None where several requests in flight were not measured."""
-    best = tables.best
-    if best is None:
+    full = tables.saturated
+    if full is None:
         ended = tables.run.ladder_ended
         return None if ended.startswith(NOT_TRIED) else _unknown(tables, ended)
-    binding = _binding(tables, best.load, limits)
+    binding = _binding(tables, full.load, limits)
     if binding is None or binding.utilization is None or binding.utilization.low <= limits.saturated.value:
         return _unknown(tables, _nothing_full(tables, binding))
     own = OWN_CAUSE.get(kind_of(binding)) or _disk_cause(binding, findings) or _quota(tables, binding)

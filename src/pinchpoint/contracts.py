@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pinchpoint.domain.change import Change
-from pinchpoint.domain.demand import Demand, Rung
+from pinchpoint.domain.demand import Demand, Rung, best, saturated
 from pinchpoint.domain.finding import Evidence, Finding
 from pinchpoint.domain.ledger import Ledger
 from pinchpoint.domain.load_report import LoadReport
@@ -45,7 +45,12 @@ class Tables:
     @property
     def best(self) -> Rung | None:
         """The load with the highest throughput; None where several in flight were not measured."""
-        return max(self.rungs, key=lambda rung: rung.throughput_per_s.value, default=None)
+        return best(self.rungs)
+
+    @property
+    def saturated(self) -> Rung | None:
+        """The highest load with that throughput, at which resources are judged; None where there is no best."""
+        return saturated(self.rungs)
 
 
 # --- signals -------------------------------------------------------------------------------------------------------

@@ -27,11 +27,11 @@ STREAMED_BYTES = 64 << 20  # of a working set: less may come from a cache of eac
 Busy = Callable[[Visit], float]
 
 
-def rungs(run: Run) -> tuple[Rung, ...]:
-    """Throughput and latency at each load, ascending."""
+def rungs(ladder: Sequence[Visit], crew: str = "threads") -> tuple[Rung, ...]:
+    """Throughput and latency at each load, ascending; `crew` says who served the visits."""
     found = []
-    for load in sorted({visit.load for visit in run.ladder if visit.load}):
-        visits = [visit for visit in run.ladder if visit.load == load and visit.done]
+    for load in sorted({visit.load for visit in ladder if visit.load}):
+        visits = [visit for visit in ladder if visit.load == load and visit.done]
         if visits:
             p99 = float(np.median([visit.quantiles_s[-1] for visit in visits]))
             enough = sum(visit.done for visit in visits) >= stats.samples_needed(0.99)
@@ -43,7 +43,7 @@ def rungs(run: Run) -> tuple[Rung, ...]:
                         _over(visits, lambda visit: visit.mean_s * visit.done, lambda visit: float(visit.done))
                     ),
                     p99 if enough else None,
-                    run.ladder_crew,
+                    crew,
                 )
             )
     return tuple(found)

@@ -43,7 +43,8 @@ DISTURBED, NEIGHBOUR, LAWS = "measurement.disturbed_share", "C109", "V103"
 
 def inquire(run: Run, plugins: Plugins, limits: Limits) -> Diagnosis:
     """Diagnose a run."""
-    tables = Tables(run, {"latency": latency_ledger(run)}, demands(run), roofline.sessions(run), rungs(run), tail(run),
+    climbed = rungs(run.ladder, run.ladder_crew)
+    tables = Tables(run, {"latency": latency_ledger(run)}, demands(run), roofline.sessions(run), climbed, tail(run),
                     startup(run))  # fmt: skip
     signals = derive(tables, plugins.signals)
     findings = diagnose(signals, tables.typical, plugins.detectors, limits)

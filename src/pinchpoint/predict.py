@@ -80,14 +80,14 @@ def predict(ledger: Ledger, change: Change) -> Prediction:
 
 
 def predict_throughput(tables: Tables, change: Change) -> Prediction | None:
-    """Requests a second before and after the change: the smallest ceiling of all resources, their demands at the best load
-    and their capacities edited; at most as many times more as that ceiling rises, since what holds throughput below it now
-    may stay. None where several requests in flight were not measured, or too seldom.
+    """Requests a second before and after the change: the smallest ceiling of all resources, their demands (at the highest load
+    that has the best throughput) and capacities edited; at most as many times more as that ceiling rises, since what holds
+    throughput below it now may stay. None where several requests in flight were not measured, or too seldom.
     """
-    best = tables.best
-    if best is None:
+    best, full = tables.best, tables.saturated
+    if best is None or full is None:
         return None
-    now = [each for each in tables.demands if each.load == best.load]
+    now = [each for each in tables.demands if each.load == full.load]
     then = min(filter(None, (_ceiling(each, change.demands) for each in now)), key=lambda q: q.value, default=None)
     today = min(filter(None, (_ceiling(each, ()) for each in now)), key=lambda q: q.value, default=None)
     reached = best.throughput_per_s
@@ -98,7 +98,7 @@ def predict_throughput(tables: Tables, change: Change) -> Prediction | None:
         then.value * used, min(then.low * used, then.value * used), max(then.high, then.value * used), then.n
     )
     gain = Quantity(after.value / reached.value, after.low / reached.high, after.high / reached.low, after.n)
-    return Prediction(change, reached, after, gain, best.load)
+    return Prediction(change, reached, after, gain, full.load)
 
 
 def predict_tail(tables: Tables, change: Change) -> Prediction | None:

@@ -14,7 +14,9 @@ import numpy as np
 
 from pinchpoint.contracts import Probe
 from pinchpoint.crews import Crew as LadderCrew
+from pinchpoint.demands import rungs
 from pinchpoint.domain.arrivals import CLOSED
+from pinchpoint.domain.demand import saturated
 from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.run import (
     CONTROL,
@@ -191,11 +193,11 @@ def _recorded(recording: _Recording) -> None:
         _look(recording, kind, 1, look_s)
     recording.ladder_ended = _climb(recording, min(max(budget * LADDER_SHARE, LADDER_S[0]), LADDER_S[1]), look_s)
     recording.pythons = _python_threads(recording)
-    best = max((each for each in recording.visits if each.load), key=lambda each: each.rate, default=None)
-    if best is not None and best.load > 1:
+    full = saturated(rungs(recording.visits))
+    if full is not None and full.load > 1:
         for kind in (HOLDING, ACTIVE):
             if time.monotonic() + look_s < recording.deadline:
-                _look(recording, kind, best.load, look_s)
+                _look(recording, kind, full.load, look_s)
 
 
 def _statistics(recording: _Recording) -> Mapping[str, tuple[int, int]]:

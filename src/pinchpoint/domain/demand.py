@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pinchpoint.domain.quantity import Quantity
@@ -37,3 +38,19 @@ class Rung:
     latency_s: Quantity
     p99_s: float | None
     crew: str = "threads"
+
+
+def best(rungs: Sequence[Rung]) -> Rung | None:
+    """The load with the highest throughput; None without any."""
+    return max(rungs, key=lambda rung: rung.throughput_per_s.value, default=None)
+
+
+def saturated(rungs: Sequence[Rung]) -> Rung | None:
+    """The highest load that serves as many a second as the best, by their intervals: on a flat curve the best is chance, and
+    may be one at which a full resource has nobody waiting for a tenth of the time.
+    """
+    most = best(rungs)
+    if most is None:
+        return None
+    low = most.throughput_per_s.low
+    return max((rung for rung in rungs if rung.throughput_per_s.high >= low), key=lambda rung: rung.load)

@@ -16,11 +16,11 @@ TIMES = 2
 @remedy("more-workers", words="more workers")
 def more_workers(tables: Tables, finding: Finding) -> Iterator[Change]:
     """The fullest pool takes in twice as many requests; each takes as long as now."""
-    best = tables.best
+    full = tables.saturated
     pools = [
         d
         for d in tables.demands
-        if best and d.load == best.load and d.utilization and d.resource.split(" ")[0] in demands.POOLS
+        if full and d.load == full.load and d.utilization and d.resource.split(" ")[0] in demands.POOLS
     ]
     if pools:
         fullest = max(pools, key=lambda each: each.utilization.value if each.utilization else 0.0)

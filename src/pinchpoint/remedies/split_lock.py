@@ -13,9 +13,9 @@ from pinchpoint.domain.quantity import exact
 @remedy("split-lock", words="the lock split in two")
 def split_lock(tables: Tables, finding: Finding) -> Iterator[Change]:
     """Each half of what the busiest lock guards has a lock of its own, and requests use both alike."""
-    best = tables.best
+    full = tables.saturated
     locks = [
-        d for d in tables.demands if best and d.load == best.load and d.resource.startswith("lock") and d.utilization
+        d for d in tables.demands if full and d.load == full.load and d.resource.startswith("lock") and d.utilization
     ]
     if locks:
         busiest = max(locks, key=lambda each: each.utilization.value if each.utilization else 0.0)

@@ -1,4 +1,4 @@
-"""How busy resources are at the load with the highest throughput."""
+"""How busy resources are at the highest load that still has the highest throughput."""
 
 from __future__ import annotations
 
@@ -10,58 +10,59 @@ from pinchpoint.domain.demand import Demand
 from pinchpoint.domain.quantity import Quantity, exact
 
 
-def _at_best(tables: Tables, resource: str) -> Demand | str:
-    """The demand at the best load, or at the nearest one where it is known."""
-    if tables.best is None:
+def _at_saturation(tables: Tables, resource: str) -> Demand | str:
+    """The demand at the load that is judged, or at the nearest one where it is known."""
+    if tables.saturated is None:
         return f"several requests in flight were not measured: {tables.run.ladder_ended}"
-    best = tables.best.load
+    load = tables.saturated.load
     mine = [each for each in tables.demands if each.resource == resource and each.utilization is not None]
     if not mine:
         return "it could not be watched"
-    return min(mine, key=lambda each: abs(each.load - best))
+    return min(mine, key=lambda each: abs(each.load - load))
 
 
 def _used(tables: Tables, resource: str) -> Quantity | str:
-    found = _at_best(tables, resource)
+    found = _at_saturation(tables, resource)
     return found if isinstance(found, str) else (found.utilization or "it could not be watched")
 
 
 def _fullest(tables: Tables, kinds: Collection[str]) -> Quantity | str:
-    """The busiest resource of these kinds at the best load; 0 where the target's own code has none."""
-    if tables.best is None:
+    """The busiest resource of these kinds at that load; 0 where the target's own code has none."""
+    if tables.saturated is None:
         return f"several requests in flight were not measured: {tables.run.ladder_ended}"
-    found = [d.utilization for d in tables.demands if d.load == tables.best.load and d.resource.split(" ")[0] in kinds]
+    load = tables.saturated.load
+    found = [d.utilization for d in tables.demands if d.load == load and d.resource.split(" ")[0] in kinds]
     return max(filter(None, found), key=lambda used: used.value, default=exact(0.0))
 
 
 @signal("capacity.gil_utilization", unit="share", mechanism="readings of the lock")
 def gil(tables: Tables) -> Quantity | str:
-    """Share of the time in which the interpreter's lock is held, at the best load."""
+    """Share of the time in which the interpreter's lock is held, at the load that is judged."""
     return _used(tables, demands.GIL)
 
 
 @signal("capacity.lock_utilization", unit="share", mechanism="clock")
 def lock(tables: Tables) -> Quantity | str:
-    """Share of the time in which the busiest lock of the target's own code is held, at the best load."""
+    """Share of the time in which the busiest lock of the target's own code is held, at the load that is judged."""
     return _fullest(tables, (demands.LOCK,))
 
 
 @signal("capacity.loop_utilization", unit="share", mechanism="clock")
 def loop(tables: Tables) -> Quantity | str:
-    """Share of the time in which the event loop is not waiting in its selector, at the best load; 0 without a loop."""
+    """Share of the time in which the event loop is not waiting in its selector, at the load that is judged; 0 without a loop."""
     return _fullest(tables, (demands.LOOP,))
 
 
 @signal("capacity.pool_utilization", unit="share", mechanism="clock")
 def pool(tables: Tables) -> Quantity | str:
-    """Share of the workers (or of the places of a semaphore) that are taken in the fullest pool, at the best load."""
+    """Share of the workers (or of the places of a semaphore) that are taken in the fullest pool, at the load that is judged."""
     return _fullest(tables, demands.POOLS)
 
 
 @signal("capacity.idle_share", unit="share", mechanism="clock")
 def idle(tables: Tables) -> Quantity | str:
-    """Share of the usable CPUs that the target leaves idle, at the best load."""
-    found = _at_best(tables, demands.CPU)
+    """Share of the usable CPUs that the target leaves idle, at the load that is judged."""
+    found = _at_saturation(tables, demands.CPU)
     if isinstance(found, str) or found.utilization is None:
         return found if isinstance(found, str) else "it could not be watched"
     used = found.utilization
