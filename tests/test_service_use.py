@@ -116,6 +116,18 @@ def test_who_is_a_worker(changes, count):
     assert len(held(run, POOL)[0]) == (1 if count else 0)
 
 
+def test_the_workers_of_a_server_without_python_are_the_threads_that_compute():
+    """GIVEN a thread that computes in nearly all moments, one seldom, and several that only wait THEN there is one worker."""
+    native = tuple(replace(each, python=False) for each in THREADS)
+    columns = {
+        WORKER: part(0.97, RUNNING),
+        SECOND: part(0.1, RUNNING),
+        **{each: part(1, FUTEX, 5) for each in (THIRD, FOURTH)},
+    }
+    assert held(climbed((1, columns), (8, columns), threads=native), POOL)[1] == (pytest.approx((1, 0.97, 7.03)),)
+    assert held(climbed((8, columns)), POOL)[0][0][0] == 4  # of Python's all that are not parked serve
+
+
 # --- locks ---------------------------------------------------------------------------------------------------------
 def test_a_lock_is_held_whenever_somebody_waits_for_it():
     """GIVEN three that wait for the lock of one that runs in three of four moments THEN it is held so long, waited thrice."""

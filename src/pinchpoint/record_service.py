@@ -37,7 +37,7 @@ from pinchpoint.domain.target import TargetFacts
 from pinchpoint.domain.traffic import Client, Traffic
 from pinchpoint.domain.workload import Workload
 from pinchpoint.errors import BadInput, Interrupted, TargetFailed
-from pinchpoint.ladder import Climb, climb
+from pinchpoint.ladder import Climb, Unsafe, climb
 from pinchpoint.load import payloads, records, self_proof
 from pinchpoint.load.addresses import is_local, resolved
 from pinchpoint.load.crew import Crew, Rows, Seen
@@ -45,7 +45,7 @@ from pinchpoint.load.engine import Met, Sending, cpus_for, meet, told
 from pinchpoint.overseeing import CPU, DELAY, PROCESSES, RSS, THREADS, Watching
 from pinchpoint.process import Ended
 from pinchpoint.self_description import routes, statistics
-from pinchpoint.service_visits import spent, used_of_client, visit_of
+from pinchpoint.service_visits import failure_of, spent, used_of_client, visit_of
 from pinchpoint.stacks import StackReader, is_python, python_threads
 from pinchpoint.thread_watch import ThreadWatch, Windows
 from pinchpoint.units import percent
@@ -329,10 +329,9 @@ class _Company(LadderCrew):
         self._used = used_of_client(seen, recording.client)
         if self._used > MOST_OF_CLIENT:
             raise Ended(self._client_full(load))
-        failed = next((records.OUTCOMES[n] for n, count in enumerate(seen.outcomes) if count and n != records.OK), None)
         share = visit.seconds / ((seen.end_ns - seen.begin_ns) / NS)
         cpu_s = seen.counters.get(records.CPU_NS, 0) / NS * share
-        return replace(visit, client_used=self._used, client_cpu_s=cpu_s), failed
+        return replace(visit, client_used=self._used, client_cpu_s=cpu_s), failure_of(seen)
 
     def _client_full(self, load: int) -> str:
         return f"the client would be the limit (V101): it used {percent(min(self._used, 1.0))} of its ceiling at {load} in flight"
@@ -359,7 +358,10 @@ def _climb(recording: _Recording, seconds: float, look_s: float) -> str:
         compared=False,
         progress=recording.conditions.progress,
     )
-    recording.visits, ended = climb(_Company(recording), plan)
+    try:
+        recording.visits, ended = climb(_Company(recording), plan)
+    except Unsafe as unsafe:
+        recording.visits, ended = unsafe.visits, str(unsafe)
     return ended
 
 
@@ -446,8 +448,8 @@ def _seen(recording: _Recording, windows: Windows) -> tuple[Samples, tuple[Serve
     if recording.threads is None:
         return Samples(*(np.empty(0, dtype=np.int64) for _ in range(5))), (), ()
     samples, threads, peers = recording.threads.seen(recording.idle, windows)
-    known = recording.pythons
-    return samples, tuple(replace(each, python=each.thread in known if known else None) for each in threads), peers
+    known, unknown = recording.pythons, None if recording.stacks.processes else False
+    return samples, tuple(replace(each, python=each.thread in known if known else unknown) for each in threads), peers
 
 
 def _requests(recording: _Recording) -> Requests:

@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pinchpoint.domain.run import FUTEX, PARKED, Floats, Held, Ints, Run, Samples, Visit
+from pinchpoint.domain.run import FUTEX, PARKED, RUNNING, Floats, Held, Ints, Run, Samples, Visit
 from pinchpoint.domain.service import HOLDING, SELECTOR, ServerThread, Service
 from pinchpoint.moments_of_service import FEWEST
 from pinchpoint.timeline import Mask
 
 LOOP, POOL, LOCK = "loop", "pool", "lock"
 OF_THE_SERVER = "of the server"
+COMPUTES = 0.5  # of the time: what a native thread that serves does in some visit at least
 USED = 0.02  # of the time: a loop that does less serves nobody
 MORE_IN_FLIGHT = 1.25  # times the workers: with fewer nobody has to wait for one
 AT_MOST = 0.99  # of the moments have no more workers busy than there are
@@ -40,6 +41,10 @@ class _Looked:
         """The same without those that wait for the interpreter, or for anything else with a time limit."""
         return self._count(np.isin(self.thread, list(threads)) & ((self.site != FUTEX) | (self.place > 0)))
 
+    def runs(self, thread: int) -> float:
+        """The share of the moments in which a thread can run."""
+        return np.count_nonzero((self.thread == thread) & (self.site == RUNNING)) / self.moments
+
     def waiting(self, threads: Collection[int]) -> Mask:
         """The rows of some threads that wait for a lock without a time limit: the interpreter's own has one."""
         waiting: Mask = np.isin(self.thread, list(threads)) & (self.site == FUTEX) & (self.place > 0)
@@ -55,7 +60,7 @@ def ladder_of(run: Run) -> tuple[Visit, ...]:
     if service is None or not run.ladder:
         return run.ladder
     looked = [_looked(run.samples, visit) for visit in run.ladder]
-    serving = [each.thread for each in workers(service)]
+    serving = [each.thread for each in workers(service)] or _computing(service, looked)
     counts = [each.busy(serving) for each, visit in zip(looked, run.ladder, strict=True) if visit.load]
     most = max((float(np.quantile(each, AT_MOST)) for each in counts if len(each) >= FEWEST), default=0.0)
     limited = most >= 1 and max(visit.load for visit in run.ladder) >= MORE_IN_FLIGHT * most
@@ -77,6 +82,15 @@ def workers(service: Service) -> tuple[ServerThread, ...]:
     threads of Python's, compute for others and serve nobody.
     """
     return tuple(each for each in service.threads if each.parked != SELECTOR and each.python)
+
+
+def _computing(service: Service, looked: Sequence[_Looked]) -> list[int]:
+    """The threads that compute most of the time in any visit, of a server that has no Python in it: its workers."""
+    if any(each.python is not False for each in service.threads):
+        return []
+    known = [each for each in looked if each.moments >= FEWEST]
+    others = [each.thread for each in service.threads if each.parked != SELECTOR]
+    return [thread for thread in others if any(seen.runs(thread) > COMPUTES for seen in known)]
 
 
 def _looked(samples: Samples, visit: Visit) -> _Looked:

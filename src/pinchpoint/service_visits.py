@@ -31,6 +31,14 @@ def visit_of(seen: Seen, load: int, seconds: float) -> Visit:
     )  # fmt: skip
 
 
+def failure_of(seen: Seen) -> str | None:
+    """How requests failed, in a few words; None where none did."""
+    kind = next((n for n, count in enumerate(seen.outcomes) if count and n not in (records.OK, records.CUT_OFF)), None)
+    if kind == records.STATUS and seen.statuses:
+        return f"they were answered with {max(seen.statuses, key=lambda status: seen.statuses[status])}"
+    return None if kind is None else records.OUTCOMES[kind]
+
+
 def used_of_client(seen: Seen, client: Client) -> float:
     """The share of the client's ceiling that was used, or of its workers' time, whichever is more."""
     seconds = (seen.end_ns - seen.begin_ns) / NS

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pinchpoint.connections import Peers, ServedSockets
-from pinchpoint.domain.run import FUTEX, NETWORK, OTHER, PARKED, RUNNING, TIMER, Ints, Samples
+from pinchpoint.domain.run import DISK, FUTEX, NETWORK, OTHER, PARKED, RUNNING, TIMER, Ints, Samples
 from pinchpoint.domain.service import ACCEPTING, ELSEWHERE, SELECTOR, SLEEPING, WAITING_FOR_WORK, Peer, ServerThread
 from pinchpoint.sampling import Calls, SiteReader, be_punctual
 
@@ -56,6 +56,20 @@ class _Thread:
         for fd in (self.stat, self.syscall):
             if fd is not None:
                 os.close(fd)
+
+    def glance(self) -> bytes:
+        """What it does at this moment, as its `syscall` says; nothing where that cannot be read."""
+        if self.awake and self.syscall is None:
+            return b""
+        try:
+            return self.read("syscall", self.syscall)
+        except OSError:
+            return b""
+
+    def state(self) -> bytes:
+        """Its letter in /proc/PID/stat. Raises OSError where it is gone."""
+        text = self.read("stat", self.stat)
+        return text[text.rfind(b") ") + 2 :][:1]
 
     def read(self, name: str, held: int | None) -> bytes:
         """One of its files, by the held descriptor where there is one."""
@@ -144,34 +158,33 @@ class ThreadWatch:
         now, parked = time.monotonic_ns(), True
         with_sleepers = time.monotonic() - self._slept > SLEEPERS_EVERY_S
         self._slept = time.monotonic() if with_sleepers else self._slept
-        for thread in list(self._threads.values()):
-            if thread.awake or with_sleepers:
-                try:
-                    parked &= self._look_at(now, thread)
-                except (OSError, ValueError, IndexError):
-                    self._refreshed = 0.0
+        chosen = [each for each in self._threads.values() if each.awake or with_sleepers]
+        # All are read before anything is made of it: a thread that is woken up meanwhile waits for this CPU, as if it ran.
+        for thread, text in [(each, each.glance()) for each in chosen]:
+            try:
+                parked &= self._look_at(now, thread, text)
+            except (OSError, ValueError, IndexError):
+                self._refreshed = 0.0
         self._moments += 1
         awaited = self._peers.awaited(self._processes()) if parked else ()
         self._note(now, OTHERS, NETWORK if awaited else PARKED, 0)
         self._awaited.update(awaited)
 
-    def _look_at(self, now: int, thread: _Thread) -> bool:
-        """Note what a thread does; whether it may be parked."""
-        text = thread.read("stat", thread.stat)
-        state = text[text.rfind(b") ") + 2 :][:1]
-        if state == b"R":
+    def _look_at(self, now: int, thread: _Thread, text: bytes) -> bool:
+        """Note what a thread does, of which its `syscall` said `text`; whether it may be parked."""
+        words = text.split()
+        if words[:1] == [b"running"] or (not words and thread.state() == b"R"):
             self._note(now, thread.thread, RUNNING, 0)
             return False
-        return self._blocked(now, thread, state)
+        return self._blocked(now, thread, words)
 
-    def _blocked(self, now: int, thread: _Thread, state: bytes) -> bool:
+    def _blocked(self, now: int, thread: _Thread, words: list[bytes]) -> bool:
         """Note what a thread is blocked in; whether that may be its place without requests."""
-        words = [] if thread.awake and thread.syscall is None else thread.read("syscall", thread.syscall).split()
         sites = self._sites.get(thread.process)
         if sites is None:
             sites = self._sites[thread.process] = SiteReader(thread.process)
         if not words or not words[0].isdigit():
-            self._note(now, thread.thread, sites.of(words, state), 0)
+            self._note(now, thread.thread, sites.of(words, b"") if words else _unread(thread), 0)
             return False
         number, argument = int(words[0]), int(words[1], 16)
         if self._calls.moves(number) and (inode := sites.inode(argument)):
@@ -190,7 +203,7 @@ class ThreadWatch:
             limit = UNLIMITED_MS if limit < 0 else limit
             site = NETWORK
         else:
-            site = self._site(place, sites, words, state)
+            site = self._site(place, sites, words, thread)
         timed = kind == WAITING_FOR_WORK and int(words[4], 16) != 0
         self._note(now, thread.thread, site, -place if timed else place, limit)
         return kind in (SELECTOR, WAITING_FOR_WORK, ACCEPTING)
@@ -203,11 +216,11 @@ class ThreadWatch:
             self._kinds.append(kind)
         return place
 
-    def _site(self, place: int, sites: SiteReader, words: list[bytes], state: bytes) -> int:
+    def _site(self, place: int, sites: SiteReader, words: list[bytes], thread: _Thread) -> int:
         """What is waited for at a place, which takes a while to find out and changes seldom."""
         known, until = self._sites_of.get(place, (OTHER, 0.0))
         if time.monotonic() > until:
-            known = sites.of(words, state)
+            known = sites.of(words, thread.state())
             self._sites_of[place] = known, time.monotonic() + SITE_KEPT_S
         return known
 
@@ -317,6 +330,11 @@ def _found(process: int, thread: int) -> _Thread:
     found = _Thread(process, thread, "", 0)
     found.name, found.ran_ns = found.read("comm", None).decode(errors="replace").strip(), _ran_ns(found)
     return found
+
+
+def _unread(thread: _Thread) -> int:
+    """What a thread is blocked in whose system call cannot be read."""
+    return DISK if thread.state() == b"D" else OTHER
 
 
 def _ran_ns(thread: _Thread) -> int:
