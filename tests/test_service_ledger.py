@@ -16,6 +16,7 @@ from pinchpoint.domain.run import (
     FUTEX,
     IPC,
     NETWORK,
+    OBSERVED,
     OTHER,
     PARKED,
     RUNNING,
@@ -28,9 +29,11 @@ from pinchpoint.domain.run import (
 from pinchpoint.domain.service import Counted, Peer
 from pinchpoint.inquire import inquire
 from pinchpoint.ledger import account, latency_ledger
+from pinchpoint.load.crew import ROW
 from pinchpoint.moments_of_service import every, moments
 from pinchpoint.plugins import builtin
 from pinchpoint.service_ledger import account_service
+from pinchpoint.service_requests import PHASES, phases_of
 from pinchpoint.slow_requests import tail
 from pinchpoint.timeline import Steady
 from served_runs import (
@@ -184,6 +187,49 @@ def test_a_server_that_tells_nothing_has_one_place_inside():
         ("framework", "wait", "timer", ""): near(4),
         ("network", "network", "wire", ""): near(1),
     }
+
+
+def streamed(run, first):
+    """The same run with answers that come as streams, whose first event comes after this share of a request."""
+    requests = run.requests
+    first_ns = requests.start_ns + (first * (requests.end_ns - requests.start_ns)).astype(np.int64)
+    rows = np.zeros(len(requests.index), ROW)
+    for name, values in (
+        ("due_ns", requests.start_ns),
+        ("first_ns", first_ns),
+        ("done_ns", requests.end_ns),
+        ("events", 9),
+    ):
+        rows[name] = values
+    return replace(run, spans=phases_of([(rows, OBSERVED)]), span_names=PHASES)
+
+
+def test_what_is_computed_for_a_stream_is_told_apart_by_its_first_event():
+    """GIVEN 2 ms of CPU before the first event and 4 ms after it, and a lock of 2 ms at the end THEN each is a phase's."""
+    run = alone([(RUNNING, 6), (FUTEX, 2), (PARKED, 2)], cpu_s=6e-3, round_trip=exact(2e-3, 50))
+    ledger = latency_ledger(streamed(run, 0.2))
+    assert cells(ledger) == {
+        ("model", "cpu", "", "prefill"): near(2),
+        ("model", "cpu", "", "decode"): near(4),
+        ("model", "wait", "futex", "decode"): near(2),
+        ("network", "network", "wire", ""): near(2),
+    }
+    assert ledger.stages_from == "unseen"
+
+
+def test_what_python_executes_goes_before_the_phases_of_a_stream():
+    ledger = latency_ledger(streamed(alone(STEPS, **TYPICAL, **JSON), 0.2))
+    assert ledger.seconds("deserialize", "cpu") / MS == near(3)
+    assert ledger.seconds("model") == 0
+
+
+def test_stages_that_cannot_be_seen_are_not_ruled_out():
+    """GIVEN a server that computes most of the time, unseen THEN no stage is absent; with nearly no CPU time all are."""
+    codes = ("C101", "C102", "C103", "C104", "M101")
+    for cpu_s, status in ((4e-3, "unknown"), (5e-6, "absent")):
+        run = alone([(RUNNING, 1e3 * cpu_s), (TIMER, 6)], cpu_s=cpu_s, round_trip=exact(1e-5, 50))
+        found = {each.code: each.status for each in inquire(run, builtin(), limits.shipped()).findings}
+        assert {found[code] for code in codes} == {status}, cpu_s
 
 
 def test_a_few_stacks_tell_no_stages():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -14,20 +15,21 @@ from typing import Protocol
 
 import msgspec
 
-from pinchpoint import __version__, calibration, environment, inquire, plugins, record_service, store
+from pinchpoint import __version__, calibration, environment, inquire, plugins, record_service, store, text_generation
 from pinchpoint import limits as shipped_limits
 from pinchpoint.asked import named, unrecognised, workload_of
 from pinchpoint.contracts import Plan
 from pinchpoint.domain.load_report import LoadReport
 from pinchpoint.domain.run import Environment, Run
 from pinchpoint.domain.target import TargetSpec
-from pinchpoint.domain.traffic import LoadRun
+from pinchpoint.domain.traffic import LoadRun, Traffic
 from pinchpoint.domain.verdict import Diagnosis
 from pinchpoint.domain.workload import THREADS, Workload
 from pinchpoint.driving import LoadOptions, understood
 from pinchpoint.errors import AnalysisFailed, BadInput, TargetFailed, interrupts_heard, interrupts_held
 from pinchpoint.limits import Limits
 from pinchpoint.load import engine
+from pinchpoint.load.engine import Sending
 from pinchpoint.load_figures import load_report
 from pinchpoint.overseeing import overseen
 from pinchpoint.probes import cgroup
@@ -39,8 +41,7 @@ from pinchpoint.record import record as record_run
 from pinchpoint.reporters.json_document import document
 from pinchpoint.reporters.machine import render_machine
 from pinchpoint.saving import Kept, remove, saved
-from pinchpoint.self_description import FILE as REQUEST
-from pinchpoint.self_description import described
+from pinchpoint.self_description import Described, described
 from pinchpoint.tracks import tracks
 
 RUNS = Path("pinchpoint-runs")
@@ -204,7 +205,7 @@ def load(
     reported.
     """
     judged = _limits(limits)
-    traffic, sending = understood(LoadOptions(options) if isinstance(options, str) else options)
+    traffic, sending, _ = _meant(LoadOptions(options) if isinstance(options, str) else options)
     now, root = datetime.now().astimezone(), Path(out or RUNS)
     existed = os.path.isdir(root)
     with interrupts_held() as interrupts:
@@ -365,7 +366,7 @@ def _record(
     try:
         with interrupts_heard():
             if kind is None:
-                run = _of_service(asked, workload, folder, naming, progress, glimpse)
+                run = _of_service(asked, workload, naming, progress, glimpse)
             else:
                 with store.writing(folder):
                     plan: Plan = kind.prepare(replace(asked.spec, kind=kind.kind), workload, folder)
@@ -383,7 +384,7 @@ def _record(
 
 
 def _of_service(
-    asked: _Asked, workload: Workload, folder: Path, naming: tuple[str, str, str], progress: Callable[[str], None],
+    asked: _Asked, workload: Workload, naming: tuple[str, str, str], progress: Callable[[str], None],
     glimpse: Callable[[Run], None],
 ) -> Run:  # fmt: skip
     """A run of a live server."""
@@ -394,16 +395,20 @@ def _of_service(
         spec.uri, input=(spec.input,) if spec.input else (), header=asked.header, method=asked.method,
         timeout_s=workload.timeout_s, seed=workload.seed, max_rate=asked.max_rate,
     )  # fmt: skip
-    with store.writing(folder):
-        known = described(options, folder, workload.seed)
+    traffic, sending, known = _meant(options)
     conditions = record_service.Conditions(
         *naming, _environment(), (cgroup.CgroupProbe, HostProbe, ToolProbe), cgroup.quota_cpus, asked.frames,
         known.protocol, known.model, progress, glimpse,
     )  # fmt: skip
-    try:
-        return record_service.record_service(*understood(known.options), workload, conditions)
-    finally:
-        (folder / REQUEST).unlink(missing_ok=True)
+    return record_service.record_service(traffic, sending, workload, conditions)
+
+
+def _meant(options: LoadOptions) -> tuple[Traffic, Sending, Described]:
+    """What is to be sent, and what the server itself told of it."""
+    describe = text_generation.described if text_generation.is_generation(options.url) else described
+    with tempfile.TemporaryDirectory(prefix="pinchpoint-") as made:
+        known = describe(options, Path(made), options.seed)
+        return *understood(known.options), known
 
 
 def _unseen(_: Run) -> None:

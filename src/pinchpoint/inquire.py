@@ -12,10 +12,11 @@ from pinchpoint.contracts import Plugins, Tables
 from pinchpoint.demands import demands, rungs
 from pinchpoint.derive import derive
 from pinchpoint.diagnose import diagnose
+from pinchpoint.domain.demand import Rung, best
 from pinchpoint.domain.finding import Finding
 from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.run import Run
-from pinchpoint.domain.service import ServiceFacts
+from pinchpoint.domain.service import Service, ServiceFacts
 from pinchpoint.domain.verdict import Diagnosis, Measured, Verdict
 from pinchpoint.domain.words import SIGNAL_WORDS
 from pinchpoint.ledger import latency_ledger
@@ -75,11 +76,11 @@ def inquire(run: Run, plugins: Plugins, limits: Limits) -> Diagnosis:
         pictures=pictures(tables),
         starts=tables.startup,
         copies=copies.summary(run),
-        service=_service(run),
+        service=_service(run, climbed),
     )
 
 
-def _service(run: Run) -> ServiceFacts | None:
+def _service(run: Run, climbed: Sequence[Rung]) -> ServiceFacts | None:
     """What is told of a live server."""
     found = run.service
     if found is None:
@@ -92,8 +93,14 @@ def _service(run: Run) -> ServiceFacts | None:
         request_bytes=found.request_bytes, answer_bytes=found.answer_bytes,
         loads=tuple(sorted({1, *(visit.load for visit in run.ladder if visit.load)})),
         client_used=max((each for each in used if each is not None), default=None), round_trip=found.round_trip,
-        peers=tuple(each.address for each in found.peers),
+        peers=tuple(each.address for each in found.peers), stream=found.stream, units_per_s=_units(found, climbed),
     )  # fmt: skip
+
+
+def _units(service: Service, climbed: Sequence[Rung]) -> Quantity | None:
+    """Tokens (or events) a second at the highest throughput, or of one in flight."""
+    most = best(climbed)
+    return most.throughput_per_s.scaled(service.stream.units) if most and service.stream else None
 
 
 def _unobservable(run: Run) -> tuple[str, ...]:

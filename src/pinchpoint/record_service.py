@@ -18,20 +18,7 @@ from pinchpoint.demands import rungs
 from pinchpoint.domain.arrivals import CLOSED
 from pinchpoint.domain.demand import saturated
 from pinchpoint.domain.quantity import Quantity
-from pinchpoint.domain.run import (
-    CONTROL,
-    FAILED,
-    OBSERVED,
-    Environment,
-    Events,
-    Probes,
-    Requests,
-    Run,
-    Samples,
-    Spans,
-    Telemetry,
-    Visit,
-)
+from pinchpoint.domain.run import CONTROL, OBSERVED, Environment, Events, Probes, Run, Samples, Telemetry, Visit
 from pinchpoint.domain.service import ACTIVE, ALL, HOLDING, IDLE, Counted, Peer, ServerThread, Service, Stack, StackLook
 from pinchpoint.domain.target import TargetFacts
 from pinchpoint.domain.traffic import Client, Traffic
@@ -45,6 +32,7 @@ from pinchpoint.load.engine import Met, Sending, cpus_for, meet, told
 from pinchpoint.overseeing import CPU, DELAY, PROCESSES, RSS, THREADS, Watching
 from pinchpoint.process import Ended
 from pinchpoint.self_description import routes, statistics
+from pinchpoint.service_requests import PHASES, phases_of, requests_of, stream_of
 from pinchpoint.service_visits import failure_of, spent, used_of_client, visit_of
 from pinchpoint.stacks import StackReader, is_python, python_threads
 from pinchpoint.thread_watch import ThreadWatch, Windows
@@ -373,7 +361,7 @@ def _failing(recording: _Recording) -> float:
 # --- the run -------------------------------------------------------------------------------------------------------
 def _finished(recording: _Recording, telemetry: Telemetry) -> Run:
     conditions = recording.conditions
-    requests = _requests(recording)
+    requests = requests_of(recording.rows)
     if not np.any(requests.ok):
         where = recording.sending.address.uri
         if recording.ended == INTERRUPTED:
@@ -392,8 +380,8 @@ def _finished(recording: _Recording, telemetry: Telemetry) -> Run:
         environment=_environment(recording),
         requests=requests,
         probes=Probes(*(np.empty(0, dtype=np.int64) for _ in range(14))),
-        spans=Spans(*(np.empty(0, dtype=np.int64) for _ in range(12))),
-        span_names=(),
+        spans=phases_of(recording.rows),
+        span_names=PHASES,
         samples=samples,
         telemetry=_renamed(telemetry, recording.alone),
         request_thread=-1,
@@ -441,6 +429,7 @@ def _service(recording: _Recording, threads: tuple[ServerThread, ...], peers: tu
         counted=recording.counted,
         request_bytes=len(met.request),
         answer_bytes=met.greeted.size,
+        stream=stream_of(recording.rows),
     )
 
 
@@ -450,19 +439,6 @@ def _seen(recording: _Recording, windows: Windows) -> tuple[Samples, tuple[Serve
     samples, threads, peers = recording.threads.seen(recording.idle, windows)
     known, unknown = recording.pythons, None if recording.stacks.processes else False
     return samples, tuple(replace(each, python=each.thread in known if known else unknown) for each in threads), peers
-
-
-def _requests(recording: _Recording) -> Requests:
-    """All requests that were alone in flight, in the order in which they ended; their first was the greeting's."""
-    parts = []
-    for rows, flag in recording.rows:
-        kept = rows[rows["outcome"] != records.CUT_OFF]
-        flags = np.where(kept["outcome"] == records.OK, flag, flag | FAILED).astype(np.int64)
-        parts.append((kept["due_ns"].astype(np.int64), kept["done_ns"].astype(np.int64), flags))
-    start, end, flags = (
-        (np.concatenate(each) for each in zip(*parts, strict=True)) if parts else (np.empty(0, np.int64),) * 3
-    )
-    return Requests(np.arange(len(start), dtype=np.int64), start, end, flags)
 
 
 def _input(recording: _Recording) -> str:

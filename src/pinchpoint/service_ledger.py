@@ -80,6 +80,8 @@ def account_service(run: Run, chosen: Steady, requests: str) -> Ledger:
     spent = _spent(run) if len(here.t_ns) >= FEWEST else None
     if spent is not None:
         stages = _shares(service, ACTIVE, 1, ())
+        if tuple(stages) == (INSIDE,):
+            stages = _phases(run, here, RUNNING) or stages
         factor = _factor(here, usual, mean.value, float(run.requests.latency_s[chosen.main].mean()))
         each = 1 / here.parallelism
         for where, share in stages.items():
@@ -89,7 +91,7 @@ def account_service(run: Run, chosen: Steady, requests: str) -> Ledger:
         queued = service.mean_s("queue") if requests == TYPICAL else None
         if queued is not None:
             cells.add(Place(QUEUE_STAGE, ""), "wait", COUNTERS, exact(queued, _count(service)), site="queue")
-        for row in _waits(service, here, mean.value, queued or 0.0):
+        for row in _waits(run, here, mean.value, queued or 0.0):
             cells.add(*row)
     cells.finish()
     return Ledger("latency", requests, mean, tuple(cells.rows), SEEN if _seen_inside(service) else UNSEEN)
@@ -158,13 +160,26 @@ def _factor(here: Moments, usual: Moments, mean_s: float, usual_mean_s: float) -
     return float(running / len(here.site) * mean_s / (among / len(usual.site) * usual_mean_s))
 
 
-def _waits(
-    service: Service, here: Moments, mean_s: float, queued_s: float
-) -> Iterator[tuple[Place, str, str, Quantity, str]]:
+def _phases(run: Run, here: Moments, site: int) -> Mapping[Place, Quantity]:
+    """The shares of the phases of streamed answers among the moments at a site; none where answers are no streams."""
+    at, spans = here.t_ns[here.site == site], run.spans
+    if not len(spans.index) or len(at) < FEWEST:
+        return {}
+    order = np.argsort(spans.begin_ns, kind="stable")
+    which = np.searchsorted(spans.begin_ns[order], at, side="right") - 1
+    inside = (which >= 0) & (at < spans.end_ns[order][np.maximum(which, 0)])
+    counts = np.bincount(spans.name[order][which[inside]], minlength=len(run.span_names))
+    named = zip(run.span_names, counts.tolist(), strict=True)
+    return {Place("model", name): _share_of(count, counts.sum()) for name, count in named if count}
+
+
+def _waits(run: Run, here: Moments, mean_s: float, queued_s: float) -> Iterator[tuple[Place, str, str, Quantity, str]]:
     """What is waited for while no thread can run: at whose line where that was seen.
 
     What the server says that requests queued is a row of its own and taken from these, first where nobody works on them.
     """
+    service = run.service
+    assert service is not None
     blocked = _shares(service, ALL, 1, _at_home(service))
     wire = service.round_trip.value / mean_s if service.round_trip else 0.0
     for site in (PARKED, TIMER, FUTEX, OTHER, IPC, NETWORK, DISK, SYNC, FAULT):
@@ -180,7 +195,8 @@ def _waits(
             seconds = _less(seconds, less)
         state, name = STATES[site], SITES[site]
         places: Mapping[Place, Quantity] = {Place(UNPLACED, _peers(service, site)): exact(1.0)}
-        places = blocked if site in IN_HANDLERS and blocked else places
+        if site in IN_HANDLERS:
+            places = blocked or (_phases(run, here, site) if site != NETWORK else {}) or places
         for where, part in places.items():
             yield where, state, LOOKS, _times(seconds, part), name
 

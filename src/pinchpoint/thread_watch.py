@@ -291,9 +291,11 @@ class ThreadWatch:
 
     def _at_their_queue(self, thread: Ints, site: Ints, place: Ints, homes: Mapping[int, Sequence[int]]) -> Mask:
         """Rows of workers that wait for work at locks of their own: a condition makes a new one for each wait, so that no other
-        thread is ever seen at any of them.
+        thread is ever seen at any of them. They wait as at rest, with a time limit or without: for the interpreter there is one.
         """
-        at_lock = (site == FUTEX) & (place != 0)
+        limited = {number: int(place[(site == PARKED) & (thread == number)].sum()) < 0 for number in homes}
+        as_at_rest = (place < 0) == np.array([limited.get(each, False) for each in thread.tolist()], dtype=bool)
+        at_lock = (site == FUTEX) & (place != 0) & as_at_rest
         pairs = np.unique(np.stack([np.abs(place[at_lock]), thread[at_lock]]), axis=1)
         places, first, visitors = np.unique(pairs[0], return_index=True, return_counts=True)
         alone = {int(at): int(pairs[1][i]) for at, i, count in zip(places, first, visitors, strict=True) if count == 1}

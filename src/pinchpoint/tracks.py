@@ -28,7 +28,7 @@ INTERPRETER, IN_FLIGHT, COUNTERS = "interpreter", "several requests in flight", 
 GAUGES = frozenset(
     {"cgroup.memory_bytes", "host.cpus", "host.load_1min", "process.rss_bytes", "process.runnable_threads", "process.threads"}
 )  # fmt: skip
-KINDS = ("marked", "wrapped", "handed to another thread")
+KINDS = ("marked", "wrapped", "handed to another thread", "told by the answer")
 FLAGS = ((FAILED, "failed"), (SECOND, "second length"), (CONTROL, "control"))
 US, MS = 1e3, 1e6
 
@@ -132,7 +132,7 @@ def _span(run: Run, i: int, begin: int) -> Slice:
     name = run.span_names[number] if number < len(run.span_names) else f"stage {number}"
     facts: list[tuple[str, str | int | float]] = [("request", int(spans.index[i]))]
     facts.append(("seen", KINDS[kind] if kind < len(KINDS) else str(kind)))
-    if spans.thread[i] == run.request_thread:
+    if spans.thread[i] == run.request_thread and spans.begin_cpu_ns[i] >= 0:
         facts.append(("on CPU, us", float(spans.end_cpu_ns[i] - spans.begin_cpu_ns[i]) / US))
         if spans.begin_delay_ns[i] >= 0:
             facts.append(("waited for a CPU, us", float(spans.end_delay_ns[i] - spans.begin_delay_ns[i]) / US))

@@ -197,7 +197,7 @@ def _without_cause(ledger: Ledger, largest: Cell, findings: Sequence[Finding], p
             else "the intervals straddle the limits; a longer run decides"
         )
         if ledger.stages_from in FROM_OUTSIDE and asked:
-            return _opaque(ledger, largest, undecided)
+            return _opaque(ledger, largest)
         names = [CAUSE_NOUN.get(f.code, f.code) for f in undecided]
         sentence = f"UNDECIDED: {_some(names, 3, 'or')}? ({why})"
         return Verdict("unknown", largest.stage, None, None, None, share, None, tuple(f.code for f in undecided),
@@ -217,7 +217,7 @@ def _without_cause(ledger: Ledger, largest: Cell, findings: Sequence[Finding], p
     )
 
 
-def _opaque(ledger: Ledger, largest: Cell, undecided: Sequence[Finding]) -> Verdict:
+def _opaque(ledger: Ledger, largest: Cell) -> Verdict:
     """What a server computes in a stage is seen, and why that takes so long is not: the stage and its bound are facts."""
     where = "" if not (line := _line_of(ledger, largest)) else f" ({line})"
     subject = "THE MODEL" if largest.stage == "model" else STAGE_WORDS.get(largest.stage, largest.stage).upper()
@@ -229,7 +229,7 @@ def _opaque(ledger: Ledger, largest: Cell, undecided: Sequence[Finding]) -> Verd
         proof="hypothesis",
         share=largest.value / ledger.latency.value,
         headroom=None,
-        also=tuple(f.code for f in undecided),
+        also=(),
         stages_from=ledger.stages_from,
         sentence=f"{subject} computes most of the time{where}; why cannot be seen from outside: diagnose it by itself.",
         gain=None,

@@ -28,8 +28,8 @@ def write(ring, first, last, tell=True):
 
 
 def test_a_row_is_what_its_columns_say():
-    assert crew.ROW.itemsize == records.ROW.size == 72
-    values = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11)
+    assert crew.ROW.itemsize == records.ROW.size == 80
+    values = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
     row = np.frombuffer(records.ROW.pack(*values), crew.ROW)[0]
     assert tuple(row.item()) == values
     assert [name for name, _ in records.COLUMNS][4] == "outcome"

@@ -39,7 +39,7 @@ class Driver:
 
     def __init__(self, kind=Connection, statuses=(), check=None):
         self.statuses, self.check, self.like = frozenset(statuses), check, Like()
-        self.held_bytes = 0
+        self.held_bytes, self.keeps = 0, True
         self.outcomes, self.came, self.gone = [], 0, 0
         self.connection, self.transport = kind(self), Transport()
         self.connection.connection_made(self.transport)
@@ -439,6 +439,32 @@ def test_a_stream_is_checked_too():
     for text in (b"data: a\n\n", b"data: a\n\n", b"data: b\n\n"):
         driver.ask(STREAM, chunk(text), chunk(b""))
     assert [each for each, _ in driver.outcomes] == [OK, OK, UNEXPECTED]
+
+
+@pytest.mark.parametrize(("last", "tokens"), [
+    (b'data: {"usage":{"prompt_tokens":9,"completion_tokens":32,"total_tokens":41}}\n\ndata: [DONE]\n\n', 32),
+    (b'data: {"usage": {"completion_tokens" : 7}, "more": "' + b"x" * 1000 + b'"}\n\n', 7),
+    (b'data: {"completion_tokens":1}\n\ndata: {"completion_tokens":2}\n\n', 2),  # told as they come
+    (b'data: {"completion_tokens":' + b"9" * 40 + b"}\n\n", 0),
+    (b'data: {"completion_tokens":"many"}\n\n', 0),
+    (b"data: [DONE]\n\n", 0),
+])  # fmt: skip
+def test_tokens_that_a_stream_tells_at_its_end(last, tokens):
+    for size in (7, 100, 5000):
+        driver = Driver(Streamed).ask(
+            STREAM, chunk(b"data: a\n\n"), *(chunk(piece) for piece in cut(last, size)), chunk(b"")
+        )
+        assert driver.connection.tokens == tokens, size
+        driver.ask(STREAM, chunk(b"data: [DONE]\n\n"), chunk(b""))
+        assert driver.connection.tokens == 0  # of the next answer
+
+
+def test_a_connection_that_the_server_closes_after_each_answer_is_not_used_again():
+    driver = Driver()
+    driver.keeps = False
+    driver.ask(HEAD + b"Content-Length: 2\r\n\r\nok")
+    assert driver.outcomes == [(OK, 200)]
+    assert not driver.connection.open
 
 
 # --- the server's own clock ----------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ SITES = ("running", "futex", "timer", "network", "ipc", "disk", "sync", "fault",
 FAILED, OBSERVED, SECOND, CONTROL, NEW_SHAPE = 1, 2, 4, 8, 16
 
 # How a span came about (the `kind` column of `Spans`).
-MARKED, WRAPPED, HANDED = range(3)
+MARKED, WRAPPED, HANDED, TOLD = range(4)
 
 
 def _no_ints() -> Ints:

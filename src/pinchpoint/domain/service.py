@@ -71,6 +71,18 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
+class Stream:
+    """Answers that come as streams, with one in flight: how many `units` (tokens, or events) one has, the median seconds until
+    the first of them, and the mean from one to the next.
+    """
+
+    unit: str
+    units: float
+    first_s: Quantity | None
+    between_s: Quantity | None
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """What is known of a server besides its requests.
 
@@ -96,6 +108,7 @@ class Service:
     counted: tuple[Counted, ...] = ()
     request_bytes: int = 0
     answer_bytes: int = 0
+    stream: Stream | None = None
 
     def mean_s(self, name: str) -> float | None:
         """Mean seconds of what the server counted; None where it does not tell."""
@@ -127,3 +140,5 @@ class ServiceFacts:
     client_used: float | None
     round_trip: Quantity | None
     peers: tuple[str, ...]
+    stream: Stream | None = None
+    units_per_s: Quantity | None = None  # of a stream, at the highest throughput

@@ -174,7 +174,7 @@ def _plan(traffic: Traffic, sending: Sending, requests: Sequence[bytes], greeted
     return {
         "kind": address.kind, "requests": [base64.b64encode(each).decode() for each in requests],
         "mix": list(traffic.mix), "statuses": list(traffic.statuses), "check": list(traffic.check), "stream": greeted.stream,
-        "timed": greeted.timed,
+        "timed": greeted.timed, "keeps": greeted.keeps,
         "host": greeted.host, "port": address.port, "unix": address.unix, "tls": address.tls, "name": address.host,
         "ca": sending.ca, "insecure": sending.insecure, "timeout_s": traffic.timeout_s, "seed": traffic.seed,
         "target": address.target,

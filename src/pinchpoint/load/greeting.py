@@ -19,6 +19,7 @@ from pinchpoint.load.wire import HEAD_BYTES, INTERIM, MOST_BYTES, SERVER_TIMING
 
 BLOCK_BYTES = 1 << 16
 KEPT_BYTES = 1 << 20  # of the answer, for the server that does nothing
+LINGERS_S = 0.05  # after its answer, a server that closes the connection has done so
 LONGEST_S = 1e6  # a system's timers take no more than some decades
 STREAM = b"text/event-stream"
 
@@ -28,7 +29,8 @@ class Greeting:
     """The first answer: from which IP address, its status with its words, its bytes, and whether it is a stream of events, or
     tells how long the server took.
 
-    `raw` is None where it is too large to be sent again by the server that does nothing.
+    `raw` is None where it is too large to be sent again by the server that does nothing. `keeps` says whether the connection may
+    be used again.
     """
 
     host: str
@@ -89,10 +91,10 @@ def greet(
     host, connection = _connected(address, hosts, timeout_s, tls)
     with connection:
         answer, raw, size = _asked(address, connection, request, timeout_s, begin)
+        seconds = time.monotonic() - begin
+        keeps = answer.keeps and _stays(connection)
     kept = bytes(raw) if size <= KEPT_BYTES else None
-    keeps = answer.keeps
     reason = answer.reason[:80]
-    seconds = time.monotonic() - begin
     return Greeting(host, answer.status, reason, answer.server, answer.stream, answer.timed, seconds, size, kept, keeps)
 
 
@@ -173,6 +175,17 @@ def _asked(
         which = "before its first answer was whole" if size else "without an answer to the first request"
         raise _failed(address, f"it closed the connection {which}", "Look at its log")
     return answer, raw, size
+
+
+def _stays(connection: socket.socket) -> bool:
+    """Whether the connection is still there a moment after an answer: some servers close it without a word in their head."""
+    connection.settimeout(LINGERS_S)
+    try:
+        return bool(connection.recv(1))
+    except TimeoutError:
+        return True
+    except OSError:
+        return False
 
 
 def _failed(address: Address, what: str, todo: str) -> TargetFailed:

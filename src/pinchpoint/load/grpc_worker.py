@@ -38,13 +38,16 @@ class Slot:
         "payload",
         "sent",
         "server",
+        "tokens",
     )  # fmt: skip
 
     def __init__(self, worker: GrpcWorker) -> None:
         self._worker = worker
         self._call: Any = None
         self.open, self.busy = True, False
-        self.due = self.sent = self.first = self.payload = self.bytes = self.events = self.gap = self.server = 0
+        self.due = self.sent = self.first = self.payload = self.bytes = self.events = self.gap = self.server = (
+            self.tokens
+        ) = 0
 
     def send(self, due_ns: int, payload: int) -> None:
         """Send a request that was due at `due_ns`."""

@@ -20,13 +20,13 @@ from pinchpoint.domain.outcomes import OUTCOMES as OUTCOMES
 ) = range(len(OUTCOMES))  # fmt: skip
 
 # A row: when it was due, sent, first answered and done (CLOCK_MONOTONIC, ns; 0 where that never was), how it ended, its
-# status and payload, events of a stream, bytes of the answer with its head, the longest gap between two events, and how long
-# the server itself says it took.
-ROW = struct.Struct("=4q4i3q")
+# status and payload, events of a stream, bytes of the answer with its head, the longest gap between two events, how long
+# the server itself says it took, and how many tokens it says that it generated.
+ROW = struct.Struct("=4q4i4q")
 COLUMNS = (
     ("due_ns", "<i8"), ("sent_ns", "<i8"), ("first_ns", "<i8"), ("done_ns", "<i8"), ("outcome", "<i4"), ("status", "<i4"),
     ("payload", "<i4"), ("events", "<i4"), ("bytes", "<i8"), ("gap_ns", "<i8"),
-    ("server_ns", "<i8"),
+    ("server_ns", "<i8"), ("tokens", "<i8"),
 )  # fmt: skip
 ROWS = 1 << 18  # of a ring: two seconds of the fastest worker
 READABLE = ROWS - 256  # the others may be written while they are read: a worker tells of every 64th row

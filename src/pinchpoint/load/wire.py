@@ -48,6 +48,7 @@ TIMING = re.compile(
 LONGEST_MS = 1e9
 TIMING_BYTES = 4096  # of such a header are read
 END, LENGTH, CODING = b"\r\n\r\n", b"\ncontent-length:", b"\ntransfer-encoding:"
+TAIL_BYTES, GENERATED = 2048, re.compile(rb'"completion_tokens"\s*:\s*(\d{1,9})\b')  # of a stream: its last event
 FIELD, COLON = b"data", ord(":")  # of an event: what its other lines say is not its data
 _UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM}
 
@@ -71,6 +72,7 @@ class Driver(Protocol):
     check: Callable[[int, bytes], bool] | None
     like: Like
     held_bytes: int
+    keeps: bool  # whether connections may be used again, as far as the answer to the first request showed
 
     def ended(self, connection: Connection, outcome: int, status: int, done: int) -> None:
         """The request of `connection` ended; its next one may be sent."""
@@ -113,6 +115,7 @@ class Connection(asyncio.Protocol):
         "payload",
         "sent",
         "server",
+        "tokens",
         "write",
     )  # fmt: skip
 
@@ -126,7 +129,9 @@ class Connection(asyncio.Protocol):
         self._head = b""
         self.broken = CLOSED  # how it was lost
         self.open = self.busy = self._keeps = False
-        self.due = self.sent = self.first = self.payload = self.bytes = self.events = self.gap = self.server = 0
+        self.due = self.sent = self.first = self.payload = self.bytes = self.events = self.gap = self.server = (
+            self.tokens
+        ) = 0
 
     def send(self, due_ns: int, payload: int) -> None:
         """Send a request that was due at `due_ns`."""
@@ -190,9 +195,8 @@ class Connection(asyncio.Protocol):
         self._said = self._parser.get_status_code()
         if self._said not in INTERIM:
             self._complete += 1
-            self._keeps = (
-                self._parser.should_keep_alive()
-            )  # known here only: afterwards the parser awaits another answer
+            # known here only: afterwards the parser awaits another answer
+            self._keeps = self._driver.keeps and self._parser.should_keep_alive()
 
     def eof_received(self) -> None:
         """The server sends no more: that ends an answer whose length it did not say."""
@@ -303,12 +307,12 @@ class Checked(Connection):
 class Streamed(Checked):
     """A connection whose answers are server-sent events: the first one is what was waited for, and gaps are kept."""
 
-    __slots__ = ("_carriage", "_data", "_last", "_rest")
+    __slots__ = ("_carriage", "_data", "_last", "_rest", "_tail")
 
     def send(self, due_ns: int, payload: int) -> None:
         """Send a request that was due at `due_ns`."""
-        self.events = self.gap = self._last = 0
-        self._rest, self._carriage, self._data = b"", False, False
+        self.events = self.gap = self._last = self.tokens = 0
+        self._rest, self._carriage, self._data, self._tail = b"", False, False, b""
         super().send(due_ns, payload)
 
     def on_body(self, data: bytes) -> None:
@@ -321,8 +325,15 @@ class Streamed(Checked):
             else:
                 self.gap = max(self.gap, now - self._last)
             self.events, self._last = self.events + ended, now
+        self._tail = (self._tail + data)[-TAIL_BYTES:]
         if self._driver.check is not None:
             super().on_body(data)
+
+    def on_message_complete(self) -> None:
+        """The stream is whole: near its end a generator of text may tell its tokens."""
+        super().on_message_complete()
+        told = GENERATED.findall(self._tail)
+        self.tokens = int(told[-1]) if told else 0
 
     def _ended(self, data: bytes) -> int:
         """How many events end in this piece: blocks of lines with data in them, each ended by an empty line. A line ends with

@@ -2,7 +2,7 @@
 
 The process above it speaks one line of JSON at a time over a pipe: what to send and where, then a level to drive at a given
 moment, then an end. This one answers each line with one. It is kept small, since each of its microseconds is the client's:
-asyncio on uvloop, no garbage collection while a level runs, a row of 72 bytes a request.
+asyncio on uvloop, no garbage collection while a level runs, a row of 80 bytes a request.
 
 A connection that the server closes while it is idle is made anew. A request that was sent just as the server closed is a failure
 of its kind (`closed`, `reset`) and is not sent again: inference is no idempotent method (RFC 9110, 9.2.2), a user's client would
@@ -57,6 +57,7 @@ class Worker:
         self.loop, self.ring = loop, ring
         self.requests = tuple(base64.b64decode(each) for each in plan["requests"])
         self._first = self.requests[0]
+        self.keeps = bool(plan.get("keeps", True))
         self.statuses = frozenset(plan["statuses"])
         self.check: Callable[[int, bytes], bool] | None = _check(plan["check"])
         self._plan = plan
@@ -178,6 +179,7 @@ class Worker:
         self._pack(
             self._memory, _HEAD + (written % _ROWS) * _SIZE, connection.due, connection.sent, connection.first, done, outcome,
             status, connection.payload, connection.events, connection.bytes, connection.gap, connection.server,
+            connection.tokens,
         )  # fmt: skip
         self._written = written + 1
         if not written & PUBLISHED:
@@ -189,7 +191,7 @@ class Worker:
         written, like = self._written, self.like
         self._pack(
             self._memory, _HEAD + (written % _ROWS) * _SIZE, connection.due, connection.sent, done, done, records.OK,
-            like.status, connection.payload, 0, like.length, 0, 0,
+            like.status, connection.payload, 0, like.length, 0, 0, 0,
         )  # fmt: skip
         self._written = written + 1
         if not written & PUBLISHED:
@@ -300,7 +302,7 @@ class Worker:
         """A request that never left ended; in a closed loop its place is taken by another one, after a while."""
         at = _HEAD + (self._written % _ROWS) * _SIZE
         done = monotonic_ns()
-        self._pack(self._memory, at, due, 0, 0, done, outcome, 0, payload, 0, 0, 0, 0)
+        self._pack(self._memory, at, due, 0, 0, done, outcome, 0, payload, 0, 0, 0, 0, 0)
         self._written += 1
         if not self._written & PUBLISHED:
             self._head[WRITTEN] = self._written

@@ -14,6 +14,7 @@ from pinchpoint.reporters import charts, sections
 from pinchpoint.reporters.heading import facts
 from pinchpoint.reporters.layout import clean
 from pinchpoint.reporters.starts import phase_rows
+from pinchpoint.reporters.streams import streamed
 
 PAGE, BODY, STYLE = "page.html.j2", "report.html.j2", "report.css"
 
@@ -66,7 +67,7 @@ def _facts(diagnosis: Diagnosis) -> dict[str, object]:
     title, size, machine, asked = facts(diagnosis.target, diagnosis.workload, diagnosis.environment, diagnosis.service)
     return {
         "title": title,
-        "heading": [f"{size}.", machine, asked],
+        "heading": [f"{size}.", machine, asked, streamed(diagnosis.service)],
         "reasons": sections.reasons(diagnosis),
         "answer": sections.answer(diagnosis),
         "lines": list(sections.questions(diagnosis)),

@@ -15,6 +15,7 @@ from pinchpoint.reporters import sections
 from pinchpoint.reporters.heading import facts
 from pinchpoint.reporters.layout import clean
 from pinchpoint.reporters.sections import Judged, Words
+from pinchpoint.reporters.streams import streamed
 
 # What Markdown or HTML would read as a sign. Entities hold where backslashes do not: in tables, in HTML, and in renderers
 # that know fewer escapes than CommonMark.
@@ -53,7 +54,7 @@ def _blocks(diagnosis: Diagnosis) -> Iterator[str]:
     """All of the report, from the target to the environment."""
     title, size, machine, asked = facts(diagnosis.target, diagnosis.workload, diagnosis.environment, diagnosis.service)
     yield f"## pinchpoint: {escaped(title)}"
-    yield escaped(" ".join(filter(None, [f"{size}.", machine, asked])))
+    yield escaped(" ".join(filter(None, [f"{size}.", machine, asked, streamed(diagnosis.service)])))
     yield from _answer(diagnosis)
     yield from _to_do(diagnosis)
     yield from _section("Where the time goes", _table(("part", "time", "share", "n"), sections.ledger(diagnosis),

@@ -33,6 +33,7 @@ from pinchpoint.reporters.layout import (
     wrapped,
 )
 from pinchpoint.reporters.starts import only_of_a_start, started
+from pinchpoint.reporters.streams import streamed
 from pinchpoint.units import digits, duration, percent
 
 _MARGIN = 2  # right of the level of proof
@@ -82,6 +83,8 @@ def _screen(diagnosis: Diagnosis) -> Iterator[Line]:
         yield from _other_answers(diagnosis, ("capacity",))
     yield from _latency(diagnosis.measured)
     yield from _lengths(diagnosis.measured)
+    for text in wrapped(streamed(diagnosis.service), "  ", 2):
+        yield line(text)
     typical = _typical_latency(diagnosis.measured)
     yield from bars(shown, typical.value if typical else 0.0)
     yield from _why(diagnosis, verdict, shown, behind=ahead)

@@ -7,6 +7,10 @@ from collections.abc import Callable
 from pinchpoint.contracts import Measure, SignalSource, Tables, signal
 from pinchpoint.domain.ledger import Ledger, Row
 from pinchpoint.domain.quantity import Quantity, total
+from pinchpoint.service_ledger import UNSEEN
+
+UNSEEN_INSIDE = "what the server executes cannot be seen"
+HIDES = 0.05  # of the time: less is no stage worth a name
 
 
 def share(ledger: Ledger, wanted: Callable[[Row], bool]) -> Quantity:
@@ -18,10 +22,18 @@ def share(ledger: Ledger, wanted: Callable[[Row], bool]) -> Quantity:
 
 
 def _on_cpu(*stages: str) -> Measure:
-    def measure(tables: Tables) -> Quantity:
-        return share(tables.typical, lambda row: row.stage in stages and row.state == "cpu")
+    def measure(tables: Tables) -> Quantity | str:
+        found = share(tables.typical, lambda row: row.stage in stages and row.state == "cpu")
+        return found if found.value > 0 or not _hidden(tables) else UNSEEN_INSIDE
 
     return measure
+
+
+def _hidden(tables: Tables) -> bool:
+    """Whether a server computes for long enough, and what it computes could not be seen."""
+    if tables.run.service is None or tables.typical.stages_from != UNSEEN:
+        return False
+    return share(tables.typical, lambda row: row.state == "cpu").high > HIDES
 
 
 def _cpu_signal(name: str, *stages: str) -> SignalSource:
@@ -44,8 +56,11 @@ def model(tables: Tables) -> Quantity:
 
 
 @signal("model.memory_share", unit="share", mechanism="roofline")
-def model_memory(tables: Tables) -> Quantity:
-    """The model at the memory floor."""
+def model_memory(tables: Tables) -> Quantity | str:
+    """The model at the memory floor; unknown of a server's model, whose bytes nobody counted."""
+    inside = share(tables.typical, lambda row: row.stage == "model")
+    if tables.run.service is not None and (_hidden(tables) or inside.high > HIDES):
+        return "the bytes of a server's model are not counted"
     rows = [row for row in tables.typical.rows if row.stage == "model" and row.state == "memory"]
     n = tables.typical.latency.n
     ends = [sum(pick(row.seconds) for row in rows) for pick in (_value, _low, _high)]
