@@ -319,6 +319,38 @@ def test_what_a_moment_shows(sites, named, running, turned):
     assert found.running.tolist() == [running] * 3
 
 
+@pytest.mark.parametrize(("beside", "named"), [
+    ((PARKED, 3), TIMER),  # nobody works who could hold it
+    ((FUTEX, 3), TIMER),  # who waits for a lock waits for the one that waits for the time
+    ((RUNNING, 0), RUNNING),  # who holds it works: the interpreter
+    ((IPC, 3), IPC), ((NETWORK, 3), NETWORK),  # its answer is awaited, for so long at most
+])  # fmt: skip
+def test_a_wait_in_a_lock_with_a_time_limit(beside, named):
+    t = BEGIN + np.arange(2)
+    assert every(a_run(looked(t, {WORKER: (FUTEX, -7), SECOND: beside}))).site.tolist() == [named] * 2
+
+
+def test_what_runs_at_once_is_told_of_the_requests_that_the_clocks_count():
+    """GIVEN slow requests in which two threads compute, three of ten, THEN a typical one has its own part of the CPU time."""
+    run = alone([(RUNNING, 10)], cpu_s=13 * MS, starved_s=0.0)
+    t = run.samples.t_ns
+    number = np.searchsorted(run.requests.end_ns, t, side="right")
+    second = (number % 10 < 3) & (run.samples.thread == LOOP)
+    at_once = replace(run, samples=replace(run.samples, site=np.where(second, RUNNING, run.samples.site)))
+    chosen = Steady(np.ones(400, bool), np.arange(400) % 10 >= 3, 0)
+    assert account_service(at_once, chosen, "typical").seconds("framework", "cpu") / MS == near(10)
+
+
+def test_what_was_spent_before_the_server_was_warm_is_not_counted():
+    """GIVEN 10 ms of CPU in each of the first 100 requests and 4 ms in the others THEN these have 4 ms."""
+    run = alone([(RUNNING, 4), (PARKED, 6)], cpu_s=4 * MS)
+    started = np.minimum(np.interp(run.telemetry.t_ns, run.requests.end_ns, np.arange(400)), 100)
+    columns = (("process.cpu_s", run.telemetry.column("process.cpu_s") + 6 * MS * started), run.telemetry.columns[1])
+    warm = np.arange(400) >= 100
+    cold = replace(run, telemetry=replace(run.telemetry, columns=columns))
+    assert account_service(cold, Steady(warm, warm, 100), "typical").seconds("framework", "cpu") / MS == near(4)
+
+
 def test_each_moment_is_its_own():
     t = BEGIN + np.arange(4)
     found = every(a_run(looked(t, {WORKER: [RUNNING, TIMER, PARKED, FUTEX], LOOP: [PARKED, PARKED, PARKED, RUNNING]})))

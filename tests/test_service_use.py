@@ -10,7 +10,7 @@ import pytest
 from pinchpoint.demands import demands
 from pinchpoint.domain.run import FUTEX, NETWORK, PARKED, RUNNING, TIMER
 from pinchpoint.domain.service import ACCEPTING, HOLDING, SELECTOR, Stack, StackLook
-from pinchpoint.service_use import LOCK, LOOP, OF_THE_SERVER, POOL, ladder_of, workers
+from pinchpoint.service_use import LOCK, LOOP, POOL, ladder_of, workers
 from served_runs import DECODING, FOURTH, PID, SECOND, THIRD, THREADS, WORKER, a_run, climbed, no_table
 from served_runs import LOOP as THE_LOOP
 
@@ -62,8 +62,10 @@ def test_loops_that_serve_nobody_are_none():
     assert held(climbed((8, columns), threads=(*THREADS, SELECTING)), LOOP) == [(pytest.approx((1, 0.9, 0)),)]
     columns[SELECTING.thread] = part(0.5, RUNNING)
     run = climbed((8, columns), threads=(*THREADS, SELECTING))
-    assert held(run, LOOP) == [(pytest.approx((2, 1.4, 0)),)]
-    assert ladder_of(run)[0].held[0].name == OF_THE_SERVER
+    assert held(run, LOOP) == [
+        (pytest.approx((1, 0.9, 0)), pytest.approx((1, 0.5, 0)))
+    ]  # one may serve what the other takes in
+    assert [each.name for each in ladder_of(run)[0].held] == [f"of process {PID}"] * 2
     assert held(climbed((8, {}), (16, {})), LOOP) == [(), ()]
 
 
@@ -141,7 +143,8 @@ def test_a_lock_is_held_whenever_somebody_waits_for_it():
     ({WORKER: part(1, FUTEX, 0)}, None),  # nobody knows which
     ({WORKER: part(0, FUTEX, 7)}, None),  # parked
     ({THE_LOOP: part(1, FUTEX, 7)}, None),  # that is the loop's
-    ({WORKER: part(0.5, FUTEX, 7), SECOND: part(0.2, FUTEX, 8)}, 0.5),  # the one that is waited for most
+    ({WORKER: part(1, FUTEX, 7)}, None),  # nobody else ever waits there: it is its queue
+    ({WORKER: part(0.9, FUTEX, 8), SECOND: part(0.5, FUTEX, 7), THIRD: part(0.2, FUTEX, 7)}, 0.7),
     ({WORKER: part(0.5, FUTEX, 7), SECOND: part(0.2, FUTEX, 7)}, 0.7),
 ])  # fmt: skip
 def test_which_waits_are_for_a_lock(columns, waited):

@@ -22,7 +22,21 @@ import numpy as np
 from pinchpoint import stats
 from pinchpoint.domain.ledger import Ledger, Row
 from pinchpoint.domain.quantity import Quantity, exact, total
-from pinchpoint.domain.run import DISK, FAULT, FUTEX, IPC, NETWORK, OTHER, PARKED, RUNNING, SITES, SYNC, TIMER, Run
+from pinchpoint.domain.run import (
+    DISK,
+    FAULT,
+    FUTEX,
+    IPC,
+    NETWORK,
+    OTHER,
+    PARKED,
+    RUNNING,
+    SITES,
+    SYNC,
+    TIMER,
+    Run,
+    Telemetry,
+)
 from pinchpoint.domain.service import ACTIVE, ALL, IDLE, Service, Stack
 from pinchpoint.moments_of_service import FEWEST, Moments, batched, moments
 from pinchpoint.stack_stages import Place, place
@@ -77,13 +91,13 @@ def account_service(run: Run, chosen: Steady, requests: str) -> Ledger:
     cells = _Cells(requests, mean)
     if service.round_trip is not None:
         cells.add(Place(NETWORK_STAGE, ""), "network", NOTHING, service.round_trip, site="wire")
-    spent = _spent(run) if len(here.t_ns) >= FEWEST else None
+    spent = _spent(run, chosen.main) if len(here.t_ns) >= FEWEST else None
     if spent is not None:
         stages = _shares(service, ACTIVE, 1, ())
         if tuple(stages) == (INSIDE,):
             stages = _phases(run, here, RUNNING) or stages
         factor = _factor(here, usual, mean.value, float(run.requests.latency_s[chosen.main].mean()))
-        each = 1 / here.parallelism
+        each = 1 / usual.parallelism  # as clocks count: those of all requests
         for where, share in stages.items():
             own = _times(spent.cpu.scaled(factor), share)
             cells.add(where, "cpu", CLOCK, own.scaled(each), overlapped_s=own.value * (1 - each))
@@ -136,9 +150,12 @@ def _seen_inside(service: Service) -> bool:
     return sum(stack.count for stack in _of(service, ACTIVE, 1)) >= FEWEST_STACKS
 
 
-def _spent(run: Run) -> _Spent | None:
-    """CPU and run-queue seconds a request while one was in flight, less what passes without requests."""
+def _spent(run: Run, main: Mask) -> _Spent | None:
+    """CPU and run-queue seconds a request while one was in flight and warm, less what passes without requests."""
     found = run.telemetry
+    if np.any(main):
+        warm = found.t_ns >= run.requests.start_ns[main][0]
+        found = Telemetry(found.t_ns[warm], tuple((name, values[warm]) for name, values in found.columns))
     cpu, delay = found.column("process.cpu_s"), found.column("process.run_delay_s")
     if cpu is None or delay is None or len(found.t_ns) < FEWEST_READINGS:
         return None

@@ -104,19 +104,23 @@ def _looked(samples: Samples, visit: Visit) -> _Looked:
     )  # fmt: skip
 
 
-def _serving_loops(service: Service, looked: Sequence[_Looked]) -> list[int]:
+def _serving_loops(service: Service, looked: Sequence[_Looked]) -> list[ServerThread]:
     """The event loops that do anything in any visit."""
     known = [each for each in looked if each.moments >= FEWEST]
-    selectors = [each.thread for each in service.threads if each.parked == SELECTOR]
-    return [thread for thread in selectors if any(seen.busy([thread]).mean() > USED for seen in known)]
+    selectors = [each for each in service.threads if each.parked == SELECTOR]
+    return [loop for loop in selectors if any(seen.busy([loop.thread]).mean() > USED for seen in known)]
 
 
-def _loops(visit: Visit, seen: _Looked, loops: Sequence[int]) -> list[Held]:
-    """How much of the time the event loops are neither waiting in their selectors nor for the interpreter."""
-    if not loops:
-        return []
-    busy_s = float(seen.computing(loops).mean()) * visit.seconds
-    return [Held(LOOP, OF_THE_SERVER if len(loops) > 1 else "", len(loops), busy_s, 0.0, visit.done)]
+def _loops(visit: Visit, seen: _Looked, loops: Sequence[ServerThread]) -> list[Held]:
+    """How much of the time each event loop is neither waiting in its selector nor for the interpreter. Several may be alike, or
+    one may serve what another takes in: so each is a resource of its own.
+    """
+    found = []
+    for loop in loops:
+        busy_s = float(seen.computing([loop.thread]).mean()) * visit.seconds
+        name = f"of process {loop.process}" if len(loops) > 1 else ""
+        found.append(Held(LOOP, name, 1, busy_s, 0.0, visit.done))
+    return found
 
 
 def _workers(visit: Visit, seen: _Looked, serving: Collection[int], most: float) -> list[Held]:
@@ -127,8 +131,11 @@ def _workers(visit: Visit, seen: _Looked, serving: Collection[int], most: float)
 
 
 def _lock(visit: Visit, seen: _Looked, serving: Collection[int]) -> list[Held]:
-    """The lock that threads wait for most: whenever one waits, somebody holds it."""
+    """The lock that threads wait for most: whenever one waits, somebody holds it. Where only one ever waits is its own queue."""
     waiting = seen.waiting(serving)
+    pairs = np.unique(np.stack([seen.place[waiting], seen.thread[waiting]]), axis=1)
+    places, threads = np.unique(pairs[0], return_counts=True)
+    waiting &= np.isin(seen.place, places[threads > 1])
     if not np.any(waiting):
         return []
     place = int(np.bincount(seen.place[waiting]).argmax())
