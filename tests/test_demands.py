@@ -11,7 +11,7 @@ from pinchpoint import api
 from pinchpoint.contracts import Tables
 from pinchpoint.demands import CPU, GIL, demands, rungs
 from pinchpoint.domain.change import Change, DemandEdit
-from pinchpoint.domain.demand import Rung, saturated
+from pinchpoint.domain.demand import Rung, crowding, saturated
 from pinchpoint.domain.quantity import Quantity, exact
 from pinchpoint.domain.run import Held, Visit
 from pinchpoint.inquire import inquire
@@ -110,6 +110,22 @@ def test_a_flat_curve_is_judged_at_its_highest_load(rates, load):
     assert found is not None
     assert found.load == load
     assert saturated([]) is None
+
+
+@pytest.mark.parametrize(("rates", "latencies_ms", "load", "longer"), [
+    ((100, 102, 101), (10, 20, 40), 4, 0.75),  # a line of four
+    ((100, 200, 400), (10, 10, 10), 4, 0.0),  # nobody waits for anybody
+    ((100, 50, 20), (10, 40, 200), None, None),  # one at a time is best
+])  # fmt: skip
+def test_how_much_longer_a_request_takes_because_of_the_others(rates, latencies_ms, load, longer):
+    each = zip(rates, latencies_ms, strict=True)
+    rungs_ = [
+        Rung(2**n, Quantity(rate, rate - 2, rate + 2, 5), exact(ms / 1e3), None) for n, (rate, ms) in enumerate(each)
+    ]
+    found = crowding(rungs_)
+    assert (found and found.load) == load
+    assert found is None or found.longer.value == pytest.approx(longer)
+    assert crowding(rungs_[1:]) is None
 
 
 CASES = {

@@ -12,7 +12,7 @@ from pinchpoint.contracts import Plugins, Tables
 from pinchpoint.demands import demands, rungs
 from pinchpoint.derive import derive
 from pinchpoint.diagnose import diagnose
-from pinchpoint.domain.demand import Rung, best
+from pinchpoint.domain.demand import Rung, best, crowding
 from pinchpoint.domain.finding import Finding
 from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.run import Run
@@ -77,6 +77,7 @@ def inquire(run: Run, plugins: Plugins, limits: Limits) -> Diagnosis:
         starts=tables.startup,
         copies=copies.summary(run),
         service=_service(run, climbed),
+        crowding=crowding(climbed),
     )
 
 

@@ -40,6 +40,28 @@ class Rung:
     crew: str = "threads"
 
 
+@dataclass(frozen=True, slots=True)
+class Crowding:
+    """What company does to a request: its mean seconds at the load that is judged, and the share of them by which that is longer
+    than alone.
+    """
+
+    load: int
+    latency_s: Quantity
+    longer: Quantity
+
+
+def crowding(rungs: Sequence[Rung]) -> Crowding | None:
+    """The same from the rungs; None where one in flight was not measured, or no more serve as many a second."""
+    full, alone = saturated(rungs), next((rung for rung in rungs if rung.load == 1), None)
+    if full is None or alone is None or full.load == 1 or full.latency_s.low <= 0:
+        return None
+    now, then = full.latency_s, alone.latency_s
+    shares = (1 - then.value / now.value, 1 - then.high / now.low, 1 - then.low / now.high)
+    value, low, high = (min(max(share, 0.0), 1.0) for share in shares)
+    return Crowding(full.load, now, Quantity(value, low, high, min(now.n, then.n)))
+
+
 def best(rungs: Sequence[Rung]) -> Rung | None:
     """The load with the highest throughput; None without any."""
     return max(rungs, key=lambda rung: rung.throughput_per_s.value, default=None)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from pinchpoint.domain.change import Prediction
 from pinchpoint.domain.copied import Copies
-from pinchpoint.domain.demand import Demand, Rung
+from pinchpoint.domain.demand import Crowding, Demand, Rung
 from pinchpoint.domain.finding import Finding
 from pinchpoint.domain.ledger import Row
 from pinchpoint.domain.picture import Pictures
@@ -90,4 +90,5 @@ class Diagnosis:
     starts: Startup | None = None
     copies: Copies | None = None
     service: ServiceFacts | None = None
+    crowding: Crowding | None = None
     schema: str = field(default=SCHEMA)

@@ -28,7 +28,7 @@ from pinchpoint.reporters.copies import copied
 from pinchpoint.reporters.figures import figure, limit, seconds, share, value_and_interval
 from pinchpoint.reporters.layout import clean, shortened
 from pinchpoint.reporters.starts import started
-from pinchpoint.reporters.terminal import codes_found, headline, leading, reached, slow_operators
+from pinchpoint.reporters.terminal import codes_found, figures_of, headline, leading, slow_operators
 from pinchpoint.units import amount, duration
 
 MOST_ROWS, MOST_CHANGES, MOST_CEILINGS, LONGEST = 60, 12, 80, 300
@@ -104,7 +104,7 @@ def _others(diagnosis: Diagnosis, asked: Sequence[str]) -> Iterator[tuple[str, s
         verdict = diagnosis.verdicts.get(question)
         if verdict is None or not diagnosis.valid:
             continue
-        words = [reached(diagnosis) if question == "capacity" else "", clean(verdict.sentence), verdict.cause or "",
+        words = [figures_of(diagnosis, question), clean(verdict.sentence), verdict.cause or "",
                  PROOF_WORDS.get(verdict.proof or "", "").lower()]  # fmt: skip
         if question == "startup":
             words[-1:] = [f"{words[-1].capitalize()}." if words[-1] else "", started(diagnosis)]

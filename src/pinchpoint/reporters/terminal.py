@@ -42,6 +42,7 @@ _MOST_REASONS = 6
 _MOST_TESTS = 3
 _MOST_EVIDENCE = 2
 _LONGEST_REASON = 300
+_HARDLY = 0.05  # of the time
 _SHORTEST_PHASE_S = 0.01
 _INVALID = "NOT VALID: this run cannot answer the question."
 _INCONCLUSIVE = "INCONCLUSIVE: this run does not decide what limits the target."
@@ -83,8 +84,8 @@ def _screen(diagnosis: Diagnosis) -> Iterator[Line]:
         yield from _other_answers(diagnosis, ("capacity",))
     yield from _latency(diagnosis.measured)
     yield from _lengths(diagnosis.measured)
-    for text in wrapped(streamed(diagnosis.service), "  ", 2):
-        yield line(text)
+    if stream := streamed(diagnosis.service):
+        yield from map(line, wrapped(stream, "  ", 2))
     typical = _typical_latency(diagnosis.measured)
     yield from bars(shown, typical.value if typical else 0.0)
     yield from _why(diagnosis, verdict, shown, behind=ahead)
@@ -305,13 +306,19 @@ def _other_answers(diagnosis: Diagnosis, questions: Sequence[str]) -> Iterator[L
         if verdict is None or not diagnosis.valid:
             continue
         level = PROOF_WORDS.get(verdict.proof or "", "")
-        figures = reached(diagnosis) if question == "capacity" else ""
+        figures = figures_of(diagnosis, question)
         said = " ".join(filter(None, [figures, _sentence(verdict), clean(verdict.cause or "")]))
         sentence = f"{said}{'  ' + level if level else ''}"
         if question == "startup":
             sentence = f"{sentence}{'.' if level else ''} {started(diagnosis)}".rstrip()
         for text in wrapped(sentence, f"{question.upper():<{_TAG}}", _TAG):
             yield line(text, "bold", question.upper())
+
+
+def figures_of(diagnosis: Diagnosis, question: str) -> str:
+    """What was measured with several requests in flight, before the answer to a question."""
+    figures = {"capacity": reached, "tail": crowded}.get(question)
+    return figures(diagnosis) if figures else ""
 
 
 def reached(diagnosis: Diagnosis) -> str:
@@ -326,6 +333,16 @@ def reached(diagnosis: Diagnosis) -> str:
     if cpu is None or cpu.utilization is None:
         return f"{words}."
     return f"{words}, {digits(cpu.utilization.value * cpu.capacity, 2)} of {cpu.capacity:g} CPUs busy."
+
+
+def crowded(diagnosis: Diagnosis) -> str:
+    """How much longer a request to a server takes under load; nothing where it takes hardly longer, or that was not measured."""
+    found = diagnosis.crowding
+    if diagnosis.service is None or found is None or found.longer.low < _HARDLY:
+        return ""
+    value, inside, unit = seconds(found.latency_s)
+    around = f" ({inside})" if inside else ""
+    return f"With {found.load} in flight {value} {unit}{around} on average, {share(found.longer)} of it due to the others. Alone:"
 
 
 def _served(rung: Rung) -> str:
