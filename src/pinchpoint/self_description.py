@@ -1,7 +1,8 @@
 """A server's URL -> the request that it expects, from what it says of itself; nothing of it is believed but shapes and names.
 
 The Open Inference Protocol (KServe v2: Triton, MLServer, KServe) tells the inputs of a model at `/v2/models/NAME`; so a URL that
-names a model is enough. Services that describe themselves by OpenAPI tell their routes.
+names a model is enough; over gRPC, `grpc_description` reads the same. Services that describe themselves by OpenAPI tell their
+routes.
 """
 
 from __future__ import annotations
@@ -16,22 +17,24 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
+from pinchpoint import grpc_description
 from pinchpoint.driving import LoadOptions, understood
 from pinchpoint.errors import BadInput
+from pinchpoint.grpc_description import PROTOCOL
+from pinchpoint.load.addresses import OF_MODELS
 from pinchpoint.load.engine import Sending
 from pinchpoint.load.fetching import fetched, first_fetched
 
 SCHEMES = {"oip+http": "http", "oip+https": "https", "triton+http": "http", "triton+https": "https"}
 MODEL = re.compile(r"^/v2/models/(?P<model>[^/]+)(?P<version>/versions/[^/]+)?(?:/infer)?/?$")
 ONLY_A_NAME = re.compile(r"^/(?P<model>[^/]+)/?$")
-FILE = "random-values.json"
+FILE, MESSAGE = "random-values.json", "random-values.bin"
 MOST_ELEMENTS = 1 << 22
 MOST_DIMENSION = 1 << 16  # that a free dimension could not be taken as
 MOST_SHOWN = 8
 FLOATS = frozenset({"FP32", "FP64"})  # the shorter ones Triton takes in its binary form only
 INTEGERS = re.compile(r"U?INT(8|16|32|64)")
 COUNTED = ("success", "queue", "compute_input", "compute_infer", "compute_output")
-PROTOCOL = "Open Inference Protocol"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,8 @@ def described(options: LoadOptions, folder: Path, seed: int) -> Described:
     The body is written into `folder`. BadInput where a model is named that is not served, listing those that are.
     """
     scheme, _, rest = options.url.partition("://")
+    if scheme.lower() in OF_MODELS:
+        return _of_grpc(options, folder, seed)
     explicit = scheme in SCHEMES
     options = replace(options, url=f"{SCHEMES.get(scheme, scheme)}://{rest}")
     if not options.url.startswith(("http://", "https://")):
@@ -74,6 +79,15 @@ def described(options: LoadOptions, folder: Path, seed: int) -> Described:
         (folder / FILE).write_text(json.dumps(body), "utf-8")
         asked = replace(asked, input=(str(folder / FILE),))
     return Described(asked, PROTOCOL, model)
+
+
+def _of_grpc(options: LoadOptions, folder: Path, seed: int) -> Described:
+    """The same for a URL that names a protocol of gRPC; its requests are messages in bytes."""
+    sending = understood(options)[1]
+    if not options.input:
+        (folder / MESSAGE).write_bytes(grpc_description.request(sending, seed))
+        options = replace(options, input=(str(folder / MESSAGE),))
+    return Described(options, f"{PROTOCOL} (gRPC)", sending.address.model)
 
 
 def _to(options: LoadOptions, path: str) -> LoadOptions:
@@ -122,6 +136,8 @@ def _served(sending: Sending) -> str:
 
 def statistics(sending: Sending, model: str) -> Mapping[str, tuple[int, int]]:
     """What a server has counted of a model so far: how often, and nanoseconds in all (Triton's extension of the protocol)."""
+    if sending.address.kind == "grpc":
+        return grpc_description.statistics(sending)
     found = fetched(sending, f"/v2/models/{quote(model)}/stats")
     listed = found.get("model_stats") if isinstance(found, dict) else None
     first = listed[0] if isinstance(listed, list) and listed else None

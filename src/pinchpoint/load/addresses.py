@@ -11,19 +11,23 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from pinchpoint.errors import BadInput
 
-PORTS = {"http": 80, "https": 443, "grpc": 50051}
-SCHEMES = ("http", "https", "http+unix", "grpc")
+PORTS = {"http": 80, "https": 443, "grpc": 50051, "oip+grpc": 8001, "triton+grpc": 8001}
+INFER = "/inference.GRPCInferenceService/ModelInfer"
+OF_MODELS = {"oip+grpc": INFER, "triton+grpc": INFER}  # protocols whose method is known: their path names a model
+SCHEMES = ("http", "https", "http+unix", "grpc", *OF_MODELS)
 SECRET = re.compile(r"key|token|secret|passw|pwd|auth|sig", re.IGNORECASE)
 HIDDEN = "***"
 BEGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 GRPC_PATH = re.compile(r"/[\w.]+/\w+")
+MODEL_PATH = re.compile(r"(?:/v2/models)?/(?P<model>[^/]*)(?:/versions/(?P<version>[^/]+))?/?")
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where requests go. `uri` is fit to be shown; `userinfo` is for an Authorization header, or empty.
 
-    `unix` is the path of a socket, else `host` and `port` count; `target` is the path with its query, as sent.
+    `unix` is the path of a socket, else `host` and `port` count; `target` is the path with its query, as sent. `model` and
+    `version` are what the URL names where it leads to a protocol instead of a method.
     """
 
     kind: str
@@ -35,6 +39,8 @@ class Address:
     unix: str = ""
     userinfo: str = ""
     secrets: tuple[str, ...] = ()
+    model: str = ""
+    version: str = ""
 
     @property
     def authority(self) -> str:
@@ -66,17 +72,26 @@ def parse(url: str) -> Address:
 
 
 def _tcp(parts: SplitResult, port: int | None) -> Address:
-    host = parts.hostname or ""
-    grpc = parts.scheme == "grpc"
-    target = _target(parts)
+    host, target, model, version = parts.hostname or "", _target(parts), "", ""
+    grpc = parts.scheme == "grpc" or parts.scheme in OF_MODELS
+    if parts.scheme in OF_MODELS:
+        target, model, version = OF_MODELS[parts.scheme], *_model(parts)
     if grpc and not GRPC_PATH.fullmatch(target):
         todo = "Write it as grpc://host:port/package.Service/Method"
         raise BadInput(what="the URL names no method", where=_redacted(parts), todo=todo)
     user = "" if parts.username is None else unquote(parts.username) + ":" + unquote(parts.password or "")
     number = port or PORTS[parts.scheme]
-    tls = parts.scheme == "https"
-    kind = "grpc" if grpc else "http"
-    return Address(kind, _redacted(parts), host, number, target, tls, "", user, _secrets(parts))
+    tls, kind = parts.scheme == "https", "grpc" if grpc else "http"
+    return Address(kind, _redacted(parts), host, number, target, tls, "", user, _secrets(parts), model, version)
+
+
+def _model(parts: SplitResult) -> tuple[str, str]:
+    """The model that a path names, or none, and its version, or none."""
+    found = MODEL_PATH.fullmatch(parts.path or "/")
+    if found is None or parts.query:
+        todo = f"Write it as {parts.scheme}://host:port/MODEL or .../MODEL/versions/VERSION"
+        raise BadInput(what="the URL names more than a model", where=_redacted(parts), todo=todo)
+    return unquote(found["model"]), unquote(found["version"] or "")
 
 
 def _unix(parts: SplitResult) -> Address:

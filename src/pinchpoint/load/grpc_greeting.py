@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -15,32 +17,29 @@ import msgspec
 from pinchpoint.errors import BadInput, TargetFailed
 from pinchpoint.load.addresses import Address
 from pinchpoint.load.greeting import KEPT_BYTES, Greeting
-from pinchpoint.load.payloads import Header
+from pinchpoint.load.payloads import Header, secrets, without
 from pinchpoint.load.wire import MOST_BYTES
 
-NAMES = {"UNIMPLEMENTED": "the server has no such method", "UNAUTHENTICATED": "the server wants credentials"}
-TODO = {"UNIMPLEMENTED": "Check package, service and method", "UNAUTHENTICATED": "Give them with --header"}
+# As gRPC numbers them (grpc/grpc, doc/statuscodes.md).
+CODES = (
+    "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE",
+    "DATA_LOSS", "UNAUTHENTICATED",
+)  # fmt: skip
+REFUSED = {
+    "INVALID_ARGUMENT": "Check --input", "NOT_FOUND": "Check what the URL and --input name", "OUT_OF_RANGE": "Check --input",
+    "FAILED_PRECONDITION": "Check --input, and whether the server is ready", "PERMISSION_DENIED": "Check --header",
+    "UNIMPLEMENTED": "Check the URL", "UNAUTHENTICATED": "Give credentials with --header",
+}  # fmt: skip
+NO_METHOD = ("", "method not found!")  # what servers in C++ and in Python say with UNIMPLEMENTED
+UNREACHED = ("failed to connect", "socket closed", "connection reset", "broken pipe")
 SERVER = "grpc"
 START_S = 10.0  # to import gRPC on a busy machine
+LOOK_S = 1.0  # whether it wants TLS
+LONGEST_WORDS = 300
 METADATA = re.compile(r"[0-9a-z_.-]+(?<!-bin)")
 # Answers as large as those of HTTP are taken, and a proxy of the environment is not: load goes to the server that was named.
-OPTIONS = (("grpc.max_receive_message_length", MOST_BYTES), ("grpc.enable_http_proxy", 0), ("grpc.enable_retries", 0))
-
-
-def greet(
-    address: Address, hosts: Sequence[str], request: bytes, headers: Sequence[Header], timeout_s: float
-) -> Greeting:
-    """Call once. BadInput without grpcio, where nobody listens or no such method is; TargetFailed without an answer."""
-    if importlib.util.find_spec("grpc") is None:
-        what = "gRPC needs grpcio"
-        raise BadInput(what=what, where=address.uri, todo="pip install 'pinchpoint[grpc]'")
-    begin = time.monotonic()
-    host = hosts[0]
-    place = f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
-    metadata = _metadata(headers)
-    answer = _asked(address, Call(place, address.target, request, metadata, timeout_s))
-    kept = answer if len(answer) <= KEPT_BYTES else None
-    return Greeting(host, 0, "", SERVER, False, False, time.monotonic() - begin, len(answer), kept, True)
+OPTIONS = (("grpc.enable_http_proxy", 0), ("grpc.enable_retries", 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +51,7 @@ class Call:
     request: bytes
     metadata: tuple[tuple[str, str], ...] | None
     timeout_s: float
+    most_bytes: int = MOST_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +62,51 @@ class Came:
     code: str = ""
     words: str = ""
 
+    @property
+    def refused(self) -> bool:
+        """Whether nobody listens."""
+        return self.code == "UNAVAILABLE" and "refused" in self.words.lower()
 
-def _asked(address: Address, call: Call) -> bytes:
-    """The answer of a call made in a process of its own: gRPC's threads can abort the one that they run in while they end."""
+    @property
+    def unreached(self) -> bool:
+        """Whether the connection failed, so that no server of gRPC said a word."""
+        words = self.words.lower()
+        return self.refused or (self.code == "UNAVAILABLE" and any(each in words for each in UNREACHED))
+
+
+def greet(
+    address: Address, hosts: Sequence[str], request: bytes, headers: Sequence[Header], timeout_s: float
+) -> Greeting:
+    """Call once. BadInput without grpcio, where nobody listens or the server refuses; TargetFailed without an answer."""
+    begin = time.monotonic()
+    host, came = asked(address, hosts, request, headers, timeout_s)
+    if came.code:
+        raise failed(address, came, timeout_s, headers)
+    kept = came.answer if len(came.answer) <= KEPT_BYTES else None
+    return Greeting(host, 0, "", SERVER, False, False, time.monotonic() - begin, len(came.answer), kept, True)
+
+
+def asked(
+    address: Address, hosts: Sequence[str], request: bytes, headers: Sequence[Header], timeout_s: float,
+    most_bytes: int = MOST_BYTES,
+) -> tuple[str, Came]:  # fmt: skip
+    """Where one call went, the first IP address that listens, and what came of it. BadInput without grpcio, and for a header
+    that it cannot send.
+    """
+    if importlib.util.find_spec("grpc") is None:
+        what = "gRPC needs grpcio"
+        raise BadInput(what=what, where=address.uri, todo="pip install 'pinchpoint[grpc]'")
+    metadata = _metadata(headers)
+    for host in hosts:
+        place = f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
+        came = _called(Call(place, address.target, request, metadata, timeout_s, most_bytes))
+        if not came.refused:
+            break
+    return host, came
+
+
+def _called(call: Call) -> Came:
+    """What comes of a call made in a process of its own: gRPC's threads can abort the one that they run in while they end."""
     command = [sys.executable, "-P", "-m", "pinchpoint.load.grpc_greeting"]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
@@ -74,15 +116,12 @@ def _asked(address: Address, call: Call) -> bytes:
         except BaseException as error:
             process.kill()
             if isinstance(error, subprocess.TimeoutExpired):
-                raise _failed(address, "DEADLINE_EXCEEDED", "", call.timeout_s) from None
+                return Came(code="DEADLINE_EXCEEDED")
             raise
     try:
-        came = msgspec.msgpack.decode(told, type=Came)
+        return msgspec.msgpack.decode(told, type=Came)
     except msgspec.DecodeError:
-        raise _failed(address, "no word", "", call.timeout_s) from None
-    if came.code:
-        raise _failed(address, came.code, came.words, call.timeout_s)
-    return came.answer
+        return Came(code="no word")
 
 
 def main() -> None:
@@ -90,7 +129,8 @@ def main() -> None:
     import grpc
 
     call = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Call)
-    with grpc.insecure_channel(call.place, options=OPTIONS) as channel:
+    options = (*OPTIONS, ("grpc.max_receive_message_length", call.most_bytes))
+    with grpc.insecure_channel(call.place, options=options) as channel:
         try:
             came = Came(channel.unary_unary(call.target)(call.request, timeout=call.timeout_s, metadata=call.metadata))
         except grpc.RpcError as error:
@@ -108,16 +148,39 @@ def _metadata(headers: Sequence[Header]) -> tuple[tuple[str, str], ...] | None:
     return tuple((each.name.lower(), each.value) for each in headers) or None
 
 
-def _failed(address: Address, code: str, words: str, timeout_s: float) -> BadInput | TargetFailed:
-    where = address.uri
-    if code == "UNAVAILABLE" and "refused" in words.lower():
-        return BadInput(what="nothing listens there", where=where, todo="Start the server, or check host and port")
-    if code in NAMES:
-        return BadInput(what=NAMES[code], where=where, todo=TODO[code])
+def failed(address: Address, came: Came, timeout_s: float, headers: Sequence[Header] = ()) -> BadInput | TargetFailed:
+    """The error of a call that failed: BadInput where asking otherwise would help. Nothing secret is in its words."""
+    where, code = address.uri, came.code
+    if came.unreached:
+        return BadInput(what=_unreached(address, came), where=where, todo="Start the server, or check host and port")
     if code == "DEADLINE_EXCEEDED":
         what = f"no answer to the first request within {timeout_s:g} s"
         return TargetFailed(what=what, where=where, todo="Check it, or use --timeout")
-    return TargetFailed(what=f"the first call failed with {code}", where=where, todo="Check --input and its log")
+    words = without("".join(c if c.isprintable() else " " for c in came.words), secrets(headers, address))
+    if code == "UNIMPLEMENTED" and words.strip().lower() in NO_METHOD:
+        return BadInput(what="the server has no such method", where=where, todo="Check package, service and method")
+    if "decoupled" in words:
+        what = "this model answers in a stream of messages (decoupled); only unary calls are made"
+        return BadInput(what=what, where=where, todo="Ask a model that answers once")
+    said = f"{code}: {words[:LONGEST_WORDS].strip()}".removesuffix(": ")
+    if code in REFUSED:
+        return BadInput(what=f"the first call was refused with {said}", where=where, todo=REFUSED[code])
+    return TargetFailed(what=f"the first call failed with {said}", where=where, todo="Check --input and its log")
+
+
+def _unreached(address: Address, came: Came) -> str:
+    if came.refused:
+        return "nothing listens there"
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((address.host, address.port), LOOK_S) as plain,
+            context.wrap_socket(plain, server_hostname=address.host),
+        ):
+            return "what listens there wants TLS, and gRPC is spoken in the clear only"
+    except (OSError, ValueError):
+        return "what listens there speaks no gRPC"
 
 
 if __name__ == "__main__":
