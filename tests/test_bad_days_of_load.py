@@ -586,7 +586,7 @@ def test_no_grpc_server(load):
     url = f"grpc://127.0.0.1:{h.unused_port()}/a.B/C"
     load.run(url).said(2, url, "nothing listens there")
     with h.Server() as server:
-        load.run(f"grpc://127.0.0.1:{server.port}/a.B/C").said(3, "UNAVAILABLE")
+        load.run(f"grpc://127.0.0.1:{server.port}/a.B/C").said(2, "speaks no gRPC")
     load.nothing_kept()
 
 

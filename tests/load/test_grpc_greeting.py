@@ -80,7 +80,14 @@ def test_headers_are_metadata():
         (echo, "test.Echo/Other", BadInput, "the server has no such method"),
         (aborts(grpc.StatusCode.UNAUTHENTICATED), "test.Echo/Call", BadInput, "wants credentials"),
         (aborts(grpc.StatusCode.INTERNAL), "test.Echo/Call", TargetFailed, "the first call failed with INTERNAL"),
-        (aborts(grpc.StatusCode.INVALID_ARGUMENT), "test.Echo/Call", TargetFailed, "INVALID_ARGUMENT"),
+        (
+            aborts(grpc.StatusCode.INVALID_ARGUMENT),
+            "test.Echo/Call",
+            BadInput,
+            "with INVALID_ARGUMENT: some words of more",
+        ),
+        (aborts(grpc.StatusCode.UNAVAILABLE), "test.Echo/Call", TargetFailed, "failed with UNAVAILABLE: some words"),
+        (aborts(grpc.StatusCode.UNIMPLEMENTED), "test.Echo/Call", BadInput, "refused with UNIMPLEMENTED: some words"),
         (lambda *_: 1 / 0, "test.Echo/Call", TargetFailed, "the first call failed with UNKNOWN"),
         (lambda *_: bytes(70 << 20), "test.Echo/Call", TargetFailed, "RESOURCE_EXHAUSTED"),
     ],
@@ -104,15 +111,47 @@ def test_nobody_is_there(monkeypatch):
 @pytest.mark.parametrize(
     ("behaviour", "words"),
     [
-        (h.silent, "no answer|UNAVAILABLE"),
-        (h.good, "UNAVAILABLE"),
-        (h.closes, "UNAVAILABLE"),
-        (h.malformed, "UNAVAILABLE"),
+        (h.silent, "no answer|speaks no gRPC"),
+        (h.good, "speaks no gRPC"),
+        (h.closes, "speaks no gRPC"),
+        (h.malformed, "speaks no gRPC"),
     ],
 )
 def test_a_server_that_speaks_no_grpc(behaviour, words):
-    with h.Server(behaviour) as server, pytest.raises(TargetFailed, match=words):
+    with h.Server(behaviour) as server, pytest.raises((BadInput, TargetFailed), match=words):
         greeted(server.port, timeout_s=0.4)
+
+
+def test_a_server_that_wants_tls(tmp_path):
+    with (
+        h.Server(h.good, tls=h.served_by(h.certificate(tmp_path))) as server,
+        pytest.raises(BadInput, match="wants TLS"),
+    ):
+        greeted(server.port)
+
+
+def test_no_words_of_a_server_tell_a_secret():
+    with (
+        serving(lambda request, context: context.abort(grpc.StatusCode.INTERNAL, "no hunter22\x1b[31m")) as port,
+        pytest.raises(TargetFailed) as caught,
+    ):
+        greeted(port, headers=[Header("x-key", "hunter22")])
+    assert "INTERNAL: no ***" in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+def test_the_first_address_that_listens_is_asked():
+    with serving(echo) as port:
+        found = greet(parse(f"grpc://localhost:{port}/test.Echo/Call"), ("::1", "127.0.0.1"), b"abc", (), 5.0)
+    assert (found.host, found.raw) == ("127.0.0.1", b"abc")
+
+
+def test_without_grpcio(monkeypatch):
+    import importlib.util
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(BadInput, match=r"gRPC needs grpcio. pip install 'pinchpoint\[grpc\]'"):
+        greeted(1)
 
 
 @pytest.mark.parametrize("name", ["a!b", "X-Y-bin"])

@@ -308,7 +308,8 @@ def _level(seen: Seen, arrivals: Arrivals, purpose: str, sending: Sending) -> Le
     failures = []
     for number, count in enumerate(seen.outcomes):
         if number not in (records.OK, records.CUT_OFF) and count:
-            shown = ", ".join(f"{status} ({many})" for status, many in statuses[:5]) if number == records.STATUS else ""
+            named = (f"{_status(status, sending.address)} ({many})" for status, many in statuses[:5])
+            shown = ", ".join(named) if number == records.STATUS else ""
             failures.append(Failure(records.OUTCOMES[number], int(count), payloads.without(shown, hidden)))
     return Level(
         arrivals, purpose, seen.begin_ns, seen.end_ns, seen.counters.get(records.SENT, 0), seen.done, tuple(failures),
@@ -316,6 +317,12 @@ def _level(seen: Seen, arrivals: Arrivals, purpose: str, sending: Sending) -> Le
         seen.counters.get(records.CONNECTS, 0), seen.counters.get(records.UNASKED, 0), seen.thinned, seen.lost,
         seen.stopped or "complete",
     )  # fmt: skip
+
+
+def _status(status: int, address: Address) -> str:
+    """A status as it is told: gRPC has names for them."""
+    codes = grpc_greeting.CODES
+    return codes[status] if address.kind == "grpc" and status < len(codes) else str(status)
 
 
 def _tables(found: _Found) -> tuple[Sends, Buckets]:

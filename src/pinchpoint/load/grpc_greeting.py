@@ -152,7 +152,7 @@ def failed(address: Address, came: Came, timeout_s: float, headers: Sequence[Hea
     """The error of a call that failed: BadInput where asking otherwise would help. Nothing secret is in its words."""
     where, code = address.uri, came.code
     if came.unreached:
-        return BadInput(what=_unreached(address, came), where=where, todo="Start the server, or check host and port")
+        return _unreached(address, came)
     if code == "DEADLINE_EXCEEDED":
         what = f"no answer to the first request within {timeout_s:g} s"
         return TargetFailed(what=what, where=where, todo="Check it, or use --timeout")
@@ -164,13 +164,23 @@ def failed(address: Address, came: Came, timeout_s: float, headers: Sequence[Hea
         return BadInput(what=what, where=where, todo="Ask a model that answers once")
     said = f"{code}: {words[:LONGEST_WORDS].strip()}".removesuffix(": ")
     if code in REFUSED:
-        return BadInput(what=f"the first call was refused with {said}", where=where, todo=REFUSED[code])
+        what = "the server wants credentials:" if code == "UNAUTHENTICATED" else "the first call was refused with"
+        return BadInput(what=f"{what} {said}", where=where, todo=REFUSED[code])
     return TargetFailed(what=f"the first call failed with {said}", where=where, todo="Check --input and its log")
 
 
-def _unreached(address: Address, came: Came) -> str:
+def _unreached(address: Address, came: Came) -> BadInput:
     if came.refused:
-        return "nothing listens there"
+        what, todo = "nothing listens there", "Start the server, or check host and port"
+    elif _wants_tls(address):
+        what, todo = "what listens there wants TLS, and gRPC is sent in the clear only", "Name a port without TLS"
+    else:
+        what, todo = "what listens there speaks no gRPC", "Check the port, and whether the server is up"
+    return BadInput(what=what, where=address.uri, todo=todo)
+
+
+def _wants_tls(address: Address) -> bool:
+    """Whether a handshake succeeds; no certificate is checked, since nothing is sent."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
@@ -178,9 +188,9 @@ def _unreached(address: Address, came: Came) -> str:
             socket.create_connection((address.host, address.port), LOOK_S) as plain,
             context.wrap_socket(plain, server_hostname=address.host),
         ):
-            return "what listens there wants TLS, and gRPC is spoken in the clear only"
+            return True
     except (OSError, ValueError):
-        return "what listens there speaks no gRPC"
+        return False
 
 
 if __name__ == "__main__":

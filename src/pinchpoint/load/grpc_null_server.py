@@ -40,7 +40,7 @@ def main() -> None:
         loop = asyncio.get_running_loop()
         over = loop.create_future()
         loop.add_reader(answer_from, lambda: None if over.done() else over.set_result(None))
-        server = aio.server()
+        server = aio.server(options=(("grpc.max_receive_message_length", -1),))  # our own requests, however large
         server.add_generic_rpc_handlers((_Anything(bytes(answer)),))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
