@@ -396,6 +396,12 @@ def test_verdicts(steps, cpu_ms, service, cause, bound):
     assert found.reasons == ()
 
 
+def test_the_wire_is_no_other_service():
+    run = alone([(PARKED, 3), (RUNNING, 6), (PARKED, 1)], cpu_s=6 * MS, round_trip=exact(4 * MS, 50), **stacks())
+    found = inquire(run, builtin(), limits.shipped())
+    assert next(each.status for each in found.findings if each.code == "I105") == "absent"
+
+
 def test_facts_of_the_server():
     service = stacks([(DECODING, 400)])
     found = inquire(alone(SENDING, cpu_s=9 * MS, **service), builtin(), limits.shipped()).service

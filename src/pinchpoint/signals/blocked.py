@@ -53,7 +53,11 @@ BLOCKED_SIGNALS = (
         lambda r: r.state == "disk" and r.site != "sync",
     ),
     _sampled("request.sync_share", "Blocked in writes or syncs to storage.", lambda r: r.site == "sync"),
-    _sampled("request.network_share", "Blocked on a connection.", lambda r: r.state == "network"),
+    _sampled(
+        "request.network_share",
+        "Blocked on a connection, that of the request itself aside.",
+        lambda r: r.state == "network" and r.site != "wire",
+    ),
     _sampled(
         "request.lock_share", "Blocked in a futex while nothing ran for the request.", lambda r: r.site == "futex"
     ),
