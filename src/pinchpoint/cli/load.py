@@ -24,7 +24,8 @@ def _option(name: str, metavar: str | None, words: str, **more: Any) -> Any:  # 
 Url = Annotated[
     str,
     typer.Argument(
-        metavar="URL", help="http://, https://, http+unix://%2Fsocket/path, grpc://host:port/pkg.Service/Method."
+        metavar="URL",
+        help="http://, https://, http+unix://%2Fsocket/path, grpc://host:port/pkg.Service/Method, oip+grpc://host:port/MODEL.",
     ),
 ]
 Concurrency = Annotated[str | None, _option("--concurrency", "16|1,2,4", "Requests in flight, or levels of it (1).")]
