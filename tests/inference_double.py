@@ -16,7 +16,7 @@ METADATA = b"\x0a\x01m" + b"\x22\x16" + OPEN  # name "m", inputs [x]
 INDEX = (
     b"\x0a\x0a\x0a\x01m\x1a\x05READY"
     + b"\x0a\x12\x0a\x04bert\x1a\x0aState.LOAD"
-    + b"\x0a\x17\x0a\x03old\x1a\x07UNAVAIL\x22\x07unloads"
+    + b"\x0a\x17\x0a\x03old\x1a\x07UNAVAIL\x22\x07\x1bnloads"
 )
 COUNTED = b"\x1a\x05\x08\x07\x10\xac\x1b"  # queue: 7 times, 3500 ns
 STATISTICS = b"\x0a\x0c\x0a\x01m\x32\x07" + COUNTED
@@ -43,13 +43,15 @@ KNOWN = {
 
 @contextlib.contextmanager
 def serving(credentials=None, port=0, streams=(), **handlers):
-    """Serve these methods beside the known ones, None for one that is missing; the place."""
+    """Serve these methods beside the known ones, None for one that is missing; the place. A method of another service has its
+    whole name.
+    """
     methods = {**KNOWN, **handlers}
 
     class Handler(grpc.GenericRpcHandler):
         def service(self, details):
             name = details.method.removeprefix(SERVICE)
-            answer = methods.get(name) if details.method.startswith(SERVICE) else None
+            answer = methods.get(name)
             if answer is None:
                 return None
             kind = grpc.unary_stream_rpc_method_handler if name in streams else grpc.unary_unary_rpc_method_handler

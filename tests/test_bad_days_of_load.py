@@ -591,6 +591,24 @@ def test_no_grpc_server(load):
 
 
 @slow
+def test_a_grpc_server_that_fails_now_and_then(load):
+    grpc = pytest.importorskip("grpc")
+    from load.test_grpc_greeting import serving
+
+    calls = []
+
+    def answer(request, context):
+        calls.append(request)
+        if len(calls) % 2 == 0:
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "no")
+        return request
+
+    with serving(answer) as port:
+        done = load.run(f"grpc://127.0.0.1:{port}/test.Echo/Call", "--count", "40")
+    done.said(3, "20 of 40 requests failed", "FAILED_PRECONDITION (20)")
+
+
+@slow
 def test_a_grpc_server_that_dies(load):
     pytest.importorskip("grpc")
     from load.test_grpc_greeting import echo, serving

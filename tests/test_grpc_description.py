@@ -62,14 +62,14 @@ READY_ONLY = "Served are m."
 
 @pytest.mark.parametrize(("path", "handlers", "words"), [
     ("/resnet", {}, f"model 'resnet' is not served here. {READY_ONLY}"),
-    ("/old", {}, "model 'old' is not ready (UNAVAIL: unloads). Load it, or name another."),
+    ("/old", {}, "model 'old' is not ready (UNAVAIL: nloads). Load it, or name another."),
     ("/bert", {}, "model 'bert' is not ready (LOAD)"),
     ("/m/versions/9", {"ModelMetadata": UNKNOWN}, f"model 'm' is not served here in version '9'. {READY_ONLY}"),
     ("/", {}, "no model is named. Name one of bert, m, old."),
     ("/", {"RepositoryIndex": None}, "no model is named. Name one of unknown: it lists none."),
     ("/resnet", {"RepositoryIndex": lambda *_: b"\x0a"}, "Served are unknown: it lists none"),
     ("/a/b", {}, "names more than a model. Write it as oip+grpc://host:port/MODEL"),
-    ("/m", {"ModelMetadata": None}, "it does not speak the Open Inference Protocol over gRPC"),
+    ("/m", {"ModelMetadata": None}, "it does not speak the protocol (Open Inference Protocol)"),
     ("/m", {"ModelMetadata": aborts(grpc.StatusCode.UNAUTHENTICATED)}, "the server wants credentials: UNAUTHENTICATED: some words"),
     ("/m", {"ModelMetadata": aborts(grpc.StatusCode.UNAVAILABLE)}, "is not served here"),
     ("/m", {"ModelMetadata": lambda *_: b"no message"}, "its metadata is not that of the protocol"),
@@ -120,6 +120,24 @@ def test_what_a_server_counted():
     with serving(ModelStatistics=lambda *_: b"no message") as place:
         assert statistics(sending(place), "m") == {}
     assert statistics(sending(f"127.0.0.1:{h.unused_port()}"), "m") == {}  # one that was there, and went
+
+
+def test_tensorflow_serving(tmp_path):
+    from test_prediction_messages import LOADING, METADATA
+
+    service = "/tensorflow.serving.PredictionService/"
+    with serving(**{f"{service}GetModelMetadata": lambda *_: METADATA}) as place:
+        found = described(LoadOptions(f"tfserving+grpc://{place}/m/versions/3"), tmp_path, 0)
+        sent = understood(found.options)[1]
+        assert statistics(sent, "m") == {}
+    assert (found.protocol, found.model, sent.address.target) == ("TensorFlow Serving (gRPC)", "m", f"{service}Predict")
+    assert sent.bodies[0].body.startswith(b"\x0a\x18\x0a\x01m\x12\x02\x08\x03\x1a\x0fserving_default\x12")
+    status = {"/tensorflow.serving.ModelService/GetModelStatus": lambda *_: LOADING}
+    with serving(**{f"{service}GetModelMetadata": UNKNOWN}, **status) as place, pytest.raises(BadInput) as caught:
+        described(LoadOptions(f"tfserving+grpc://{place}/m"), tmp_path, 0)
+    assert "model 'm' is not ready (LOADING)" in str(caught.value)
+    with serving() as place, pytest.raises(BadInput, match=r"does not speak the protocol \(TensorFlow Serving"):
+        described(LoadOptions(f"tfserving+grpc://{place}/m"), tmp_path, 0)
 
 
 def test_a_stream_is_said_to_be_one(tmp_path):

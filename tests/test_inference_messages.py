@@ -25,7 +25,7 @@ def made(*inputs, seed=0, version=""):
 def test_written_by_hand():
     assert messages.inputs_of(double.METADATA) == (Tensor("x", "FP32", (-1, 3)),)
     assert messages.listed(double.INDEX) == (
-        Listed("m", "", "READY"), Listed("bert", "", "LOAD"), Listed("old", "", "UNAVAIL: unloads"),
+        Listed("m", "", "READY"), Listed("bert", "", "LOAD"), Listed("old", "", "UNAVAIL: \x1bnloads"),
     )  # fmt: skip
     assert messages.durations(double.STATISTICS) == {"queue": (7, 3500)}
     assert messages.named("m", "") == b"\x0a\x01m\x12\x00"

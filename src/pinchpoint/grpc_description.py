@@ -7,46 +7,58 @@ from dataclasses import replace
 
 import numpy as np
 
-from pinchpoint import inference_messages as messages
+from pinchpoint import inference_messages, prediction_messages
 from pinchpoint.errors import BadInput, PinchpointError
 from pinchpoint.inference_messages import READY, Listed
-from pinchpoint.load.addresses import resolved
+from pinchpoint.load.addresses import INFER, PREDICT, resolved
 from pinchpoint.load.engine import Sending
 from pinchpoint.load.grpc_greeting import Came, asked, failed
 from pinchpoint.load.protobuf import MOST_BYTES, Malformed
 
-PROTOCOL = "Open Inference Protocol"
+PROTOCOLS = {INFER: "Open Inference Protocol", PREDICT: "TensorFlow Serving"}
 TIMEOUT_S = 5.0
 MOST_SHOWN, LONGEST_NAME = 8, 80
 OF_THE_CALL = ("DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "UNAUTHENTICATED", "PERMISSION_DENIED", "no word")
 
 
 def request(sending: Sending, seed: int) -> bytes:
-    """ModelInferRequest with random values for the model of the URL, by the server's own metadata.
+    """A request with random values for the model of the URL, by the server's own metadata.
 
     BadInput where nobody is there, and where the model is not served or not ready, listing those that are.
     """
     address = sending.address
     if not address.model:
         raise BadInput(what="no model is named", where=address.uri, todo=f"Name one of {_names(_listed(sending))}")
-    came = _called(sending, messages.METADATA, messages.named(address.model, address.version))
-    if came.code:
-        raise _unknown(sending, came)
+    described = _described_prediction if address.target == PREDICT else _described_inference
     try:
-        inputs = messages.inputs_of(came.answer)
+        return described(sending, np.random.default_rng(seed))
     except Malformed as error:
         raise _odd(sending, f"its metadata is not that of the protocol ({error})") from None
-    try:
-        return messages.infer(address.model, address.version, inputs, np.random.default_rng(seed))
     except ValueError as error:
         raise _odd(sending, f"its input {error} cannot be made up") from None
 
 
+def _described_inference(sending: Sending, chance: np.random.Generator) -> bytes:
+    model, version = sending.address.model, sending.address.version
+    answer = _answer(sending, inference_messages.METADATA, inference_messages.named(model, version))
+    return inference_messages.infer(model, version, inference_messages.inputs_of(answer), chance)
+
+
+def _described_prediction(sending: Sending, chance: np.random.Generator) -> bytes:
+    model, version = sending.address.model, sending.address.version
+    answer = _answer(sending, prediction_messages.METADATA, prediction_messages.asked(model, version))
+    return prediction_messages.predict(model, version, *prediction_messages.inputs_of(answer), chance)
+
+
 def statistics(sending: Sending) -> Mapping[str, tuple[int, int]]:
     """What a server has counted of the URL's model so far, as Triton does; nothing where it tells nothing."""
+    address = sending.address
+    if address.target != INFER:
+        return {}
     try:
-        came = _called(sending, messages.STATISTICS, messages.named(sending.address.model, sending.address.version))
-        return {} if came.code else messages.durations(came.answer)
+        message = inference_messages.named(address.model, address.version)
+        came = _called(sending, inference_messages.STATISTICS, message)
+        return {} if came.code else inference_messages.durations(came.answer)
     except (Malformed, BadInput):
         return {}
 
@@ -56,37 +68,56 @@ def _called(sending: Sending, method: str, message: bytes) -> Came:
     return asked(address, resolved(address), message, sending.headers, TIMEOUT_S, MOST_BYTES)[1]
 
 
+def _answer(sending: Sending, method: str, message: bytes) -> bytes:
+    """What a server says of a model. Raises what `_unknown` makes where it says nothing."""
+    came = _called(sending, method, message)
+    if came.code:
+        raise _unknown(sending, came)
+    return came.answer
+
+
 def _listed(sending: Sending) -> tuple[Listed, ...]:
-    """The models of the server, ready or not; none where it does not list them."""
-    came = _called(sending, messages.INDEX, b"")
+    """The models of the server, ready or not, as far as it tells them: TensorFlow Serving only those that it is asked for."""
+    model, version = sending.address.model, sending.address.version
+    prediction = sending.address.target == PREDICT
+    method = prediction_messages.STATUS if prediction else inference_messages.INDEX
+    came = _called(sending, method, prediction_messages.status(model, version) if prediction else b"")
     if came.unreached:
         raise failed(sending.address, came, TIMEOUT_S, sending.headers)
     try:
-        return () if came.code else messages.listed(came.answer)
+        if came.code:
+            return ()
+        return prediction_messages.listed(model, came.answer) if prediction else inference_messages.listed(came.answer)
     except Malformed:
         return ()
 
 
 def _names(found: Sequence[Listed]) -> str:
     """Models for a sentence."""
-    names = sorted({each.name[:LONGEST_NAME] for each in found})
+    names = sorted({_shown(each.name) for each in found})
     more = f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
     return ", ".join(names[:MOST_SHOWN]) + more if names else "unknown: it lists none"
+
+
+def _shown(told: str) -> str:
+    """What a server said, fit to be shown."""
+    return "".join(c for c in told[:LONGEST_NAME] if c.isprintable())
 
 
 def _unknown(sending: Sending, came: Came) -> PinchpointError:
     """What is wrong where a server tells nothing of a model."""
     address = sending.address
     if came.code == "UNIMPLEMENTED":
-        what, todo = f"it does not speak the {PROTOCOL} over gRPC", "Check the port, or name the method: grpc://"
-        return BadInput(what=what, where=address.uri, todo=f"{todo}host:port/package.Service/Method")
+        what = f"it does not speak the protocol ({PROTOCOLS[address.target]})"
+        todo = "Check the port, or name the method: grpc://host:port/package.Service/Method"
+        return BadInput(what=what, where=address.uri, todo=todo)
     if came.unreached or came.code in OF_THE_CALL:
         return failed(address, came, TIMEOUT_S, sending.headers)
     found = _listed(sending)
     mine = [each for each in found if each.name == address.model]
     mine = [each for each in mine if address.version in ("", each.version)] or mine
     if mine and all(each.state != READY for each in mine):
-        what = f"model {address.model!r} is not ready ({mine[0].state[:LONGEST_NAME]})"
+        what = f"model {address.model!r} is not ready ({_shown(mine[0].state)})"
         return BadInput(what=what, where=address.uri, todo="Load it, or name another")
     version = f" in version {address.version!r}" if address.version else ""
     what = f"model {address.model!r} is not served here{version}"

@@ -7,7 +7,7 @@ statistics and the index of a repository).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,7 +59,16 @@ def inputs_of(answer: bytes) -> tuple[Tensor, ...]:
 
 def infer(model: str, version: str, inputs: Sequence[Tensor], chance: np.random.Generator) -> bytes:
     """ModelInferRequest with random values; free dimensions are 1. ValueError with the input that cannot be made up."""
-    told, raw, size = [], [], 0
+    told, raw = [], []
+    for each, sizes, values in drawn(inputs, chance):
+        told.append(block(5, block(1, each.name) + block(2, each.kind) + packed(3, sizes)))
+        raw.append(block(7, values))
+    return b"".join([named(model, version), *told, *raw])
+
+
+def drawn(inputs: Sequence[Tensor], chance: np.random.Generator) -> Iterator[tuple[Tensor, list[int], bytes]]:
+    """Each input with its sizes and random values; ValueError with one that is of an unknown datatype, or too large."""
+    size = 0
     for each in inputs:
         sizes = [max(length, 1) for length in each.shape]
         possible = len(sizes) <= MOST_DIMENSIONS and max(sizes, default=1) <= MOST_DIMENSION
@@ -68,9 +77,7 @@ def infer(model: str, version: str, inputs: Sequence[Tensor], chance: np.random.
         size += len(values or b"")
         if values is None or size > MOST_REQUEST_BYTES:
             raise ValueError(f"{each.name[:80]!r} ({each.kind[:20]} {list(each.shape[:8])})")
-        told.append(block(5, block(1, each.name) + block(2, each.kind) + packed(3, sizes)))
-        raw.append(block(7, values))
-    return b"".join([named(model, version), *told, *raw])
+        yield each, sizes, values
 
 
 def _values(kind: str, count: int, chance: np.random.Generator) -> bytes | None:

@@ -20,7 +20,6 @@ from urllib.parse import quote, unquote, urlsplit
 from pinchpoint import grpc_description
 from pinchpoint.driving import LoadOptions, understood
 from pinchpoint.errors import BadInput
-from pinchpoint.grpc_description import PROTOCOL
 from pinchpoint.load.addresses import OF_MODELS
 from pinchpoint.load.engine import Sending
 from pinchpoint.load.fetching import fetched, first_fetched
@@ -34,6 +33,7 @@ MOST_DIMENSION = 1 << 16  # that a free dimension could not be taken as
 MOST_SHOWN = 8
 FLOATS = frozenset({"FP32", "FP64"})  # the shorter ones Triton takes in its binary form only
 INTEGERS = re.compile(r"U?INT(8|16|32|64)")
+PROTOCOL = "Open Inference Protocol"
 COUNTED = ("success", "queue", "compute_input", "compute_infer", "compute_output")
 
 
@@ -87,7 +87,8 @@ def _of_grpc(options: LoadOptions, folder: Path, seed: int) -> Described:
     if not options.input:
         (folder / MESSAGE).write_bytes(grpc_description.request(sending, seed))
         options = replace(options, input=(str(folder / MESSAGE),))
-    return Described(options, f"{PROTOCOL} (gRPC)", sending.address.model)
+    protocol = grpc_description.PROTOCOLS[sending.address.target]
+    return Described(options, f"{protocol} (gRPC)", sending.address.model)
 
 
 def _to(options: LoadOptions, path: str) -> LoadOptions:

@@ -11,9 +11,14 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from pinchpoint.errors import BadInput
 
-PORTS = {"http": 80, "https": 443, "grpc": 50051, "oip+grpc": 8001, "triton+grpc": 8001}
+PORTS = {"http": 80, "https": 443, "grpc": 50051, "oip+grpc": 8001, "triton+grpc": 8001, "tfserving+grpc": 8500}
 INFER = "/inference.GRPCInferenceService/ModelInfer"
-OF_MODELS = {"oip+grpc": INFER, "triton+grpc": INFER}  # protocols whose method is known: their path names a model
+PREDICT = "/tensorflow.serving.PredictionService/Predict"
+OF_MODELS = {
+    "oip+grpc": INFER,
+    "triton+grpc": INFER,
+    "tfserving+grpc": PREDICT,
+}  # protocols whose method is known: their path names a model
 SCHEMES = ("http", "https", "http+unix", "grpc", *OF_MODELS)
 SECRET = re.compile(r"key|token|secret|passw|pwd|auth|sig", re.IGNORECASE)
 HIDDEN = "***"
