@@ -40,11 +40,14 @@ def test_no_moments_lie_in_no_windows():
 
 
 PROGRAM = """
-    import json, queue, selectors, socket, sys, threading, time
+    import json, os, queue, selectors, socket, sys, threading, time
     work, lock, told = queue.SimpleQueue(), threading.Lock(), selectors.EpollSelector()
     lock.acquire()
     listener = socket.create_server(("127.0.0.1", 0))
     foreign = socket.create_server(("127.0.0.1", 0))
+    turns, event, turned = selectors.EpollSelector(), os.eventfd(0), threading.Event()
+    finished = threading.Event()
+    turns.register(event, selectors.EVENT_READ)
     def worker():
         while True:
             what = work.get()
@@ -58,9 +61,17 @@ PROGRAM = """
                 lock.acquire()
             elif what == "patience":
                 lock.acquire(timeout=60)
+            elif what == "turn":
+                while not turned.is_set():
+                    turns.select()
             elif what == "peer":
                 socket.create_connection(foreign.getsockname()).recv(1)
             print("done", flush=True)
+            finished.set()
+    def taking_turns():
+        while True:
+            turns.select()
+            os.eventfd_read(event)
     def beating():
         while True:
             time.sleep(0.02)
@@ -74,7 +85,7 @@ PROGRAM = """
     mine, theirs = socket.socketpair()
     def receiving():
         mine.recv(1)
-    threads = {each.__name__: threading.Thread(target=each, daemon=True) for each in (worker, beating, polling, accepting, receiving)}
+    threads = {each.__name__: threading.Thread(target=each, daemon=True) for each in (worker, taking_turns, beating, polling, accepting, receiving)}
     for each in threads.values():
         each.start()
     told.register(sys.stdin, selectors.EVENT_READ)
@@ -86,9 +97,16 @@ PROGRAM = """
         line = sys.stdin.readline().strip()
         if line == "release":
             lock.release()
+        elif line == "turned":
+            turned.set()
+            finished.clear()
+            while not finished.is_set():
+                os.eventfd_write(event, 1)
+                time.sleep(0.01)
         elif line == "answer":
             foreign.accept()[0].send(b"x")
         elif line:
+            os.eventfd_write(event, 1)  # now and then somebody has a turn
             work.put(line)
         else:
             break
@@ -122,6 +140,7 @@ def watched(process, watch):
     does("sleep")  # those that have run are looked at from now on
     windows |= {"sleep": does("sleep"), "spin": does("spin"), "lock": does("lock", 0.25, "release")}
     windows |= {"patience": does("patience", 0.25, "release"), "peer": does("peer", 0.25, "answer")}
+    windows["turn"] = does("turn", 0.25, "turned")
     time.sleep(0.05)
     windows["idle later"] = rest(0.4)
     watch.pause()
@@ -149,7 +168,7 @@ def seen():
         process.communicate()
     if watch.blind:
         pytest.skip(watch.blind)
-    busy = [windows[name] for name in ("sleep", "spin", "lock", "patience", "peer")]
+    busy = [windows[name] for name in ("sleep", "spin", "lock", "patience", "peer", "turn")]
     samples, threads, peers = watch.seen([windows["idle"], windows["idle later"]], busy)
     return SimpleNamespace(samples=samples, threads={each.thread: each for each in threads}, peers=peers, windows=windows,
                            numbers=facts["threads"], pid=process.pid)  # fmt: skip
@@ -176,6 +195,7 @@ def share(seen, thread, window, site):
     ("patience", "worker", FUTEX),
     ("peer", "worker", NETWORK),
     ("idle later", "worker", PARKED),
+    ("turn", "worker", PARKED),  # where another thread is at rest
     ("sleep", "main", PARKED),
     ("lock", "main", PARKED),
     ("idle later", "main", PARKED),
@@ -199,7 +219,7 @@ def test_a_lock_without_a_time_limit_has_a_place_of_its_own(seen):
 
 @pytest.mark.parametrize(("thread", "parked"), [
     ("worker", WAITING_FOR_WORK), ("main", SELECTOR), ("beating", SLEEPING), ("polling", ACCEPTING), ("accepting", ACCEPTING),
-    ("receiving", ACCEPTING),
+    ("receiving", ACCEPTING), ("taking_turns", SELECTOR),
 ])  # fmt: skip
 def test_where_a_thread_sits_while_nothing_is_asked(seen, thread, parked):
     found = seen.threads[seen.numbers[thread]]

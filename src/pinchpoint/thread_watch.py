@@ -281,6 +281,7 @@ class ThreadWatch:
         for number, own in homes.items():
             mine = (thread == number) & (site != RUNNING) & np.isin(np.abs(place), list(own)) & (place != 0)
             site[mine] = np.where(timed[mine], TIMER, PARKED)
+        site[self._in_turn(site, place, selectors, timed, homes)] = PARKED
         site[self._at_their_queue(thread, site, place, homes)] = PARKED
         threads = tuple(
             ServerThread(each.thread, each.process, each.name, self._kinds[own[0]] if (own := homes[number]) else "")
@@ -302,6 +303,14 @@ class ThreadWatch:
         several = {thread for thread, count in Counter(alone.values()).items() if count > 1}
         idle = [each for each in several if (own := homes.get(each)) and self._kinds[own[0]] == WAITING_FOR_WORK]
         found: Mask = at_lock & np.isin(np.abs(place), list(alone)) & np.isin(thread, idle)
+        return found
+
+    def _in_turn(
+        self, site: Ints, place: Ints, selectors: Mask, timed: Mask, homes: Mapping[int, Sequence[int]]
+    ) -> Mask:
+        """Rows of threads that take turns at a selector where one of them is at rest (gRPC's pollers): it is the place of all."""
+        common = [each for own in homes.values() for each in own if self._kinds[each] == SELECTOR]
+        found: Mask = selectors & (site == NETWORK) & ~timed & np.isin(np.abs(place), common)
         return found
 
     def _homes(self, places: Ints) -> list[int]:
