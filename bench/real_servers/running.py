@@ -1,0 +1,113 @@
+"""A real server while it runs: on loopback, in a session of its own, in a folder that holds all that it writes, and then stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from bench.real_servers.install import FOLDER, missing
+from bench.real_servers.servers import SERVERS, Knobs, Start
+
+STARTS_S, STOPS_S, POLL_S = 90.0, 20.0, 0.1
+SHOWN = 2000  # characters of a log
+LEFT_OUT = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}  # of our environment: theirs is another
+
+
+class DidNotStart(Exception):
+    """A server is not installed, ended, or never became ready; in words, with the end of its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that answers: `url` takes the JSON in the file `body` as a POST, `target` is what pinchpoint is given."""
+
+    url: str
+    body: Path
+    target: str
+    pid: int
+    log: Path
+
+
+@contextlib.contextmanager
+def running(name: str, folder: Path, **knobs: Any) -> Iterator[Running]:  # noqa: ANN401  # those of Knobs
+    """A server, ready, in an empty folder; DidNotStart where it is not, and none of its processes are left afterwards."""
+    if why := missing(name):
+        raise DidNotStart(why)
+    (folder / "tmp").mkdir(parents=True)
+    asked, log = Knobs(**knobs), folder / "server.log"
+    start = SERVERS[name].start((FOLDER / name).resolve(), folder.resolve(), asked)
+    (folder / "body.json").write_text(json.dumps(start.body), "utf-8")
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            start.command, cwd=start.within or folder, stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True,
+            env=_environment(name, folder.resolve(), asked, start),
+        )  # fmt: skip
+    try:
+        _wait_until_ready(server, start, log)
+        yield Running(start.url, folder / "body.json", start.target or start.url, server.pid, log)
+    finally:
+        _stop(server)
+
+
+def _environment(name: str, folder: Path, knobs: Knobs, start: Start) -> dict[str, str]:
+    ours = {key: value for key, value in os.environ.items() if key not in LEFT_OUT}
+    path = f"{(FOLDER / name / 'bin').resolve()}{os.pathsep}{os.environ.get('PATH', '')}"
+    threads = {"OMP_NUM_THREADS": "1"}
+    return {**ours, "PATH": path, "TMPDIR": str(folder / "tmp"), **threads, **knobs.variables(), **start.variables}
+
+
+def _wait_until_ready(server: subprocess.Popen[bytes], start: Start, log: Path) -> None:
+    """Until it says so, and a request is answered."""
+    end = time.monotonic() + STARTS_S
+    while time.monotonic() < end:
+        if server.poll() is not None:
+            raise DidNotStart(f"it ended with {server.returncode}:\n{_tail(log)}")
+        if _answers(start.ready) and _answers(start.url, json.dumps(start.body).encode()):
+            return
+        time.sleep(POLL_S)
+    raise DidNotStart(f"it was not ready within {STARTS_S:.0f} s:\n{_tail(log)}")
+
+
+def _answers(url: str, body: bytes | None = None) -> bool:
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=5) as answer:
+        return bool(answer.status == 200)
+    return False
+
+
+def _tail(log: Path) -> str:
+    return log.read_text("utf-8", "replace")[-SHOWN:]
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    """Ends its process group, and what it has put in groups of their own in its session, asking first."""
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        for pid in _left(server.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, how)
+        end = time.monotonic() + STOPS_S
+        while time.monotonic() < end and (server.poll() is None or _left(server.pid)):
+            time.sleep(POLL_S)
+    server.wait()
+
+
+def _left(session: int) -> list[int]:
+    """The processes of a session that still run."""
+    found = []
+    for process in psutil.process_iter(["status"]):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if os.getsid(process.pid) == session and process.info["status"] != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+    return found

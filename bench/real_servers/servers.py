@@ -1,0 +1,229 @@
+"""The real servers: how each is laid out in a folder and started there, what it is asked, and when it is ready."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sysconfig
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.live_servers import free_port
+from bench.real_servers import debian, network
+
+APPS = Path(__file__).parent / "apps"
+MODEL = "network"
+HONEST, SHORT = 20, 1  # layers: about 10 ms of one CPU, and one beside which a fault leads
+LARGEST_BATCH = 8
+ROW = [0.5] * network.INPUTS
+
+
+@dataclass(frozen=True, slots=True)
+class Knobs:
+    """What is planted: a `fault` of apps/planted.py, so many instances, a batching window, numbers that nobody needs.
+
+    `other` is the port of the slow service beside it.
+    """
+
+    fault: str = ""
+    instances: int = 1
+    window_s: float = 0.0
+    needless_numbers: int = 0
+    other: int = 0
+
+    @property
+    def layers(self) -> int:
+        """As much work as leaves a fault to be the largest part."""
+        return SHORT if self.fault or self.window_s or self.needless_numbers else HONEST
+
+    def variables(self) -> dict[str, str]:
+        """What the models read."""
+        told = {"FAULT": self.fault, "INSTANCES": self.instances, "LAYERS": self.layers, "OTHER": self.other or ""}
+        told["WINDOW_S"] = self.window_s or ""
+        return {f"PLANTED_{key}": str(value) for key, value in told.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A server that is laid out: the command that serves in the foreground, and what it is asked once it is ready.
+
+    `target` is what pinchpoint is given, if not the URL that takes `body`; `within` the working directory, if not its own folder.
+    """
+
+    command: tuple[str, ...]
+    url: str
+    ready: str
+    body: object
+    variables: Mapping[str, str] = field(default_factory=dict)
+    target: str = ""
+    within: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A real server: what of the installation it needs, and what lays it out: (installed, folder, knobs) -> Start."""
+
+    name: str
+    title: str
+    start: Callable[[Path, Path, Knobs], Start]
+
+
+def _triton(installed: Path, folder: Path, knobs: Knobs) -> Start:
+    http, grpc, metrics = free_port(), free_port(), free_port()
+    _sources(folder / "models" / MODEL / "1", knobs, "triton_model.py", "model.py")
+    window = f"preferred_batch_size: [{LARGEST_BATCH}] max_queue_delay_microseconds: {knobs.window_s * 1e6:.0f}"
+    (folder / "models" / MODEL / "config.pbtxt").write_text(
+        f'backend: "python"\nmax_batch_size: {LARGEST_BATCH}\n'
+        f'input [{{ name: "x" data_type: TYPE_FP32 dims: [{network.INPUTS}] }}]\n'
+        f'output [{{ name: "y" data_type: TYPE_FP32 dims: [{network.OUTPUTS}] }}]\n'
+        f"instance_group [{{ kind: KIND_CPU count: {knobs.instances} }}]\n"
+        + (f"dynamic_batching {{ {window} }}\n" if knobs.window_s else "")
+    )
+    wheel = next(installed.glob("lib/python*/site-packages/pytriton"))
+    command = (
+        str(wheel / "tritonserver/bin/tritonserver"),
+        *(f"--{key}={value}" for key, value in {
+            "model-repository": folder / "models", "backend-directory": installed / "backends",
+            "cache-directory": wheel / "tritonserver/caches",
+            "http-address": "127.0.0.1", "http-port": http, "grpc-address": "127.0.0.1", "grpc-port": grpc,
+            "metrics-address": "127.0.0.1", "metrics-port": metrics, "allow-gpu-metrics": "false",
+            "model-control-mode": "explicit", "load-model": "*", "strict-readiness": "true", "exit-on-error": "false",
+            "backend-config": f"python,shm-region-prefix-name=pinchpoint_{http}_",
+        }.items()),
+    )  # fmt: skip
+    # The backend has lost its place beside its libraries; its stub embeds the Python that it finds first.
+    libraries = f"{wheel.parent / 'nvidia_pytriton.libs'}:{sysconfig.get_config_var('LIBDIR')}"
+    return _of_the_protocol(http, command, {"LD_LIBRARY_PATH": libraries}, "triton")
+
+
+def _mlserver(installed: Path, folder: Path, knobs: Knobs) -> Start:
+    http, grpc, metrics = free_port(), free_port(), free_port()
+    _sources(folder / MODEL, knobs, "mlserver_model.py", "mlserver_model.py")
+    told = {"host": "127.0.0.1", "http_port": http, "grpc_port": grpc, "metrics_port": metrics, "debug": False}
+    (folder / "settings.json").write_text(json.dumps({**told, "parallel_workers": knobs.instances}))
+    tensors = {
+        key: [{"name": name, "datatype": "FP32", "shape": [-1, size]}]
+        for key, name, size in (("inputs", "x", network.INPUTS), ("outputs", "y", network.OUTPUTS))
+    }
+    batching = {"max_batch_size": LARGEST_BATCH, "max_batch_time": knobs.window_s} if knobs.window_s else {}
+    model = {"name": MODEL, "implementation": "mlserver_model.Network", **tensors, **batching}
+    (folder / MODEL / "model-settings.json").write_text(json.dumps(model))
+    return _of_the_protocol(http, (str(installed / "bin/mlserver"), "start", "."), {}, "oip")
+
+
+def _of_the_protocol(port: int, command: tuple[str, ...], variables: Mapping[str, str], scheme: str) -> Start:
+    """A server of the Open Inference Protocol, which tells its inputs itself."""
+    body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, len(ROW)], "data": ROW}]}
+    model = f"http://127.0.0.1:{port}/v2/models/{MODEL}"
+    return Start(
+        command, f"{model}/infer", f"{model}/ready", body, variables, f"{scheme}+http://127.0.0.1:{port}/{MODEL}"
+    )
+
+
+def _torchserve(installed: Path, folder: Path, knobs: Knobs) -> Start:
+    ports = {name: free_port() for name in ("inference", "management", "metrics")}
+    archive = folder / "store" / MODEL  # as a folder, which it takes like an archive
+    _sources(archive, knobs, "torchserve_handler.py", "handler.py")
+    (archive / "MAR-INF").mkdir()
+    manifest = {"modelName": MODEL, "handler": "handler.py", "modelVersion": "1.0"}
+    (archive / "MAR-INF/MANIFEST.json").write_text(json.dumps({"runtime": "python", "model": manifest}))
+    batching = {"batchSize": 4 if knobs.window_s else 1, "maxBatchDelay": round(knobs.window_s * 1e3)}
+    workers = {"defaultVersion": True, "marName": MODEL, "minWorkers": knobs.instances, "maxWorkers": knobs.instances}
+    told = {
+        **{f"{name}_address": f"http://127.0.0.1:{port}" for name, port in ports.items()},
+        **{f"grpc_{name}_address": "127.0.0.1" for name in ("inference", "management")},
+        **{f"grpc_{name}_port": free_port() for name in ("inference", "management")},
+        "metrics_mode": "prometheus", "disable_token_authorization": "true", "enable_envvars_config": "false",
+        "number_of_netty_threads": 2, "model_store": folder / "store", "load_models": MODEL,
+        "models": json.dumps({MODEL: {"1.0": {**workers, **batching, "responseTimeout": 60}}}),
+        "vmargs": f"-Xmx512m -Djava.io.tmpdir={folder / 'tmp'}",
+    }  # fmt: skip
+    (folder / "config.properties").write_text("".join(f"{key}={value}\n" for key, value in told.items()))
+    program = str(installed / "bin/torchserve")
+    command = (
+        program,
+        "--start",
+        "--foreground",
+        "--ncs",
+        "--ts-config",
+        str(folder / "config.properties"),
+        "--disable-token-auth",
+    )
+    variables = {"LOG_LOCATION": str(folder / "logs"), "METRICS_LOCATION": str(folder / "logs")}
+    url = f"http://127.0.0.1:{ports['inference']}"
+    return Start(command, f"{url}/predictions/{MODEL}", f"{url}/ping", {"data": ROW + _needless(knobs)}, variables)
+
+
+def _bentoml(installed: Path, folder: Path, knobs: Knobs) -> Start:
+    port = free_port()
+    _sources(folder / "app", knobs, "bento_service.py", "service.py")
+    program = str(installed / "bin/bentoml")
+    command = (
+        program,
+        "serve",
+        "service:Network",
+        "--working-dir",
+        str(folder / "app"),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    )
+    variables = {"BENTOML_DO_NOT_TRACK": "True", "BENTOML_HOME": str(folder / "home")}
+    url = f"http://127.0.0.1:{port}"
+    return Start(command, f"{url}/predict", f"{url}/readyz", {"x": [ROW + _needless(knobs)]}, variables)
+
+
+def _llama(installed: Path, _folder: Path, knobs: Knobs) -> Start:
+    port, place = free_port(), installed / "debian"
+    root = place / "root"
+    plugins = root / debian.LIBRARIES / "ggml/backends0"
+    options = {
+        "-m": installed / "random.gguf",
+        "--host": "127.0.0.1",
+        "--port": port,
+        "-c": 2048,
+        "-np": knobs.instances,
+        "-t": 1,
+    }
+    server = debian.command(place, str(root / "usr/bin/llama-server"))
+    command = (*server, *(str(word) for pair in options.items() for word in pair), "--metrics", "--slots")
+    url = f"http://127.0.0.1:{port}"
+    body = {"prompt": "the", "n_predict": 16, "temperature": 0, "ignore_eos": True, "cache_prompt": False}
+    return Start(
+        command, f"{url}/completion", f"{url}/health", body, within=plugins
+    )  # where it looks for what computes
+
+
+def _tensorflow(installed: Path, _folder: Path, _knobs: Knobs) -> Start:
+    grpc, rest = free_port(), free_port()
+    command = (str(installed / "bin/python"), str(APPS / "tensorflow_double.py"), str(installed / "saved_model"))
+    url = f"http://127.0.0.1:{rest}/v1/models/{MODEL}"
+    variables = {"CUDA_VISIBLE_DEVICES": "-1"}
+    return Start((*command, str(grpc), str(rest)), f"{url}:predict", url, {"instances": [ROW]}, variables)
+
+
+def _sources(folder: Path, knobs: Knobs, source: str, called: str) -> None:
+    """The model's source, what is planted in it, and its network."""
+    folder.mkdir(parents=True)
+    shutil.copy(APPS / source, folder / called)
+    shutil.copy(APPS / "planted.py", folder)
+    network.save(folder / "network.onnx", knobs.layers)
+
+
+def _needless(knobs: Knobs) -> list[float]:
+    return [each * 1.01 for each in range(knobs.needless_numbers)]
+
+
+SERVERS = {
+    each.name: each
+    for each in (
+        Server("triton", "Triton 2.51 (nvidia-pytriton 0.7)", _triton),
+        Server("mlserver", "MLServer 1.7", _mlserver),
+        Server("torchserve", "TorchServe 0.12", _torchserve),
+        Server("bentoml", "BentoML 1.4", _bentoml),
+        Server("llama", "llama-server of Debian", _llama),
+        Server("tensorflow", "a double of TensorFlow Serving", _tensorflow),
+    )
+}
