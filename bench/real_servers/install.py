@@ -22,7 +22,8 @@ from bench.real_servers import debian
 from bench.real_servers.failed import Failed, run
 
 HERE = Path(__file__).parent
-FOLDER = Path(os.environ.get("PINCHPOINT_SERVERS", "build/servers"))  # another place, for one who has them already
+PLACE = os.environ.get("PINCHPOINT_SERVERS", "build/servers")  # another one, for who has them already
+FOLDER = HERE.parents[1] / PLACE
 MARK, WHY = "installed", "why-not"
 AT_ONCE = 2  # unpacking wheels keeps a CPU busy
 PERF_ANALYZER = "perf-analyzer==2.60.0"  # without a version pip takes an empty placeholder
@@ -152,7 +153,7 @@ def main() -> int:
         prog="python -m bench.real_servers.install", description=__doc__.partition("\n")[0]
     )
     parser.add_argument("names", nargs="*", metavar="NAME", choices=(*RECIPES, []), help=f"of {', '.join(RECIPES)}")
-    parser.add_argument("--into", type=Path, default=FOLDER, metavar="FOLDER", help=f"where to ({FOLDER})")
+    parser.add_argument("--into", type=Path, default=FOLDER, metavar="FOLDER", help=f"where to ({PLACE})")
     chosen = parser.parse_args()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         running = {pool.submit(installed, name, chosen.into.resolve()): name for name in chosen.names or RECIPES}

@@ -23,7 +23,6 @@ from tensorflow_serving.apis import (
 AVAILABLE = 30
 STATUS = [{"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}]
 tf.config.threading.set_intra_op_parallelism_threads(1)
-tf.config.threading.set_inter_op_parallelism_threads(1)
 loaded = tf.saved_model.load(sys.argv[1])
 network = loaded.signatures["serving_default"]
 
