@@ -1,4 +1,4 @@
-# Everything a newcomer needs: make install, make demo, make test, make check, make bench.
+# Everything a newcomer needs: make install, make demo, make test, make check, make servers, make test-servers, make bench.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +7,7 @@ BESIDE := -n auto --dist worksteal --durations 15
 # What fails is asked once more, and told in the summary: a neighbour on this machine is no defect of ours.
 AGAIN := --reruns 1
 
-.PHONY: install demo test check bench docs lock clean
+.PHONY: install demo test check servers test-servers bench docs lock clean
 
 install: $(VENV)/installed
 
@@ -27,8 +27,8 @@ demo: install build/resnet50.onnx build/bert_base.onnx
 
 # `make test MARKED=slow` leaves out what `make check` has just run. Tests that measure come last, one at a time.
 test: install
-	$(BIN)/python -m pytest $(BESIDE) $(AGAIN) -m "not alone $(if $(MARKED),and $(MARKED))"
-	$(BIN)/python -m pytest $(AGAIN) --durations 15 -m "alone $(if $(MARKED),and $(MARKED))"
+	$(BIN)/python -m pytest $(BESIDE) $(AGAIN) -m "not alone and not servers $(if $(MARKED),and $(MARKED))"
+	$(BIN)/python -m pytest $(AGAIN) --durations 15 -m "alone and not servers $(if $(MARKED),and $(MARKED))"
 
 check: install
 	$(BIN)/ruff check .
@@ -36,6 +36,15 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest $(BESIDE) $(AGAIN) -m "not slow"
+
+# Real inference servers (Triton, TorchServe, MLServer, ...), each by itself in build/servers: 4.5 GB, about 3 minutes. What this
+# machine cannot have is said, and is no failure. One alone: make servers NAMES=triton
+servers: install
+	$(BIN)/python -m bench.real_servers.install $(NAMES)
+
+# Starts each, plants a fault, asks what limits it, and stops it; those that are not there say so and are skipped. 10 minutes.
+test-servers: install
+	$(BIN)/python -m pytest $(AGAIN) --durations 15 -m servers
 
 bench: install
 	$(BIN)/python -m bench

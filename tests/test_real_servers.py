@@ -174,8 +174,25 @@ def load(folder, server):
 def perf_analyzer(address):
     """The median latency of one request in flight, in seconds."""
     place = FOLDER / "perf_analyzer"
-    start = debian.command(place / "debian", str(place / "wheel/perf_analyzer/bin/perf_analyzer"), "/" + debian.LIBRARIES)
-    asking = ["-m", "network", "-u", address, "--concurrency-range", "1", "-p", "1500", "-s", "50", "-r", "3", "--percentile", "50"]
+    start = debian.command(
+        place / "debian", str(place / "wheel/perf_analyzer/bin/perf_analyzer"), "/" + debian.LIBRARIES
+    )
+    asking = [
+        "-m",
+        "network",
+        "-u",
+        address,
+        "--concurrency-range",
+        "1",
+        "-p",
+        "1500",
+        "-s",
+        "50",
+        "-r",
+        "3",
+        "--percentile",
+        "50",
+    ]
     done = subprocess.run([*start, *asking], capture_output=True, text=True, timeout=60, check=False)
     found = re.search(r"p50 latency: (\d+) usec", done.stdout)
     assert found, done.stdout + done.stderr

@@ -9,10 +9,12 @@ there already, by the same recipe, is left as it is.
 from __future__ import annotations
 
 import argparse
+import ctypes.util
 import hashlib
 import os
 import shutil
 import sys
+import sysconfig
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -47,6 +49,10 @@ def packages(name: str, folder: Path) -> None:
 
 def triton(folder: Path) -> None:
     """The server inside of pytriton's wheel, and its Python backend in the form that the server itself expects."""
+    library = str(sysconfig.get_config_var("INSTSONAME"))  # that the backend's stub embeds
+    where = Path(sysconfig.get_config_var("LIBDIR"), library)
+    if not where.exists() and ctypes.util.find_library(library.removeprefix("lib").partition(".so")[0]) is None:
+        raise Failed(f"needs {library} (Debian's {library.partition('.so')[0]})")
     packages("triton", folder)
     bundled = next(folder.glob("lib/python*/site-packages/pytriton"))
     backend = folder / "backends/python"
