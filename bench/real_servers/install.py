@@ -18,6 +18,7 @@ import sysconfig
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from inspect import getsource
 from pathlib import Path
 
 from bench.real_servers import debian
@@ -144,13 +145,10 @@ def installed(name: str, into: Path) -> str:
 
 
 def _mark(name: str) -> str:
-    """What changes when the recipe does: what is pinned, and how it is installed."""
-    sources = [HERE / "locks" / f"{name}.txt", *sorted(HERE.glob("apps/*")), HERE / "install.py", HERE / "debian.py"]
-    told = hashlib.sha256(sys.version.encode())
-    for each in sources:
-        if each.is_file():
-            told.update(each.read_bytes())
-    return told.hexdigest()
+    """What changes when the recipe does: how it is installed, what is pinned, and what is made there."""
+    files = (f"locks/{name}.txt", "debian.py", "apps/random_gguf.py", "apps/saved_model.py")
+    texts = [(HERE / each).read_text("utf-8") for each in files if (HERE / each).exists()]
+    return hashlib.sha256("".join([sys.version, PERF_ANALYZER, getsource(RECIPES[name]), *texts]).encode()).hexdigest()
 
 
 def main() -> int:
