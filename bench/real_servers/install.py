@@ -30,43 +30,31 @@ FOLDER = HERE.parents[1] / PLACE
 MARK, WHY = "installed", "why-not"
 AT_ONCE = 2  # unpacking wheels keeps a CPU busy
 PERF_ANALYZER = "perf-analyzer==2.60.0"  # without a version pip takes an empty placeholder
+PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
 ITS_PLATFORM = "manylinux_2_38_x86_64"  # newer than Debian 12: it runs under a C library of its own
 
 
 def packages(name: str, folder: Path) -> None:
     """A virtual environment with what the server's lock file pins."""
     run([sys.executable, "-m", "venv", "--without-pip", str(folder)])
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "--python",
-        str(folder / "bin/python"),
-        "--quiet",
-        "--disable-pip-version-check",
-    ]
+    pip = [*PIP, "--python", str(folder / "bin/python")]
     run([*pip, "install", "--requirement", str(HERE / "locks" / f"{name}.txt")])
 
 
 def triton(folder: Path) -> None:
     """The server inside of pytriton's wheel, and its Python backend in the form that the server itself expects."""
-    library = str(sysconfig.get_config_var("INSTSONAME"))  # that the backend's stub embeds
-    where = Path(sysconfig.get_config_var("LIBDIR"), library)
-    if not where.exists() and ctypes.util.find_library(library.removeprefix("lib").partition(".so")[0]) is None:
-        raise Failed(f"needs {library} (Debian's {library.partition('.so')[0]})")
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    ours = Path(sysconfig.get_config_var("LIBDIR"), f"libpython{version}.so.1.0")  # the backend's stub embeds it
+    if not ours.exists() and ctypes.util.find_library(f"python{version}") is None:
+        raise Failed(f"needs {ours.name} (Debian's libpython{version})")
     packages("triton", folder)
     bundled = next(folder.glob("lib/python*/site-packages/pytriton"))
     backend = folder / "backends/python"
     backend.mkdir(parents=True)
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
     stub = "triton_python_backend_stub"
-    for part in (
-        *(
-            bundled / "tritonserver/backends/python" / each
-            for each in ("libtriton_python.so", "triton_python_backend_utils.py")
-        ),
-        bundled / "tritonserver/python_backend_stubs" / version / stub,
-    ):
+    names = ("backends/python/libtriton_python.so", "backends/python/triton_python_backend_utils.py",
+             f"python_backend_stubs/{version}/{stub}")  # fmt: skip
+    for part in (bundled / "tritonserver" / each for each in names):
         if not part.exists():
             raise Failed(f"its Python backend has no part for Python {version}")
         shutil.copy(part, backend)
@@ -95,8 +83,19 @@ def tensorflow(folder: Path) -> None:
 
 def perf_analyzer(folder: Path) -> None:
     """Triton's own load generator, a peer to compare with; under a C library of its own."""
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "download", "--no-deps"]
-    run([*pip, "--only-binary=:all:", "--platform", ITS_PLATFORM, "--dest", str(folder), PERF_ANALYZER])
+    run(
+        [
+            *PIP,
+            "download",
+            "--no-deps",
+            "--only-binary=:all:",
+            "--platform",
+            ITS_PLATFORM,
+            "--dest",
+            str(folder),
+            PERF_ANALYZER,
+        ]
+    )
     wheel = next(folder.glob("*.whl"))
     shutil.unpack_archive(wheel, folder / "wheel", "zip")
     wheel.unlink()
