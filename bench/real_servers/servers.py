@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+import socket
 import sysconfig
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.live_servers import free_port
 from bench.real_servers import debian, network
 
 APPS = Path(__file__).parent / "apps"
@@ -65,12 +66,11 @@ class Server:
     """A real server: what of the installation it needs, and what lays it out: (installed, folder, knobs) -> Start."""
 
     name: str
-    title: str
     start: Callable[[Path, Path, Knobs], Start]
 
 
 def _triton(installed: Path, folder: Path, knobs: Knobs) -> Start:
-    http, grpc, metrics = free_port(), free_port(), free_port()
+    http, grpc, metrics = _free_ports(3)
     _sources(folder / "models" / MODEL / "1", knobs, "triton_model.py", "model.py")
     window = f"preferred_batch_size: [{LARGEST_BATCH}] max_queue_delay_microseconds: {knobs.window_s * 1e6:.0f}"
     (folder / "models" / MODEL / "config.pbtxt").write_text(
@@ -98,7 +98,7 @@ def _triton(installed: Path, folder: Path, knobs: Knobs) -> Start:
 
 
 def _mlserver(installed: Path, folder: Path, knobs: Knobs) -> Start:
-    http, grpc, metrics = free_port(), free_port(), free_port()
+    http, grpc, metrics = _free_ports(3)
     _sources(folder / MODEL, knobs, "mlserver_model.py", "mlserver_model.py")
     told = {"host": "127.0.0.1", "http_port": http, "grpc_port": grpc, "metrics_port": metrics, "debug": False}
     (folder / "settings.json").write_text(json.dumps({**told, "parallel_workers": knobs.instances}))
@@ -122,7 +122,8 @@ def _of_the_protocol(port: int, command: tuple[str, ...], variables: Mapping[str
 
 
 def _torchserve(installed: Path, folder: Path, knobs: Knobs) -> Start:
-    ports = {name: free_port() for name in ("inference", "management", "metrics")}
+    *grpc, inference, management, metrics = _free_ports(5)
+    ports = {"inference": inference, "management": management, "metrics": metrics}
     archive = folder / "store" / MODEL  # as a folder, which it takes like an archive
     _sources(archive, knobs, "torchserve_handler.py", "handler.py")
     (archive / "MAR-INF").mkdir()
@@ -133,7 +134,7 @@ def _torchserve(installed: Path, folder: Path, knobs: Knobs) -> Start:
     told = {
         **{f"{name}_address": f"http://127.0.0.1:{port}" for name, port in ports.items()},
         **{f"grpc_{name}_address": "127.0.0.1" for name in ("inference", "management")},
-        **{f"grpc_{name}_port": free_port() for name in ("inference", "management")},
+        "grpc_inference_port": grpc[0], "grpc_management_port": grpc[1],
         "metrics_mode": "prometheus", "disable_token_authorization": "true", "enable_envvars_config": "false",
         "number_of_netty_threads": 2, "model_store": folder / "store", "load_models": MODEL,
         "models": json.dumps({MODEL: {"1.0": {**workers, **batching, "responseTimeout": 60}}}),
@@ -156,7 +157,7 @@ def _torchserve(installed: Path, folder: Path, knobs: Knobs) -> Start:
 
 
 def _bentoml(installed: Path, folder: Path, knobs: Knobs) -> Start:
-    port = free_port()
+    (port,) = _free_ports(1)
     _sources(folder / "app", knobs, "bento_service.py", "service.py")
     program = str(installed / "bin/bentoml")
     command = (
@@ -176,7 +177,7 @@ def _bentoml(installed: Path, folder: Path, knobs: Knobs) -> Start:
 
 
 def _llama(installed: Path, _folder: Path, knobs: Knobs) -> Start:
-    port, place = free_port(), installed / "debian"
+    (port,), place = _free_ports(1), installed / "debian"
     root = place / "root"
     plugins = root / debian.LIBRARIES / "ggml/backends0"
     options = {
@@ -191,13 +192,12 @@ def _llama(installed: Path, _folder: Path, knobs: Knobs) -> Start:
     command = (*server, *(str(word) for pair in options.items() for word in pair), "--metrics", "--slots")
     url = f"http://127.0.0.1:{port}"
     body = {"prompt": "the", "n_predict": 16, "temperature": 0, "ignore_eos": True, "cache_prompt": False}
-    return Start(
-        command, f"{url}/completion", f"{url}/health", body, within=plugins
-    )  # where it looks for what computes
+    # In its working directory it looks for what computes.
+    return Start(command, f"{url}/completion", f"{url}/health", body, within=plugins)
 
 
 def _tensorflow(installed: Path, _folder: Path, _knobs: Knobs) -> Start:
-    grpc, rest = free_port(), free_port()
+    grpc, rest = _free_ports(2)
     command = (str(installed / "bin/python"), str(APPS / "tensorflow_double.py"), str(installed / "saved_model"))
     url = f"http://127.0.0.1:{rest}/v1/models/{MODEL}"
     variables = {"CUDA_VISIBLE_DEVICES": "-1"}
@@ -212,6 +212,15 @@ def _sources(folder: Path, knobs: Knobs, source: str, called: str) -> None:
     network.save(folder / "network.onnx", knobs.layers)
 
 
+def _free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on, no two alike."""
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
 def _needless(knobs: Knobs) -> list[float]:
     return [each * 1.01 for each in range(knobs.needless_numbers)]
 
@@ -219,11 +228,11 @@ def _needless(knobs: Knobs) -> list[float]:
 SERVERS = {
     each.name: each
     for each in (
-        Server("triton", "Triton 2.51 (nvidia-pytriton 0.7)", _triton),
-        Server("mlserver", "MLServer 1.7", _mlserver),
-        Server("torchserve", "TorchServe 0.12", _torchserve),
-        Server("bentoml", "BentoML 1.4", _bentoml),
-        Server("llama", "llama-server of Debian", _llama),
-        Server("tensorflow", "a double of TensorFlow Serving", _tensorflow),
+        Server("triton", _triton),
+        Server("mlserver", _mlserver),
+        Server("torchserve", _torchserve),
+        Server("bentoml", _bentoml),
+        Server("llama", _llama),
+        Server("tensorflow", _tensorflow),
     )
 }

@@ -70,7 +70,7 @@ def served(monkeypatch, tmp_path):
         port = free_port()
         url = f"http://127.0.0.1:{port}/"
         start = servers.Start((sys.executable, "-c", source, str(port)), url, url, {})
-        made = servers.Server("made", "made", lambda *_: start)
+        made = servers.Server("made", lambda *_: start)
         monkeypatch.setattr(running, "SERVERS", {"made": made})
         monkeypatch.setattr(running, "missing", lambda _: None)
         return tmp_path / "made"

@@ -6,10 +6,8 @@ import planted
 import torch
 from ts.torch_handler.base_handler import BaseHandler
 
-LAYERS, WIDTH = (
-    int(os.environ["PLANTED_LAYERS"]),
-    512,
-)  # of the network of the other servers; a class for it would be a second handler
+# The network of the other servers; a class for it would be a second handler.
+LAYERS, WIDTH = int(os.environ["PLANTED_LAYERS"]), 512
 
 
 class Handler(BaseHandler):
