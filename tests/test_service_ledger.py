@@ -319,17 +319,6 @@ def test_what_a_moment_shows(sites, named, running, turned):
     assert found.running.tolist() == [running] * 3
 
 
-@pytest.mark.parametrize(("beside", "named"), [
-    ((PARKED, 3), TIMER),  # nobody works who could hold it
-    ((FUTEX, 3), TIMER),  # who waits for a lock waits for the one that waits for the time
-    ((RUNNING, 0), RUNNING),  # who holds it works: the interpreter
-    ((IPC, 3), IPC), ((NETWORK, 3), NETWORK),  # its answer is awaited, for so long at most
-])  # fmt: skip
-def test_a_wait_in_a_lock_with_a_time_limit(beside, named):
-    t = BEGIN + np.arange(2)
-    assert every(a_run(looked(t, {WORKER: (FUTEX, -7), SECOND: beside}))).site.tolist() == [named] * 2
-
-
 def test_what_runs_at_once_is_told_of_the_requests_that_the_clocks_count():
     """GIVEN slow requests in which two threads compute, three of ten, THEN a typical one has its own part of the CPU time."""
     run = alone([(RUNNING, 10)], cpu_s=13 * MS, starved_s=0.0)

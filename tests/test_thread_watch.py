@@ -43,6 +43,7 @@ PROGRAM = """
     import json, os, queue, selectors, socket, sys, threading, time
     work, lock, told = queue.SimpleQueue(), threading.Lock(), selectors.EpollSelector()
     lock.acquire()
+    batches = queue.SimpleQueue()
     listener = socket.create_server(("127.0.0.1", 0))
     foreign = socket.create_server(("127.0.0.1", 0))
     turns, event, turned = selectors.EpollSelector(), os.eventfd(0), threading.Event()
@@ -68,6 +69,12 @@ PROGRAM = """
                 socket.create_connection(foreign.getsockname()).recv(1)
             print("done", flush=True)
             finished.set()
+    def batching():
+        while True:
+            print(batches.get(), flush=True)
+            for _ in range(5):
+                lock.acquire(timeout=0.1)  # nobody comes
+            print("done", flush=True)
     def taking_turns():
         while True:
             turns.select()
@@ -85,7 +92,7 @@ PROGRAM = """
     mine, theirs = socket.socketpair()
     def receiving():
         mine.recv(1)
-    threads = {each.__name__: threading.Thread(target=each, daemon=True) for each in (worker, taking_turns, beating, polling, accepting, receiving)}
+    threads = {each.__name__: threading.Thread(target=each, daemon=True) for each in (worker, batching, taking_turns, beating, polling, accepting, receiving)}
     for each in threads.values():
         each.start()
     told.register(sys.stdin, selectors.EVENT_READ)
@@ -105,6 +112,8 @@ PROGRAM = """
                 time.sleep(0.01)
         elif line == "answer":
             foreign.accept()[0].send(b"x")
+        elif line == "window":
+            batches.put(line)
         elif line:
             os.eventfd_write(event, 1)  # now and then somebody has a turn
             work.put(line)
@@ -136,11 +145,12 @@ def watched(process, watch):
     watch.start()
     windows = {"paused first": rest(0.1)}
     watch.go()
+    does("window")
     windows["idle"] = rest(1.1)  # threads that never ran are looked at once a while
     does("sleep")  # those that have run are looked at from now on
     windows |= {"sleep": does("sleep"), "spin": does("spin"), "lock": does("lock", 0.25, "release")}
     windows |= {"patience": does("patience", 0.25, "release"), "peer": does("peer", 0.25, "answer")}
-    windows["turn"] = does("turn", 0.25, "turned")
+    windows |= {"turn": does("turn", 0.25, "turned"), "window": does("window", 0.4)}
     time.sleep(0.05)
     windows["idle later"] = rest(0.4)
     watch.pause()
@@ -168,7 +178,7 @@ def seen():
         process.communicate()
     if watch.blind:
         pytest.skip(watch.blind)
-    busy = [windows[name] for name in ("sleep", "spin", "lock", "patience", "peer", "turn")]
+    busy = [windows[name] for name in ("sleep", "spin", "lock", "patience", "peer", "turn", "window")]
     samples, threads, peers = watch.seen([windows["idle"], windows["idle later"]], busy)
     return SimpleNamespace(samples=samples, threads={each.thread: each for each in threads}, peers=peers, windows=windows,
                            numbers=facts["threads"], pid=process.pid)  # fmt: skip
@@ -195,6 +205,7 @@ def share(seen, thread, window, site):
     ("patience", "worker", FUTEX),
     ("peer", "worker", NETWORK),
     ("idle later", "worker", PARKED),
+    ("window", "batching", TIMER),  # a lock that nobody releases: its time is waited for
     ("turn", "worker", PARKED),  # where another thread is at rest
     ("sleep", "main", PARKED),
     ("lock", "main", PARKED),
@@ -218,7 +229,7 @@ def test_a_lock_without_a_time_limit_has_a_place_of_its_own(seen):
 
 
 @pytest.mark.parametrize(("thread", "parked"), [
-    ("worker", WAITING_FOR_WORK), ("main", SELECTOR), ("beating", SLEEPING), ("polling", ACCEPTING), ("accepting", ACCEPTING),
+    ("worker", WAITING_FOR_WORK), ("batching", WAITING_FOR_WORK), ("main", SELECTOR), ("beating", SLEEPING), ("polling", ACCEPTING), ("accepting", ACCEPTING),
     ("receiving", ACCEPTING), ("taking_turns", SELECTOR),
 ])  # fmt: skip
 def test_where_a_thread_sits_while_nothing_is_asked(seen, thread, parked):

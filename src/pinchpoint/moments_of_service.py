@@ -30,10 +30,8 @@ from pinchpoint.domain.run import (
 )
 from pinchpoint.timeline import Mask
 
-# The first of these that is there names a moment. A wait in a lock with a time limit, while nobody works who could hold it, is
-# one for the time.
-LIMITED = PARKED + 1
-INNERMOST = (RUNNING, FAULT, DISK, SYNC, NETWORK, TIMER, IPC, LIMITED, FUTEX, OTHER, PARKED)
+# The first of these that is there names a moment.
+INNERMOST = (RUNNING, FAULT, DISK, SYNC, NETWORK, TIMER, IPC, FUTEX, OTHER, PARKED)
 BATCHES = 20
 FEWEST = 20
 
@@ -76,11 +74,9 @@ def every(run: Run) -> Moments:
     order = np.empty(len(INNERMOST), dtype=np.int64)
     order[list(INNERMOST)] = np.arange(len(INNERMOST))
     rank = np.full(len(t), len(INNERMOST) - 1, dtype=np.int64)
-    limited = (samples.site == FUTEX) & (samples.place < 0) if len(samples.place) else False
-    np.minimum.at(rank, at, order[np.where(limited, LIMITED, samples.site)])
+    np.minimum.at(rank, at, order[samples.site])
     running = np.bincount(at[samples.site == RUNNING], minlength=len(t)).astype(np.int64)
-    named = np.array([TIMER if site == LIMITED else site for site in INNERMOST], dtype=np.int64)
-    return Moments(t, named[rank], running)
+    return Moments(t, np.array(INNERMOST, dtype=np.int64)[rank], running)
 
 
 def batched(top: Floats, bottom: Floats) -> Quantity:

@@ -12,6 +12,7 @@ import os
 import platform
 import random
 import re
+import struct
 import threading
 import time
 from dataclasses import dataclass, field
@@ -54,6 +55,8 @@ _SELECTS = {"x86_64": (23, 270), "aarch64": (72,)}
 _EPOLLS = {"x86_64": (232, 281, 441), "aarch64": (22, 441)}
 _TARGETS_OF_EPOLL = re.compile(rb"tfd:\s*(\d+)")
 _PR_SET_TIMERSLACK = 29
+_TIMESPEC = struct.Struct("=qq")
+_FUTEX_COMMAND, _FUTEX_CLOCK_REALTIME, _FUTEX_WAIT_BITSET = 0x7F, 0x100, 9
 
 
 @dataclass(slots=True)
@@ -204,6 +207,38 @@ class Calls:
         """Whether it waits for none of any descriptors, and so for a time."""
         at = 2 if number in self._polls else 1
         return number in self._many and int(words[at], 16) == 0
+
+
+class TimeLimits:
+    """How long a thread that waits in a futex with a time limit still waits at most: its deadline lies in its memory."""
+
+    def __init__(self) -> None:
+        self._memories: dict[int, int | None] = {}
+
+    def left_ms(self, process: int, words: list[bytes]) -> int | None:
+        """Milliseconds from now, at least 1; None where they cannot be read."""
+        if process not in self._memories:
+            try:
+                self._memories[process] = os.open(f"/proc/{process}/mem", os.O_RDONLY)
+            except OSError:
+                self._memories[process] = None
+        memory = self._memories[process]
+        if memory is None:
+            return None
+        try:
+            seconds, ns = map(int, _TIMESPEC.unpack(os.pread(memory, _TIMESPEC.size, int(words[4], 16))))
+        except (OSError, OverflowError, struct.error):
+            return None
+        operation, at = int(words[2], 16), seconds * 1_000_000_000 + ns
+        if operation & _FUTEX_COMMAND == _FUTEX_WAIT_BITSET:  # a deadline, and else a length of time
+            at -= time.time_ns() if operation & _FUTEX_CLOCK_REALTIME else time.monotonic_ns()
+        return max(at // 1_000_000, 1)
+
+    def close(self) -> None:
+        """Let go of the memories."""
+        for memory in filter(None, self._memories.values()):
+            os.close(memory)
+        self._memories = {}
 
 
 class SiteReader:

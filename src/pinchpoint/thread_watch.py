@@ -22,7 +22,7 @@ import numpy.typing as npt
 from pinchpoint.connections import Peers, ServedSockets
 from pinchpoint.domain.run import DISK, FUTEX, NETWORK, OTHER, PARKED, RUNNING, TIMER, Ints, Samples
 from pinchpoint.domain.service import ACCEPTING, ELSEWHERE, SELECTOR, SLEEPING, WAITING_FOR_WORK, Peer, ServerThread
-from pinchpoint.sampling import Calls, SiteReader, be_punctual
+from pinchpoint.sampling import Calls, SiteReader, TimeLimits, be_punctual
 
 MOST_RATE_PER_S = 150.0
 MOST_SHARE = 0.03  # of a CPU, not the one that the server computes on
@@ -33,6 +33,7 @@ READ_BYTES = 512
 PARKED_SHARE = 0.05  # of a thread's moments without a request: a place where it is less often is none of its own
 OTHERS = 0  # the thread number of connections to other services: a row in each moment
 SHORT, SHORTER_SHARE = 0.5, 0.8  # of the usual time limit of an idle selector; of the moments within requests
+SOON = 0.1  # of the moments of a wait are in its last tenth, where it ends with its time
 FEWEST = 20
 UNLIMITED_MS = 1 << 30
 
@@ -103,7 +104,7 @@ class ThreadWatch:
         self._known: dict[int, ServerThread] = {}
         self._sites: dict[int, SiteReader] = {}
         self._sites_of: dict[int, tuple[int, float]] = {}
-        self._calls = Calls()
+        self._calls, self._limits = Calls(), TimeLimits()
         self._places: dict[tuple[int, ...], int] = {}
         self._kinds: list[str] = [ELSEWHERE]
         self._awaited: Counter[str] = Counter()
@@ -135,6 +136,7 @@ class ThreadWatch:
         for thread in self._threads.values():
             thread.close()
         self._threads = {}
+        self._limits.close()
         self._peers.close()
         self._served.close()
 
@@ -205,6 +207,8 @@ class ThreadWatch:
         else:
             site = self._site(place, sites, words, thread)
         timed = kind == WAITING_FOR_WORK and int(words[4], 16) != 0
+        if timed:
+            limit = min(self._limits.left_ms(thread.process, words) or UNLIMITED_MS, UNLIMITED_MS)
         self._note(now, thread.thread, site, -place if timed else place, limit)
         return kind in (SELECTOR, WAITING_FOR_WORK, ACCEPTING)
 
@@ -278,9 +282,11 @@ class ThreadWatch:
         homes = {number: self._homes(place[at_rest & (thread == number)]) for number in self._known}
         selectors = np.array([kind == SELECTOR for kind in self._kinds], dtype=bool)[np.abs(place)] & (place != 0)
         timed = self._on_a_timer(t, thread, site, selectors, limit, at_rest, asked)
+        impatient = self._impatient(t, thread, site, place, limit, at_rest, asked)
         for number, own in homes.items():
             mine = (thread == number) & (site != RUNNING) & np.isin(np.abs(place), list(own)) & (place != 0)
             site[mine] = np.where(timed[mine], TIMER, PARKED)
+        site[impatient] = TIMER
         site[self._in_turn(site, place, selectors, timed, homes)] = PARKED
         site[self._at_their_queue(thread, site, place, homes)] = PARKED
         threads = tuple(
@@ -334,6 +340,27 @@ class ThreadWatch:
         moments = np.unique(t[alone])
         of_timer = np.isin(moments, t[alone & short])
         return (alone & short) if of_timer.mean() >= SHORTER_SHARE else nothing
+
+    def _impatient(
+        self, t: Ints, thread: Ints, site: Ints, place: Ints, limit: Ints, at_rest: Mask, asked: Mask
+    ) -> Mask:
+        """Rows of threads that wait in a lock until their time is over, while no thread runs: the time that is left lies nearly
+        always far below their usual one without a request, and comes near its end. That of a lock which is had before does not.
+        """
+        found = np.zeros(len(t), dtype=bool)
+        waiting = (site == FUTEX) & (place != 0)
+        alone = waiting & (place < 0) & asked & ~np.isin(t, t[site == RUNNING])
+        for number in np.unique(thread[alone]).tolist():
+            mine = thread == number
+            usual, left = limit[mine & waiting & at_rest], limit[mine & alone]
+            if min(len(usual), len(left)) < FEWEST:
+                continue
+            short = SHORT * float(np.median(usual))
+            if np.mean(left < short) >= SHORTER_SHARE and np.quantile(left, SOON) < SHORT**2 * np.quantile(
+                left, 1 - SOON
+            ):
+                found |= mine & alone & (limit < short)
+        return found
 
 
 def _found(process: int, thread: int) -> _Thread:
