@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from pinchpoint.overseeing import CPU, OF_THREAD, OURS, PROCESSES, RSS, THREADS, UNSEEN, Overseer
+from pinchpoint.overseeing import CPU, DELAY, OF_THREAD, OURS, PROCESSES, RSS, THREADS, UNSEEN, Overseer
 from pinchpoint.plugins import builtin
 
 BUSY = """
@@ -113,3 +113,21 @@ def test_a_server_that_is_gone_tells_nothing():
     overseer = Overseer([process.pid], builtin().probes)
     overseer.start()
     assert len(overseer.stop().t_ns) == 0
+
+
+def test_waiting_that_the_kernel_makes_up_is_not_counted(tmp_path):
+    """GIVEN 5 ms of waiting, then 6 s of it between two readings (a sleep that was counted), then 5 ms THEN 10 ms were waited."""
+    place = tmp_path / "42"
+    (place / "task/42").mkdir(parents=True)
+    (place / "stat").write_text("42 (server) S 1 " + "0 " * 48)
+    (place / "statm").write_text("1000 500 1")
+    (place / "cmdline").write_text("server")
+    (place / "task/42/comm").write_text("server")
+    overseer = Overseer([42], proc=tmp_path)
+    waited = 3_000_000_000  # before it was watched
+    for more_ms in (0, 5, 6_000, 5):
+        waited += more_ms * 1_000_000
+        (place / "task/42/schedstat").write_text(f"1000000000 {waited} 7")
+        overseer.read_now()
+    found = overseer.stop().column(DELAY)
+    assert (found - found[0]).tolist() == pytest.approx([0, 0.005, 0.005, 0.010])

@@ -35,6 +35,10 @@ TUNNELS = frozenset(
 )
 PROXIES = frozenset({"nginx", "haproxy", "envoy", "traefik", "caddy"})
 INTERPRETERS = ("python", "node", "ruby", "perl", "bash", "sh")
+LOADERS = ("ld-linux", "ld-musl", "ld.so")
+OF_LOADER = frozenset(  # options of a loader that take the next word
+    {"--library-path", "--inhibit-rpath", "--audit", "--preload", "--argv0", "--glibc-hwcaps-prepend", "--glibc-hwcaps-mask"}
+)
 WITH_VALUE = frozenset({"-W", "-X", "-c"})  # options of an interpreter that take the next word
 
 
@@ -99,9 +103,20 @@ def name_of(pid: int, proc: Path = Path("/proc")) -> str:
             return (proc / str(pid) / "comm").read_text(errors="replace").strip()[:NAME_KEPT]
         return "?"
     program = os.path.basename(words[0].rstrip(":"))
+    if program.startswith(LOADERS):
+        words = _loaded(words[1:]) or words
+        program = os.path.basename(words[0])
     if program.startswith(INTERPRETERS):
         program = _script(words[1:]) or program
     return program.split(" ")[0][:NAME_KEPT]
+
+
+def _loaded(words: Sequence[str]) -> list[str]:
+    """The program that a dynamic loader runs, with what comes behind it; nothing where it is not told."""
+    at = 0
+    while at < len(words) and words[at].startswith("-"):
+        at += 2 if words[at] in OF_LOADER else 1
+    return list(words[at:])
 
 
 def _script(words: Sequence[str]) -> str:

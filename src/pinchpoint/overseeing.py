@@ -27,9 +27,9 @@ READ_BYTES = 256
 NS = 1_000_000_000
 CPU, DELAY, THREADS, PROCESSES, RSS, OURS = "cpu_s", "delay_s", "threads", "processes", "rss_bytes", "ours.cpu_s"
 UNSEEN = "unseen.cpu_s"
-TICK_S = (
-    0.01  # what a process's own count of CPU time may be ahead of its threads' by, without a thread that was missed
-)
+SLACK_NS = 5_000_000  # between a thread's counter and our clock
+# What a process's own count of CPU time may be ahead of its threads' by, without a thread that was missed.
+TICK_S = 0.01
 OF_THREAD = "thread "
 
 Task = tuple[int, int]  # process and thread
@@ -42,6 +42,15 @@ class _Clock:
     first_ns: int
     run_ns: int
     delay_ns: int
+    told_ns: int  # of its waiting, by the kernel
+    read_ns: int
+
+    def read(self, run_ns: int, told_ns: int, now_ns: int) -> None:
+        """One more reading. The kernel sometimes counts a sleep as waiting: more than passed is no waiting."""
+        waited = told_ns - self.told_ns
+        if waited <= now_ns - self.read_ns + SLACK_NS:
+            self.delay_ns += waited
+        self.run_ns, self.told_ns, self.read_ns = run_ns, told_ns, now_ns
 
     @property
     def used_ns(self) -> int:
@@ -162,8 +171,8 @@ class Overseer:
                 self._names[task] = os.fsdecode(self._read(pid, f"task/{tid}/comm")).strip()
         except (OSError, ValueError):
             return False
-        clock = self._clocks.setdefault(task, _Clock(run, run, delay))
-        clock.run_ns, clock.delay_ns = run, delay
+        now = time.monotonic_ns()
+        self._clocks.setdefault(task, _Clock(run, run, delay, delay, now)).read(run, delay, now)
         return True
 
     def _read(self, pid: int, name: str) -> bytes:

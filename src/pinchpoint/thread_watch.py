@@ -41,6 +41,20 @@ Windows = Sequence[tuple[int, int]]
 Mask = npt.NDArray[np.bool_]
 
 
+@dataclass(frozen=True, slots=True)
+class _Blocked:
+    """What a thread is blocked in: whether it may be parked there, whether the same words mean the same in the next moment, and
+    the words that tell its deadline.
+    """
+
+    site: int
+    place: int
+    limit_ms: int = UNLIMITED_MS
+    parked: bool = False
+    kept: bool = False
+    until: list[bytes] | None = None
+
+
 @dataclass(slots=True)
 class _Thread:
     """A thread, with held descriptors once it is awake; one that never ran since it was found serves nobody."""
@@ -52,6 +66,8 @@ class _Thread:
     awake: bool = False
     stat: int | None = None
     syscall: int | None = None
+    text: bytes = b""
+    told: _Blocked | None = None  # what `text` says, where it says the same in every moment
 
     def close(self) -> None:
         for fd in (self.stat, self.syscall):
@@ -174,43 +190,47 @@ class ThreadWatch:
 
     def _look_at(self, now: int, thread: _Thread, text: bytes) -> bool:
         """Note what a thread does, of which its `syscall` said `text`; whether it may be parked."""
-        words = text.split()
-        if words[:1] == [b"running"] or (not words and thread.state() == b"R"):
-            self._note(now, thread.thread, RUNNING, 0)
-            return False
-        return self._blocked(now, thread, words)
+        if thread.told is None or text != thread.text:  # most threads have not moved since the look before
+            words = text.split()
+            if words[:1] == [b"running"] or (not words and thread.state() == b"R"):
+                thread.told = None
+                self._note(now, thread.thread, RUNNING, 0)
+                return False
+            found = self._blocked(thread, words)
+            thread.text, thread.told = text, found if found.kept else None
+        else:
+            found = thread.told
+        limit = found.limit_ms
+        if found.until:
+            limit = min(self._limits.left_ms(thread.process, found.until) or UNLIMITED_MS, UNLIMITED_MS)
+        self._note(now, thread.thread, found.site, found.place, limit)
+        return found.parked
 
-    def _blocked(self, now: int, thread: _Thread, words: list[bytes]) -> bool:
-        """Note what a thread is blocked in; whether that may be its place without requests."""
+    def _blocked(self, thread: _Thread, words: list[bytes]) -> _Blocked:
+        """What a thread is blocked in."""
         sites = self._sites.get(thread.process)
         if sites is None:
             sites = self._sites[thread.process] = SiteReader(thread.process)
         if not words or not words[0].isdigit():
-            self._note(now, thread.thread, sites.of(words, b"") if words else _unread(thread), 0)
-            return False
+            return _Blocked(sites.of(words, b"") if words else _unread(thread), 0)
         number, argument = int(words[0]), int(words[1], 16)
         if self._calls.moves(number) and (inode := sites.inode(argument)):
             served = self._served.has(inode)
             place = self._place((thread.process, -1) if served else (thread.process, number, argument), ACCEPTING)
-            self._note(now, thread.thread, PARKED if served else NETWORK, place)
-            return served
+            return _Blocked(PARKED if served else NETWORK, place, parked=served)
         kind = self._calls.kind(number)
         here = (thread.process, number) if kind in (SLEEPING, ACCEPTING) else (thread.process, number, argument)
         place = self._place(here, kind)
-        limit = UNLIMITED_MS
         if kind == ACCEPTING:
-            site = TIMER if self._calls.sleeps(number, words) else NETWORK
-        elif kind == SELECTOR:
+            return _Blocked(TIMER if self._calls.sleeps(number, words) else NETWORK, place, parked=True)
+        if kind == SELECTOR:
             limit = ctypes.c_int32(int(words[4], 16) & 0xFFFFFFFF).value
-            limit = UNLIMITED_MS if limit < 0 else limit
-            site = NETWORK
-        else:
-            site = self._site(place, sites, words, thread)
-        timed = kind == WAITING_FOR_WORK and int(words[4], 16) != 0
-        if timed:
-            limit = min(self._limits.left_ms(thread.process, words) or UNLIMITED_MS, UNLIMITED_MS)
-        self._note(now, thread.thread, site, -place if timed else place, limit)
-        return kind in (SELECTOR, WAITING_FOR_WORK, ACCEPTING)
+            return _Blocked(NETWORK, place, UNLIMITED_MS if limit < 0 else limit, parked=True, kept=True)
+        site = self._site(place, sites, words, thread)
+        if kind != WAITING_FOR_WORK:
+            return _Blocked(site, place)
+        timed = int(words[4], 16) != 0
+        return _Blocked(site, -place if timed else place, parked=True, kept=True, until=words if timed else None)
 
     def _place(self, here: tuple[int, ...], kind: str) -> int:
         """The number of a place."""
