@@ -20,5 +20,5 @@ def more_processes(tables: Tables, finding: Finding) -> Iterator[Change]:
     most = max(1, math.floor(tables.run.environment.effective_cpus))
     if most > 1:
         edits = tuple(DemandEdit(each, exact(1.0), exact(float(most))) for each in OWN_OF_A_PROCESS)
-        words = f"{most} processes instead of threads"
+        words = f"{most} processes instead of threads" if tables.run.service is None else f"{most} worker processes"
         yield Change("more-processes", finding.code, words, "estimate", (), statistic="throughput", demands=edits)
