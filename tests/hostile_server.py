@@ -102,11 +102,6 @@ def says_close(call):
     call.close()
 
 
-def closes_silently(call):
-    call.write(ANSWER)
-    call.close()
-
-
 def until_close(call):
     call.write(b"HTTP/1.1 200 OK\r\n\r\nhello")
     call.close()

@@ -146,6 +146,16 @@ def test_each_connection_is_given_up_at_once(load):
 
 # --- answers that go bad later -------------------------------------------------------------------------------------
 @slow
+def test_a_server_that_always_closes_without_saying_so_is_asked_over_new_connections(load):
+    with h.Server(h.closes_after) as server:
+        done = load.run(server.url, *CLOSED, "--duration", "700ms", "--timeout", "300ms")
+    found = kinds(load)
+    assert found["ok"] > 20
+    assert set(found) == {"ok"}
+    assert "closes the connection after each answer" in " ".join(done.out.split())
+
+
+@slow
 @pytest.mark.parametrize(
     ("behaviour", "failures", "how"),
     [
@@ -156,7 +166,7 @@ def test_each_connection_is_given_up_at_once(load):
         (h.until(60, h.good, h.silent), {"timeout"}, OPEN),
         (h.until(60, h.good, h.endless_head), {"malformed"}, CLOSED),
         (h.every(3, h.good, h.closes_midway), {"short"}, OPEN),
-        (h.closes_after, {"closed", "reset"}, CLOSED),
+        (h.until(60, h.good, h.closes_after), {"closed", "reset"}, CLOSED),
     ],
 )
 def test_failures_are_counted_by_kind(load, behaviour, failures, how):

@@ -25,7 +25,7 @@ def greeted(server, timeout_s=3.0, url=None):
         (h.good, 200, True, len(h.ANSWER)),
         (h.says_close, 200, False, None),
         (h.until_close, 200, False, None),
-        (h.closes_silently, 200, False, len(h.ANSWER)),  # its head says nothing of it
+        (h.closes_after, 200, False, len(h.ANSWER)),  # its head says nothing of it
         (h.unavailable, 503, True, None),
         (h.missing, 404, True, None),
         (h.redirects, 302, True, None),
