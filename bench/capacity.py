@@ -24,7 +24,7 @@ from bench.settings import Settings
 from bench.tool import diagnose
 from bench.truth import noise_text
 from pinchpoint.domain.change import Prediction
-from pinchpoint.domain.demand import Demand, Rung
+from pinchpoint.domain.demand import Demand, Rung, saturated
 from pinchpoint.domain.verdict import Diagnosis
 
 WITHIN = 0.05  # of the measured throughput, or inside the ceiling's interval: what the project promises
@@ -164,8 +164,8 @@ def best(diagnosis: Diagnosis) -> Rung | None:
 
 
 def binding(diagnosis: Diagnosis) -> Demand | None:
-    """The resource with the lowest ceiling at the best load."""
-    top = best(diagnosis)
+    """The resource with the lowest ceiling at the load that the tool judges."""
+    top = saturated(diagnosis.rungs)
     mine = [d for d in diagnosis.demands if top is not None and d.load == top.load and d.ceiling_per_s is not None]
     return min(mine, key=lambda d: d.ceiling_per_s.value if d.ceiling_per_s else math.inf, default=None)
 
