@@ -116,7 +116,9 @@ def test_a_server_that_is_gone_tells_nothing():
 
 
 def test_waiting_that_the_kernel_makes_up_is_not_counted(tmp_path):
-    """GIVEN 5 ms of waiting, then 6 s of it between two readings (a sleep that was counted), then 5 ms THEN 10 ms were waited."""
+    """GIVEN 5 ms of waiting, then 6 s of it between two readings (a sleep that was counted), then 5 ms, then 2 s less (of another
+    thread with that number), then 5 ms THEN 15 ms were waited.
+    """
     place = tmp_path / "42"
     (place / "task/42").mkdir(parents=True)
     (place / "stat").write_text("42 (server) S 1 " + "0 " * 48)
@@ -125,9 +127,9 @@ def test_waiting_that_the_kernel_makes_up_is_not_counted(tmp_path):
     (place / "task/42/comm").write_text("server")
     overseer = Overseer([42], proc=tmp_path)
     waited = 3_000_000_000  # before it was watched
-    for more_ms in (0, 5, 6_000, 5):
+    for more_ms in (0, 5, 6_000, 5, -2_000, 5):
         waited += more_ms * 1_000_000
         (place / "task/42/schedstat").write_text(f"1000000000 {waited} 7")
         overseer.read_now()
     found = overseer.stop().column(DELAY)
-    assert (found - found[0]).tolist() == pytest.approx([0, 0.005, 0.005, 0.010])
+    assert (found - found[0]).tolist() == pytest.approx([0, 0.005, 0.005, 0.010, 0.010, 0.015])

@@ -161,7 +161,9 @@ def test_tokens_of_a_stream(tmp_path):
     assert (stream["unit"], found["service"]["protocol"]) == ("token", "OpenAI-compatible API")
     assert 1 < stream["units"] <= 32  # as many as were asked for, or the model ended before
     whole = stream["first_s"]["value"] + (stream["units"] - 1) * stream["between_s"]["value"]
-    assert whole == pytest.approx(found["measured"]["latency_s"]["p50"]["value"], rel=0.25)
+    # A mean pace beside medians: a few slow answers part them; what is exact is in test_service_requests.
+    assert 0.5 < whole / found["measured"]["latency_s"]["p50"]["value"] < 2
+    assert stream["first_s"]["value"] < found["measured"]["latency_s"]["p50"]["value"]
     assert {"prefill", "decode"} <= labels
     mostly_explained(found)
 

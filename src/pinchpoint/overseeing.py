@@ -46,9 +46,11 @@ class _Clock:
     read_ns: int
 
     def read(self, run_ns: int, told_ns: int, now_ns: int) -> None:
-        """One more reading. The kernel sometimes counts a sleep as waiting: more than passed is no waiting."""
+        """One more reading. The kernel sometimes counts a sleep as waiting: more than passed is no waiting, nor is less than none
+        (of a thread that took the number of another).
+        """
         waited = told_ns - self.told_ns
-        if waited <= now_ns - self.read_ns + SLACK_NS:
+        if 0 <= waited <= now_ns - self.read_ns + SLACK_NS:
             self.delay_ns += waited
         self.run_ns, self.told_ns, self.read_ns = run_ns, told_ns, now_ns
 
