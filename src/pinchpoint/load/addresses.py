@@ -20,6 +20,11 @@ OF_MODELS = {
     "tfserving+grpc": PREDICT,
 }  # protocols whose method is known: their path names a model
 SCHEMES = ("http", "https", "http+unix", "grpc", *OF_MODELS)
+DESCRIBED = (
+    "oip+http",
+    "triton+http",
+    "openai+http",
+)  # whose requests a server's own word is asked for: http:// by then
 SECRET = re.compile(r"key|token|secret|passw|pwd|auth|sig", re.IGNORECASE)
 HIDDEN = "***"
 BEGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -65,7 +70,7 @@ def parse(url: str) -> Address:
         what = "not a URL: " + ("its port is no number up to 65535" if "ort " in str(error) else "its host is none")
         raise BadInput(what=what, where=_shown(url), todo="Write it as http://host:port/path") from None
     if parts.scheme not in SCHEMES:
-        known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
+        known = ", ".join(f"{scheme}://" for scheme in (*SCHEMES, *DESCRIBED))
         raise BadInput(what="load needs a URL", where=_shown(url), todo=f"It begins with one of {known}")
     if any(ord(c) <= ord(" ") or ord(c) == 127 for c in url):
         raise BadInput(what="a URL has no blanks", where=_shown(url), todo="Write them as %20")
