@@ -68,6 +68,7 @@ def cases() -> list[Case]:
         Case("loop", "wait" if several else "cpu", ("W101",) if several else (None,), "gil"),
         Case("native_loop", "wait" if several else "cpu", ("W105",) if several else (None,), "loop"),
         Case("pooled", "wait", ("W102",), "pool"),
+        Case("sharded", "wait", ("W106",), "pool"),
         Case("placed", "wait", ("W102",), "semaphore"),
         Case("native", "cpu", (None, "C102", "C103"), "cpu"),
         Case("short_lock", "cpu", (None, "C102", "C103"), "cpu"),
@@ -79,6 +80,7 @@ def doings() -> list[Doing]:
     return [
         Doing("lock", "split-lock", "a second lock", partial(_reached, "two_locks")),
         Doing("placed", "more-workers", "six places", partial(_reached, "well_placed")),
+        Doing("sharded", "spread-requests", "by turns", partial(_reached, "well_sharded")),
         Doing("pooled", "more-workers", "four workers", partial(_reached, "well_pooled")),
         Doing("native_loop", "off-the-loop", "asyncio.to_thread", partial(_reached, "native_thread")),
         Doing("native_loop", "more-processes", f"{cpus()} processes", partial(_processes, "native_loop")),

@@ -36,6 +36,45 @@ THIN = json.dumps({"x": [1.0]})
 OTHER = "OTHER_PORT"
 
 
+# Two processes at one socket. One of them is slow to take connections, so that all lie at the other: or each takes its share.
+TWO_PROCESSES = """
+    import os, mmap, selectors, socket, struct, sys, time
+    EVEN = {even}
+    listening = socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=256)
+    listening.setblocking(False)
+    shared = mmap.mmap(-1, 16)
+    def taken(which, more=0):
+        count = struct.unpack_from("q", shared, 8 * which)[0] + more
+        struct.pack_into("q", shared, 8 * which, count)
+        return count
+    def serve(me):
+        selector = selectors.DefaultSelector()
+        selector.register(listening, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                if key.fileobj is listening:
+                    take(selector, me)
+                elif key.fileobj.recv(65536):
+                    time.sleep(0.01)
+                    key.fileobj.sendall(b"HTTP/1.1 200 OK" + bytes([13, 10]) + b"Content-Length: 2" + bytes([13, 10, 13, 10]) + b"ok")
+                else:
+                    selector.unregister(key.fileobj)
+                    key.fileobj.close()
+                    taken(me, -1)
+    def take(selector, me):
+        if EVEN and taken(me) > taken(1 - me) or me == 1 and not EVEN:
+            time.sleep(0.001 if EVEN else 0.05)
+            if EVEN: return
+        try:
+            connection, _ = listening.accept()
+        except BlockingIOError:
+            return
+        taken(me, 1)
+        selector.register(connection, selectors.EVENT_READ)
+    serve(0 if os.fork() else 1)
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class ServerPlant:
     """A server, and what must be said of it: causes of `latency` and `capacity`, None where there is none to name.
@@ -158,6 +197,8 @@ PLANTS = (
             def log_message(self, *_): pass
         ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Classifier).serve_forever()
     """), _only("C102"), _only("C102"), program),
+    ServerPlant("uneven processes", (TWO_PROCESSES.format(even=False),), _only("W110"), _only("W106"), program),
+    ServerPlant("even processes", (TWO_PROCESSES.format(even=True),), _only("W110"), _only("W105", "W102"), program),
 )  # fmt: skip
 
 
@@ -191,6 +232,7 @@ REMOVALS = (
             return {"y": 1}
     """)),
     Removal("fat JSON", "faster-codec", body=THIN),
+    Removal("uneven processes", "spread-requests", (TWO_PROCESSES.format(even=True),)),
     Removal("another service", "avoid-call", (WORK, FLASK, """
         @app.get("/")
         def predict():

@@ -42,6 +42,8 @@ ready.set()
 one, first, second, third = (threading.Lock() for _ in range(4))
 places, more_places = threading.Semaphore(3), threading.Semaphore(6)
 two_workers, four_workers = ThreadPoolExecutor(2), ThreadPoolExecutor(4)
+shards = [ThreadPoolExecutor(1) for _ in range(2)]
+turn = itertools.count()
 
 
 def lock() -> None:
@@ -101,6 +103,16 @@ def pooled() -> None:
 def well_pooled() -> None:
     """The same with four workers: 1,000/s."""
     four_workers.submit(time.sleep, HELD_S).result()
+
+
+def sharded() -> None:
+    """4 ms asleep with one of two workers, nine times of ten the same one: at most 278/s."""
+    shards[next(turn) % 10 == 0].submit(time.sleep, HELD_S).result()
+
+
+def well_sharded() -> None:
+    """The same by turns: 500/s."""
+    shards[next(turn) % 2].submit(time.sleep, HELD_S).result()
 
 
 def placed() -> None:

@@ -128,6 +128,18 @@ def test_how_much_longer_a_request_takes_because_of_the_others(rates, latencies_
     assert crowding(rungs_[1:]) is None
 
 
+def shared_out(ladder, *shares, each=1):
+    """The same with pools made at one line that are busy for so much of the time; a request uses `each` of them."""
+    names = [f"app.py:4 #{number}".removesuffix(" #1") for number in range(1, len(shares) + 1)]
+    return tuple(
+        replace(visit, held=tuple(
+            Held("pool", name, 1.0, share * visit.seconds, 0.0, each * visit.done // len(shares))
+            for name, share in zip(names, shares, strict=True)
+        )) if visit.load > 1 else visit
+        for visit in ladder
+    )  # fmt: skip
+
+
 CASES = {
     "CPUs full": (visits(closed(0.004, servers=2), cpu=0.004), "complete", ("cpu", "C102")),
     "GIL": (visits(closed(0.004), cpu=0.004, gil=0.004), "complete", ("wait", "W101")),
@@ -139,6 +151,21 @@ CASES = {
     ),
     "places": (
         visits(closed(0.02, 4), cpu=0.0001, held=0.02, soft=("semaphore", "app.py:4", 4.0)),
+        "complete",
+        ("wait", "W102"),
+    ),
+    "pools alike": (
+        shared_out(visits(closed(0.02, 2), cpu=0.0001, held=0.02, soft=("pool", "app.py:4", 1.0)), 0.95, 0.95),
+        "complete",
+        ("wait", "W102"),
+    ),
+    "one of two pools": (
+        shared_out(visits(closed(0.02), cpu=0.0001, held=0.02, soft=("pool", "app.py:4", 1.0)), 0.95, 0.05),
+        "complete",
+        ("wait", "W106"),
+    ),
+    "one after the other": (
+        shared_out(visits(closed(0.02), cpu=0.0001, held=0.02, soft=("pool", "app.py:4", 1.0)), 0.95, 0.05, each=2),
         "complete",
         ("wait", "W102"),
     ),
@@ -205,6 +232,15 @@ def test_what_is_moved_off_the_loop_is_bounded_by_the_rest():
     assert gains["off-the-loop"].change.kind == "bound"
     assert gains["off-the-loop"].after.value == pytest.approx(500, rel=0.02)
     assert gains["more-processes"].after.value == pytest.approx(500, rel=0.02)
+
+
+def test_requests_spread_over_pools_alike():
+    """GIVEN pools busy 95 and 5 % of the time THEN spread evenly they serve 95 / 50 times as many, until the next is full."""
+    found = inquire(recorded(CASES["one of two pools"][0]), builtin(), shipped())
+    (spread,) = [p for p in found.predictions if p.change.remedy == "spread-requests"]
+    assert spread.gain.value == pytest.approx(1.9, rel=0.05)
+    assert "more-workers" not in {p.change.remedy for p in found.predictions}
+    assert found.verdicts["capacity"].where == "queue"
 
 
 def test_twice_the_workers():

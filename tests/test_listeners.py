@@ -18,7 +18,7 @@ from pinchpoint.load.addresses import parse
 from pinchpoint.overseeing import PROCESSES, overseen
 
 SERVER = """
-    import os, socket, sys, time
+    import os, select, socket, sys, time
     kind, place, workers = sys.argv[1], sys.argv[2], int(sys.argv[3])
     if kind == "unix":
         listening = socket.socket(socket.AF_UNIX)
@@ -26,8 +26,11 @@ SERVER = """
         listening.listen()
     else:
         listening = socket.create_server((place, 0), family=socket.AF_INET6 if ":" in place else socket.AF_INET)
-    for _ in range(workers):
+    for number in range(workers):
         if os.fork() == 0:
+            if number:
+                waiting = select.epoll()
+                waiting.register(listening, select.EPOLLIN)
             time.sleep(600)
             os._exit(0)
     print(listening.getsockname()[1] if kind == "tcp" else 0, flush=True)
@@ -90,6 +93,15 @@ def test_workers_belong_to_whoever_started_them(tmp_path):
         found = served_by(["127.0.0.1"], port)
     assert next(each.pid for each in found.processes) == pid
     assert [each.parent for each in found.processes[1:]] == [pid] * 3
+
+
+def test_who_waits_for_connections_at_the_socket(tmp_path):
+    """GIVEN a server and three workers that all hold the socket, of which two wait at it THEN these are its doors."""
+    with serving(tmp_path, workers=3) as (port, _):
+        end = time.monotonic() + 5
+        while len((found := served_by(["127.0.0.1"], port)).doors) < 2 and time.monotonic() < end:
+            time.sleep(0.02)
+    assert set(found.doors) == {each.pid for each in found.processes[2:]}
 
 
 def test_processes_that_share_a_port_are_all_of_the_server(tmp_path):

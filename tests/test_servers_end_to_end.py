@@ -13,7 +13,7 @@ from end_to_end import diagnose
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 CHOSEN = ("loop computes", "threads in Python", "one worker sleeps", "a lock", "fat JSON", "thin JSON", "another service",
-          "standard library")  # fmt: skip
+          "standard library", "uneven processes", "even processes")  # fmt: skip
 BUDGET = 26
 
 

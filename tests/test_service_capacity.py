@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from pinchpoint import api, limits, plugins
 from pinchpoint.domain.run import FUTEX, RUNNING, Telemetry
-from pinchpoint.domain.service import HOLDING, StackLook
+from pinchpoint.domain.served import Served, ServerProcess
+from pinchpoint.domain.service import HOLDING, SELECTOR, ServerThread, StackLook
 from pinchpoint.inquire import inquire
-from served_runs import LOOP, MOMENTS, PARKED, SECOND, THIRD, WORKER, Stack, alone, climbed
+from served_runs import LOOP, MOMENTS, PARKED, PID, SECOND, THIRD, WORKER, Stack, alone, climbed
 
 IN_PYTHON = ("own|app.py|6|spin",)
 
@@ -51,6 +53,30 @@ WAITING_FOR_PYTHON = {LOOP: (FUTEX, -9), WORKER: RUNNING, SECOND: (FUTEX, -9), T
 def test_what_stops_a_server_from_serving_more(cpu_s, columns, more, cause, bound):
     found = asked(cpu_s, (1, columns), (8, columns), (8, columns), **more).verdicts["capacity"]
     assert (found.cause, found.bound) == (cause, bound), found.sentence
+
+
+TWO_LOOPS = (
+    ServerThread(LOOP, PID, "", SELECTOR, python=True),
+    ServerThread(SECOND, PID + 1, "", SELECTOR, python=True),
+)
+TWO_DOORS = Served(tuple(ServerProcess(each, 1, "uvicorn") for each in (PID, PID + 1)), cpus=2.0, doors=(PID, PID + 1))
+
+
+@pytest.mark.parametrize(("cpu_s", "second", "cause", "gain"), [
+    (0.1, np.arange(100) < 25, "W106", 2 / 1.25),  # a quarter of the time
+    (0.1, np.zeros(100, dtype=bool), "W106", 2.0),
+    (0.1, np.arange(100) < 90, "W105", None),
+    (1.9, np.zeros(100, dtype=bool), None, None),  # there is no CPU for the other one
+])  # fmt: skip
+def test_one_process_full_and_another_idle(cpu_s, second, cause, gain):
+    columns = {LOOP: RUNNING, SECOND: np.where(second, RUNNING, PARKED)}
+    found = asked(cpu_s, (1, columns), (8, columns), (8, columns), threads=TWO_LOOPS, served=TWO_DOORS)
+    verdict = found.verdicts["capacity"]
+    assert verdict.cause == cause, verdict.sentence
+    if gain is not None:
+        assert verdict.where == "queue"
+        assert verdict.gain.value == pytest.approx(gain, rel=0.01)
+        assert f"process {PID}" in verdict.sentence.lower()
 
 
 @pytest.mark.parametrize(("columns", "first"), [(LOOPING, "CAPACITY"), ({LOOP: PARKED}, "LATENCY")])

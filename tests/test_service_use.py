@@ -9,8 +9,9 @@ import pytest
 
 from pinchpoint.demands import demands
 from pinchpoint.domain.run import FUTEX, NETWORK, PARKED, RUNNING, TIMER
+from pinchpoint.domain.served import Served, ServerProcess
 from pinchpoint.domain.service import ACCEPTING, HOLDING, SELECTOR, Stack, StackLook
-from pinchpoint.service_use import LOCK, LOOP, POOL, ladder_of, workers
+from pinchpoint.service_use import LOCK, LOOP, POOL, PROCESS, ladder_of, workers
 from served_runs import DECODING, FOURTH, PID, SECOND, THIRD, THREADS, WORKER, a_run, climbed, no_table
 from served_runs import LOOP as THE_LOOP
 
@@ -150,6 +151,42 @@ def test_a_lock_is_held_whenever_somebody_waits_for_it():
 def test_which_waits_are_for_a_lock(columns, waited):
     ((*found,),) = held(climbed((4, columns)), LOCK)
     assert [each[2] for each in found] == ([] if waited is None else [pytest.approx(waited)])
+
+
+# --- processes alike -----------------------------------------------------------------------------------------------
+OTHER = PID + 1
+ALIKE = (THREADS[0], replace(SELECTING, process=OTHER))  # a loop each
+SIBLINGS = tuple(ServerProcess(pid, 1, "worker.py") for pid in (PID, OTHER))
+SAME_DOOR = Served(SIBLINGS, cpus=2.0, doors=(PID, OTHER))
+
+
+def busy(first, second):
+    """Two processes whose loops are busy so much of the time."""
+    return {THE_LOOP: part(first, RUNNING), SELECTING.thread: part(second, RUNNING)}
+
+
+@pytest.mark.parametrize(("served", "visits", "found"), [
+    (SAME_DOOR, [(4, busy(1.0, 0.2))], (1.0, 0.2)),
+    (SAME_DOOR, [(4, busy(1.0, 0.0))], (1.0, 0.0)),  # it waits for connections, and gets none
+    (SAME_DOOR, [(4, busy(1.0, 0.6))], None),
+    (SAME_DOOR, [(1, busy(0.9, 0.0)), (2, busy(1.0, 0.0))], None),  # too few to lie evenly
+    (replace(SAME_DOOR, doors=(PID,)), [(4, busy(1.0, 0.2))], (1.0, 0.2)),  # siblings that both serve
+    (replace(SAME_DOOR, doors=()), [(4, busy(1.0, 0.0))], None),  # one of them never does: it may be there for another purpose
+    (Served((SIBLINGS[0], replace(SIBLINGS[1], name="logger.py"))), [(4, busy(1.0, 0.2))], None),
+    (Served((SIBLINGS[0], replace(SIBLINGS[1], parent=PID))), [(4, busy(1.0, 0.2))], None),
+])  # fmt: skip
+def test_processes_among_which_requests_lie_unevenly(served, visits, found):
+    run = climbed((0, {}), *visits, threads=ALIKE, served=served)
+    assert held(run, PROCESS)[-1] == (() if found is None else tuple(pytest.approx((1, each, 0.0)) for each in found))
+
+
+def test_where_they_lie_unevenly_the_workers_of_all_are_no_pool():
+    """GIVEN a worker that is full in one process and another that is idle THEN it is not one worker too few."""
+    threads = (THREADS[1], replace(THREADS[2], process=OTHER))
+    columns = {WORKER: part(1.0, RUNNING), SECOND: part(0.1, RUNNING)}
+    run = climbed((8, columns), threads=threads, served=SAME_DOOR)
+    assert [each.kind for each in ladder_of(run)[0].held] == [PROCESS, PROCESS]
+    assert held(climbed((8, columns), threads=threads), POOL)[0]
 
 
 # --- interpreters --------------------------------------------------------------------------------------------------

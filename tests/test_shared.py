@@ -63,6 +63,24 @@ def test_too_few_workers_and_enough_of_them(tmp_path):
     assert capacity(diagnose(tmp_path, program(tmp_path, POOL.format(workers=64)), budget=22))["cause"] != "W102"
 
 
+SHARDS = """
+    import itertools, time
+    from concurrent.futures import ThreadPoolExecutor
+    shards, turn = [ThreadPoolExecutor(1) for _ in range(2)], itertools.count()
+    def handle(): shards[{which}].submit(time.sleep, 0.004).result()
+"""
+
+
+def test_requests_that_go_to_one_of_two_workers_and_by_turns(tmp_path):
+    found = diagnose(tmp_path, program(tmp_path, SHARDS.format(which="next(turn) % 10 == 0")), budget=22)
+    named(found, "W106", question="capacity")
+    assert capacity(found)["where"] == "queue"
+    (spread,) = [p for p in found["predictions"] if p["change"]["remedy"] == "spread-requests"]
+    assert 1.5 < spread["gain"]["value"] < 2.2  # 1.8
+    even = diagnose(tmp_path, program(tmp_path, SHARDS.format(which="next(turn) % 2")), budget=22)
+    named(even, "W102", question="capacity")
+
+
 LOOP = """
     import asyncio, hashlib
     data = bytes(2_000_000)

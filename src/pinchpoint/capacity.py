@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from pinchpoint import demands
 from pinchpoint.contracts import Tables
+from pinchpoint.demands import kind_of
 from pinchpoint.domain.change import Prediction
 from pinchpoint.domain.demand import Demand
 from pinchpoint.domain.finding import Finding
 from pinchpoint.domain.verdict import Gain, Verdict
-from pinchpoint.domain.words import CAPACITY_HEADLINE, QUOTA_HEADLINE
+from pinchpoint.domain.words import CAPACITY_HEADLINE, QUOTA_HEADLINE, UNEVEN_HEADLINE
 from pinchpoint.limits import Limits
 from pinchpoint.verdict import cells, explains, rank
 
@@ -19,11 +20,13 @@ OWN_CAUSE = {demands.GIL: "W101", demands.LOCK: "W104", demands.LOOP: "W105", **
 # Of several that are full, the first explains the others: whoever holds a lock may wait for the interpreter meanwhile, and a
 # worker for the lock, so that those look full as well.
 INNER_FIRST = (demands.CPU, demands.DISK, demands.GIL, demands.LOCK)
-# Of a server a loop is full only where it computes or blocks by itself: what it holds up is held up by nothing else.
-INNER_FIRST_OF_SERVER = (demands.CPU, demands.DISK, demands.LOOP, demands.GIL, demands.LOCK)
-WORK = ("cpu", "memory", "starved")
+# Of a server a loop is full only where it computes or blocks by itself: what it holds up is held up by nothing else. What is
+# full in one of several processes alike is none of it where another has nothing to do.
+INNER_FIRST_OF_SERVER = (demands.CPU, demands.DISK, demands.PROCESS, demands.LOOP, demands.GIL, demands.LOCK)
+WORK, QUEUE = ("cpu", "memory", "starved"), "queue"
 DRIFT_SAID = 1.15
-UNBATCHED, QUOTA, THROUGHPUT = "C113", "C108", "throughput"
+UNBATCHED, QUOTA, THROUGHPUT, TOO_FEW, UNEVEN = "C113", "C108", "throughput", "W102", "W106"
+IN_LINE = (TOO_FEW, UNEVEN)  # whose requests wait before anybody works on them
 NOT_TRIED = ("not asked for", "one request in flight was not")
 
 
@@ -38,22 +41,19 @@ def capacity_verdict(
     binding = _binding(tables, full.load, limits)
     if binding is None or binding.utilization is None or binding.utilization.low <= limits.saturated.value:
         return _unknown(tables, _nothing_full(tables, binding))
-    own = OWN_CAUSE.get(kind_of(binding)) or _disk_cause(binding, findings) or _quota(tables, binding)
+    own = UNEVEN if _idlest(tables, binding) else OWN_CAUSE.get(kind_of(binding))
+    own = own or _disk_cause(binding, findings) or _quota(tables, binding)
     work = _work(tables, findings, predictions, limits)
     bound = {demands.DISK: "io", demands.CPU: "cpu"}.get(kind_of(binding), "wait")
     where = next((cell.stage for cell in cells(tables.typical) if cell.state in WORK), None)
     if own is not None:
+        where = QUEUE if own in IN_LINE else where
         return _verdict(tables, binding, own, "defect", bound, where, [f.code for f, _ in work], predictions)
     if not work:
         return _verdict(tables, binding, None, None, "cpu", where, [], predictions)
     finding, stage = work[0]
     others = list(dict.fromkeys(f.code for f, _ in work if f is not finding))
     return _verdict(tables, binding, finding.code, finding.kind, finding.bound, stage, others, predictions)
-
-
-def kind_of(demand: Demand) -> str:
-    """The kind of a resource, without the place that made it."""
-    return demand.resource.split(" ")[0]
 
 
 def _binding(tables: Tables, load: int, limits: Limits) -> Demand | None:
@@ -83,6 +83,12 @@ def _quota(tables: Tables, binding: Demand) -> str | None:
     return QUOTA if limited and kind_of(binding) == demands.CPU else None
 
 
+def _idlest(tables: Tables, binding: Demand) -> Demand | None:
+    """Of the resources that serve what this one serves, the one with the least to do; None where they all have as much."""
+    alike = demands.uneven(tables.run, tables.demands, binding.load)
+    return alike[-1] if binding in alike[:-1] else None
+
+
 def _used(demand: Demand) -> float:
     return demand.utilization.value if demand.utilization else 0.0
 
@@ -109,15 +115,25 @@ def _verdict(
     used = binding.utilization
     assert used is not None
     complete = tables.run.ladder_ended == "complete"
-    headline = QUOTA_HEADLINE if cause == QUOTA else CAPACITY_HEADLINE.get(kind_of(binding), "")
+    headline = _headline(tables, binding, cause)
     return Verdict(
         bound=bound, where=where, cause=cause, kind=kind,
         proof="supported" if complete and cause else "hypothesis",
         share=min(used.value, 1.0), headroom=max(0.0, 1.0 - used.value) if kind == "limit" else None,
         also=tuple(also), stages_from=tables.typical.stages_from,
-        sentence=headline.format(name=binding.resource) + _drift(binding) + _why_processes(tables),
+        sentence=headline + _drift(binding) + _why_processes(tables),
         gain=_gain(predictions, cause),
     )  # fmt: skip
+
+
+def _headline(tables: Tables, binding: Demand, cause: str | None) -> str:
+    idlest = _idlest(tables, binding)
+    if idlest is not None:
+        name = binding.resource[0].upper() + binding.resource[1:]
+        return UNEVEN_HEADLINE.format(name=name, other=idlest.resource, idle=1 - _used(idlest))
+    return (
+        QUOTA_HEADLINE if cause == QUOTA else CAPACITY_HEADLINE.get(kind_of(binding), "").format(name=binding.resource)
+    )
 
 
 def _why_processes(tables: Tables) -> str:

@@ -8,6 +8,7 @@ alone; D is given at each load, so that a demand that drifts with load shows.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -20,11 +21,13 @@ from pinchpoint.domain.run import Run, Visit
 from pinchpoint.domain.split import Ceilings
 
 CPU, GIL, LOCK, LOOP, DISK, MEMORY = "cpu", "gil", "lock", "loop", "disk", "memory bandwidth"
+PROCESS = service_use.PROCESS  # of several that serve alike, where requests lie unevenly among them
 POOLS = ("pool", "semaphore")
 FEWEST_READINGS = 30  # of the interpreter's lock at one load
 MODELS = ("onnx", "torch")  # whose requests are runs of their sessions and nothing else
 STREAMED_BYTES = 64 << 20  # of a working set: less may come from a cache of each core's own
 Busy = Callable[[Visit], float]
+ONE_OF_THEM = 1.2  # uses of all pools made at one line a request, at most: each request goes to one of them
 
 
 def rungs(ladder: Sequence[Visit], crew: str = "threads") -> tuple[Rung, ...]:
@@ -68,6 +71,42 @@ def demands(run: Run) -> tuple[Demand, ...]:
         found += _bandwidth(run, visits)
     alone = {each.resource: each.seconds_per_request for each in found if each.load == 1}
     return tuple(replace(each, drift=_drift(each.seconds_per_request, alone.get(each.resource))) for each in found)
+
+
+def kind_of(demand: Demand) -> str:
+    """The kind of a resource, without the place that made it."""
+    return demand.resource.split(" ")[0]
+
+
+def uneven(run: Run, found: Sequence[Demand], load: int) -> tuple[Demand, ...]:
+    """The resources that serve alike among which requests lie unevenly at a load, the busiest first: processes of a server, or
+    pools (semaphores) made at one line of which each request uses one. None where requests lie evenly.
+    """
+    groups: dict[str, list[Demand]] = defaultdict(list)
+    for each in found:
+        if each.load == load and kind_of(each) in (PROCESS, *POOLS):
+            groups[PROCESS if kind_of(each) == PROCESS else each.resource.split(" #")[0]].append(each)
+    ordered = [sorted(group, key=_used, reverse=True) for group in groups.values() if len(group) > 1]
+    lopsided = [
+        group
+        for group in ordered
+        if _used(group[-1]) < service_use.UNEVEN * _used(group[0])
+        and (kind_of(group[0]) == PROCESS or _one_each(run, load, group))
+    ]
+    most = max(lopsided, key=lambda group: _used(group[0]), default=[])
+    return tuple(most)
+
+
+def _used(demand: Demand) -> float:
+    return demand.utilization.value if demand.utilization else 0.0
+
+
+def _one_each(run: Run, load: int, group: Sequence[Demand]) -> bool:
+    """Whether a request uses one of these resources, and not several one after the other."""
+    names = {each.resource for each in group}
+    visits = [visit for visit in run.ladder if visit.load == load]
+    uses = sum(each.count for visit in visits for each in visit.held if f"{each.kind} {each.name}" in names)
+    return uses <= ONE_OF_THEM * sum(visit.done for visit in visits)
 
 
 def _cpus(run: Run, visits: Sequence[Visit], background: Quantity) -> Demand:

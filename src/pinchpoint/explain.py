@@ -67,6 +67,8 @@ GLOSSARY: dict[str, str] = {
     "requests are in flight.",
     "semaphore": "A resource: a number of places that the target's own code makes, named by the line that made it.",
     "pool": "A resource: an executor's workers, named by the line that made it; each is busy from the begin of a job to its end.",
+    "process": "A resource of a server: one of several processes that serve alike while requests lie unevenly among them, named "
+    "by its id; busy while any of its threads has something to do.",
     "loop": "A resource: an event loop, busy while it does not wait in its selector.",
     "queue": "A stage: waiting for a worker, an instance, or a batch to fill.",
     "framework": "A stage: request handling, and code of yours that lies in no other stage.",

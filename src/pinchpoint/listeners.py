@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
+import re
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 from pinchpoint.domain.served import Served, ServerProcess
 
 LISTENING = "0A"
+EPOLL, WATCHED = "anon_inode:[eventpoll]", re.compile(r"^tfd:.* ino:([0-9a-f]+)", re.MULTILINE)
 TCP_COLUMNS, UNIX_COLUMNS = 10, 8  # up to the inode, and up to the path, which may have blanks
 COMMAND_BYTES, NAME_KEPT = 4096, 60
 MOST_PROCESSES = 256
@@ -64,7 +66,8 @@ def served_by(hosts: Sequence[str], port: int, unix: str = "", proc: Path = Path
     if not processes:
         return Served(reason=f"who listens on {where} is pinchpoint itself, or is gone")
     first = processes[0].name
-    return Served(tuple(processes), tunnel=first if first in TUNNELS | PROXIES else "")
+    doors = tuple(pid for pid in holders if _waits_at(inodes, pid, proc))
+    return Served(tuple(processes), tunnel=first if first in TUNNELS | PROXIES else "", doors=doors)
 
 
 def family(roots: Sequence[int], proc: Path = Path("/proc")) -> list[ServerProcess]:
@@ -205,6 +208,17 @@ def _holders(inodes: set[str], proc: Path) -> tuple[list[int], bool]:
             if links & wanted:
                 found.append(pid)
     return found, hidden
+
+
+def _waits_at(inodes: set[str], pid: int, proc: Path) -> bool:
+    """Whether a process waits for connections at one of the sockets with epoll: others hold it for those that they started."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(proc / str(pid) / "fd"):
+            if _link(os.fspath(proc / str(pid) / "fd" / name)) == EPOLL:
+                watched = WATCHED.findall((proc / str(pid) / "fdinfo" / name).read_text())
+                if inodes & {str(int(inode, 16)) for inode in watched}:
+                    return True
+    return False
 
 
 def _link(path: str) -> str:

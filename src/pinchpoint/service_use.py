@@ -1,26 +1,31 @@
-"""Run of a server -> its ladder with what was held in each visit: event loops, workers, locks, and the interpreters' locks.
+"""Run of a server -> its ladder with what was held in each visit: event loops, workers, locks, the interpreters' locks, and
+processes where requests lie unevenly among them.
 
 Nothing of this is counted by a clock: threads are looked at some hundred times a second, and each share is one of moments.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pinchpoint.domain.run import FUTEX, PARKED, RUNNING, Floats, Held, Ints, Run, Samples, Visit
+from pinchpoint.domain.served import Served
 from pinchpoint.domain.service import HOLDING, SELECTOR, ServerThread, Service
 from pinchpoint.moments_of_service import FEWEST
 from pinchpoint.timeline import Mask
 
-LOOP, POOL, LOCK = "loop", "pool", "lock"
+LOOP, POOL, LOCK, PROCESS = "loop", "pool", "lock", "process"
 OF_THE_SERVER = "of the server"
 COMPUTES = 0.5  # of the time: what a native thread that serves does in some visit at least
 USED = 0.02  # of the time: a loop that does less serves nobody
 MORE_IN_FLIGHT = 1.25  # times the workers: with fewer nobody has to wait for one
 AT_MOST = 0.99  # of the moments have no more workers busy than there are
+ENOUGH_EACH = 2  # requests in flight a process: one is served, and one waits
+UNEVEN = 0.5  # of the busiest process's time: what the idlest one is busy at most where requests lie unevenly
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,10 @@ class _Looked:
         waiting: Mask = np.isin(self.thread, list(threads)) & (self.site == FUTEX) & (self.place > 0)
         return waiting
 
+    def busy_share(self, threads: Collection[int]) -> float:
+        """The share of the moments in which any of some threads is not parked."""
+        return np.count_nonzero(self.busy(threads)) / self.moments
+
     def _count(self, rows: Mask) -> Floats:
         return np.bincount(self.at[rows], minlength=self.moments).astype(float)
 
@@ -64,14 +73,15 @@ def ladder_of(run: Run) -> tuple[Visit, ...]:
     counts = [each.busy(serving) for each, visit in zip(looked, run.ladder, strict=True) if visit.load]
     most = max((float(np.quantile(each, AT_MOST)) for each in counts if len(each) >= FEWEST), default=0.0)
     limited = most >= 1 and max(visit.load for visit in run.ladder) >= MORE_IN_FLIGHT * most
-    loops = _serving_loops(service, looked)
+    loops, uneven = _serving_loops(service, looked), _uneven(run, service, looked)
     found = []
     for visit, seen in zip(run.ladder, looked, strict=True):
         held: list[Held] = []
         if visit.load and seen.moments >= FEWEST:
             held += _loops(visit, seen, loops)
-            held += _workers(visit, seen, serving, most) if limited else []
+            held += _workers(visit, seen, serving, most) if limited and not uneven else []
             held += _lock(visit, seen, serving)
+            held += _processes(visit, seen, uneven)
         looks, locked = _interpreters(run, visit, seen)
         found.append(replace(visit, held=tuple(held), gil_probes=looks, gil_held=locked))
     return tuple(found)
@@ -128,6 +138,44 @@ def _workers(visit: Visit, seen: _Looked, serving: Collection[int], most: float)
     mean = float(seen.busy(serving).mean())
     waited = max(visit.load - mean, 0.0)
     return [Held(POOL, OF_THE_SERVER, most, min(mean, most) * visit.seconds, waited * visit.seconds, visit.done)]
+
+
+Crews = Mapping[int, Collection[int]]  # the threads of each process
+
+
+def _uneven(run: Run, service: Service, looked: Sequence[_Looked]) -> Crews:
+    """The processes that serve alike where requests lie unevenly among them; none where they do not."""
+    threads: dict[int, list[int]] = defaultdict(list)
+    for each in service.threads:
+        threads[each.process].append(each.thread)
+    known = [each for each in looked if each.moments >= FEWEST]
+    used = {pid: max((seen.busy_share(own) for seen in known), default=0.0) for pid, own in threads.items()}
+    alike = _alike(service.served, {pid for pid, share in used.items() if share > USED})
+    pairs = zip(looked, run.ladder, strict=True)
+    full = [seen for seen, visit in pairs if visit.load >= ENOUGH_EACH * len(alike) and seen.moments >= FEWEST]
+    if len(alike) < 2 or not full:
+        return {}
+    busy = [float(np.mean([seen.busy_share(threads[pid]) for seen in full])) for pid in alike]
+    return {pid: threads[pid] for pid in alike} if min(busy) < UNEVEN * max(busy) else {}
+
+
+def _alike(served: Served, busy: Collection[int]) -> Sequence[int]:
+    """The processes that wait for connections at the same socket, or else the most siblings of one name that all serve."""
+    if len(served.doors) > 1:
+        return served.doors
+    siblings: dict[tuple[int, str], list[int]] = defaultdict(list)
+    for each in served.processes:
+        if each.pid in busy:
+            siblings[each.parent, each.name].append(each.pid)
+    return max(siblings.values(), key=len, default=[])
+
+
+def _processes(visit: Visit, seen: _Looked, crews: Crews) -> list[Held]:
+    """How much of the time each of some processes has anything to do."""
+    return [
+        Held(PROCESS, str(pid), 1, seen.busy_share(threads) * visit.seconds, 0.0, visit.done)
+        for pid, threads in crews.items()
+    ]
 
 
 def _lock(visit: Visit, seen: _Looked, serving: Collection[int]) -> list[Held]:

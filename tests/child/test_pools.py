@@ -33,6 +33,15 @@ def test_work_is_counted_by_the_place_that_made_the_pool(watched):
     assert found["waited_s"] > 0.01
 
 
+def test_of_pools_made_at_one_line_the_idle_ones_are_told_too(watched):
+    first, second = (ThreadPoolExecutor(1) for _ in range(2))
+    ThreadPoolExecutor(1).shutdown()  # another line, and never used
+    first.submit(int).result()
+    assert [each["count"] for each in watched()] == [1, 0]
+    second.shutdown()
+    first.shutdown()
+
+
 def test_the_default_pool_of_asyncio_is_known(watched):
     asyncio.run(asyncio.wait_for(asyncio.to_thread(time.sleep, 0.01), 5))
     (found,) = watched()

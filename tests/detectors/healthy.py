@@ -64,6 +64,8 @@ HEALTHY: dict[str, Given] = {
     "capacity.lock_utilization": 0.0,
     "capacity.loop_utilization": 0.0,
     "capacity.pool_utilization": 0.0,
+    "capacity.busiest_share": 0.0,
+    "capacity.idlest_share": 0.0,
     "capacity.idle_share": 0.02,
     "capacity.scaling": 1.9,
     "tail.ratio": 1.1,

@@ -59,11 +59,14 @@ def totals() -> Before:
 
 
 def since(before: Before) -> List[Dict[str, Any]]:
-    """What each resource has counted since, those that were used."""
-    found = []
+    """What each resource has counted since: those that were used, and those made at the same line."""
+    found, used = [], set()
+    for number, each in enumerate(_tallies):
+        if each.count > (before[number][2] if number < len(before) else 0):
+            used.add((each.kind, each.name.split(" #")[0]))
     for number, each in enumerate(_tallies):
         held, waited, count = before[number] if number < len(before) else (0, 0, 0)
-        if each.count > count:
+        if (each.kind, each.name.split(" #")[0]) in used:
             found.append({
                 "kind": each.kind,
                 "name": each.name,

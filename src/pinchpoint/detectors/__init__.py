@@ -21,6 +21,7 @@ from pinchpoint.detectors.gil_contention import gil_contention
 from pinchpoint.detectors.graph_not_optimised import graph_not_optimised
 from pinchpoint.detectors.idle_spinning import idle_spinning
 from pinchpoint.detectors.large_inputs_copied import large_inputs_copied
+from pinchpoint.detectors.load_imbalance import load_imbalance
 from pinchpoint.detectors.lock_wait import lock_wait
 from pinchpoint.detectors.memory_growth import memory_growth
 from pinchpoint.detectors.new_shapes import new_shapes
@@ -80,6 +81,7 @@ BUILTIN: tuple[Detector, ...] = (
     batching_window,
     lock_wait,
     event_loop_blocked,
+    load_imbalance,
     new_shapes,
     garbage_collection,
     timer_wait,

@@ -294,8 +294,8 @@ class BusyLine:
 class Held:
     """A resource other than the CPU during a visit: how long it was held (summed over all that hold it) and waited for.
 
-    `kind` is lock, semaphore, pool, loop (the event loop) or disk; `name` is the place in the target's code that made it, or the
-    device; `capacity` is how many may hold it at once.
+    `kind` is lock, semaphore, pool, loop (the event loop), process (of a server) or disk; `name` is the place in the target's
+    code that made it, the process's id, or the device; `capacity` is how many may hold it at once.
     """
 
     kind: str

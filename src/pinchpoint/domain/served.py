@@ -19,10 +19,12 @@ class Served:
     """The processes behind an address, the one that was there first at the front; none with the reason why.
 
     `tunnel` names a program that only passes on what it is sent: the server is elsewhere. `cpus` is how many CPUs the
-    processes may use, by affinity and quota; None where that is not known.
+    processes may use, by affinity and quota; None where that is not known. `doors` are the processes that wait for connections
+    at the same socket, as far as they do so with epoll.
     """
 
     processes: tuple[ServerProcess, ...] = ()
     reason: str = ""
     tunnel: str = ""
     cpus: float | None = None
+    doors: tuple[int, ...] = ()

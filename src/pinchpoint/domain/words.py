@@ -40,6 +40,7 @@ CAUSE_HEADLINE: dict[str, str] = {
     "W103": "THE BATCHING WINDOW is waited for, though nobody else comes.",
     "W104": "A LOCK is waited for in each request.",
     "W105": "THE EVENT LOOP IS BLOCKED: one computes, the others wait.",
+    "W106": "REQUESTS LIE UNEVENLY: one worker is full, another is idle.",
     "W108": "NEW SHAPES are compiled or planned for while requests wait.",
     "W109": "GARBAGE COLLECTION stops some requests.",
     "W110": "A TIMER is waited for: a sleep, a poll or a retry.",
@@ -63,6 +64,9 @@ CAPACITY_HEADLINE: dict[str, str] = {
     "disk": "The {name} is busy all the time: requests wait for it.",
     "memory": "Memory is read as fast as this machine can.",
 }
+
+# Where what serves alike is not used alike.
+UNEVEN_HEADLINE = "{name} is busy all the time while {other} is idle {idle:.0%} of it: requests lie unevenly."
 
 # What makes slow requests slower than typical ones.
 TAIL_HEADLINE: dict[str, str] = {
@@ -127,6 +131,7 @@ CAUSE_NOUN: dict[str, str] = {
     "W103": "a batching window",
     "W104": "a lock",
     "W105": "a blocked event loop",
+    "W106": "requests that lie unevenly",
     "W108": "shapes seen for the first time",
     "W109": "garbage collection",
     "W110": "a timer",
@@ -170,6 +175,7 @@ CAUSE_WHY: dict[str, str] = {
     "W101": "One thread at a time runs Python code; the others wait, and CPUs are idle.",
     "W102": "All workers are taken, most of them by requests that only wait; the CPUs could serve more.",
     "W105": "One coroutine computes in the event loop; nothing else that the loop has accepted is served meanwhile.",
+    "W106": "Requests wait in line at one worker while another of the same kind has nothing to do.",
     "W103": "A batcher holds each request back for others to share a run with, and with few in flight nobody comes.",
     "W104": "The thread of the request stands still while another holds what it needs.",
     "W108": "Whatever compiles or plans by shape does it again for each that is new, and the request waits for it.",
@@ -214,6 +220,7 @@ CAUSE_ADVICE: dict[str, str] = {
     "W101": "use processes, native code for the Python part, or a free-threaded build",
     "W102": "allow more workers or more requests in flight, or await instead of blocking a worker",
     "W105": "move the computing to a thread or a process (asyncio.to_thread, an executor)",
+    "W106": "let all workers take from one line, or send each request to the one with the fewest outstanding",
     "W103": "shorten the batching window, or fit it to the rate at which requests arrive",
     "W104": "hold the lock for less, or split what it guards",
     "W108": "pad inputs to a few sizes and warm each up, or export the model with dynamic shapes",
@@ -348,6 +355,8 @@ SIGNAL_WORDS: dict[str, str] = {
     "capacity.lock_utilization": "the busiest lock held",
     "capacity.loop_utilization": "the event loop busy",
     "capacity.pool_utilization": "the busiest pool's workers taken",
+    "capacity.busiest_share": "the busiest of several workers",
+    "capacity.idlest_share": "the idlest of several workers",
     "capacity.idle_share": "CPUs idle at the highest throughput",
     "capacity.scaling": "throughput over that of one in flight",
     "request.new_shape_share": "first of its shape",

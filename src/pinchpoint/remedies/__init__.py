@@ -19,6 +19,7 @@ from pinchpoint.remedies.optimise_graph import optimise_graph
 from pinchpoint.remedies.removals import REMOVALS
 from pinchpoint.remedies.replace_operator import replace_operator
 from pinchpoint.remedies.split_lock import split_lock
+from pinchpoint.remedies.spread_requests import spread_requests
 from pinchpoint.remedies.starts import STARTS
 from pinchpoint.remedies.stop_spinning import stop_spinning
 
@@ -29,6 +30,7 @@ BUILTIN = (
     off_the_loop,
     freeze_collector,
     split_lock,
+    spread_requests,
     stop_spinning,
     fixed_shapes,
     flush_denormals,

@@ -27,11 +27,16 @@ def _used(tables: Tables, resource: str) -> Quantity | str:
 
 
 def _fullest(tables: Tables, kinds: Collection[str]) -> Quantity | str:
-    """The busiest resource of these kinds at that load; 0 where the target's own code has none."""
+    """The busiest resource of these kinds at that load, those that serve alike and unevenly as one; 0 where there is none."""
     if tables.saturated is None:
         return f"several requests in flight were not measured: {tables.run.ladder_ended}"
     load = tables.saturated.load
-    found = [d.utilization for d in tables.demands if d.load == load and d.resource.split(" ")[0] in kinds]
+    alike = demands.uneven(tables.run, tables.demands, load)
+    mine = [d for d in tables.demands if d.load == load and demands.kind_of(d) in kinds]
+    found = [d.utilization for d in mine if d not in alike]
+    if any(d in alike for d in mine):  # together they are one, whose places are not used alike
+        shares = [d.utilization.value for d in alike if d.utilization]
+        found.append(exact(sum(shares) / len(shares), len(shares)))
     return max(filter(None, found), key=lambda used: used.value, default=exact(0.0))
 
 
@@ -57,6 +62,27 @@ def loop(tables: Tables) -> Quantity | str:
 def pool(tables: Tables) -> Quantity | str:
     """Share of the workers (or of the places of a semaphore) that are taken in the fullest pool, at the load that is judged."""
     return _fullest(tables, demands.POOLS)
+
+
+@signal("capacity.busiest_share", unit="share", mechanism="clock")
+def busiest(tables: Tables) -> Quantity | str:
+    """Of those that serve alike, of which one has far less to do than another (processes of a server, pools made at one line),
+    how much of the time the busiest is busy, at the load that is judged; 0 where there are none.
+    """
+    return _of_those_alike(tables, 0)
+
+
+@signal("capacity.idlest_share", unit="share", mechanism="clock")
+def idlest(tables: Tables) -> Quantity | str:
+    """The same of the one that has the least to do."""
+    return _of_those_alike(tables, -1)
+
+
+def _of_those_alike(tables: Tables, which: int) -> Quantity | str:
+    if tables.saturated is None:
+        return f"several requests in flight were not measured: {tables.run.ladder_ended}"
+    alike = demands.uneven(tables.run, tables.demands, tables.saturated.load)
+    return (alike[which].utilization if alike else None) or exact(0.0)
 
 
 @signal("capacity.idle_share", unit="share", mechanism="clock")
@@ -85,4 +111,4 @@ def scaling(tables: Tables) -> Quantity | str:
     return Quantity(best.value / one.value, best.low / one.high, best.high / one.low, best.n)
 
 
-CAPACITY_SIGNALS = (gil, lock, loop, pool, idle, scaling)
+CAPACITY_SIGNALS = (gil, lock, loop, pool, busiest, idlest, idle, scaling)
