@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from textwrap import dedent
 
 import pytest
-from bench.live_servers import program, serving
+from bench.live_servers import gunicorn, program, serving
 from bench.server_plants import OTHER, PLANTS, SLOW_SERVICE
 
-from end_to_end import diagnose
+from end_to_end import diagnose, named
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 CHOSEN = ("loop computes", "threads in Python", "one worker sleeps", "a lock", "fat JSON", "thin JSON", "another service",
@@ -48,6 +49,33 @@ def test_the_planted_cause_and_no_other(tmp_path, plant):
     assert abs(sum(row["share"] for row in rows if row["state"] == "unexplained")) < 0.1
     if open_ones:
         pytest.skip(f"inconclusive: {open_ones}")
+
+
+BY_SIZE = """
+    import time
+    from flask import Flask, request
+    app = Flask(__name__)
+    @app.post("/")
+    def predict():
+        time.sleep(0.06 if len(request.get_data()) > 100 else 0.002)
+        return {"y": 1}
+"""
+
+
+@pytest.mark.parametrize("threads", [1, 16])
+def test_small_requests_behind_large_ones(tmp_path, threads):
+    """GIVEN one large input in twenty THEN one worker makes small ones wait for it, and sixteen threads do not."""
+    (inputs := tmp_path / "inputs").mkdir()
+    for number in range(20):
+        (inputs / f"{number}.json").write_text("[]" if number else json.dumps([1.0] * 1000))
+    with serving(tmp_path / "server", BY_SIZE, gunicorn, threads=threads) as port:
+        found = diagnose(tmp_path, f"http://127.0.0.1:{port}/", "--input", inputs, budget=BUDGET)
+    if threads == 1:
+        named(found, "W107", question="tail")
+        (line,) = [each for each in found["predictions"] if each["change"]["remedy"] == "size-aware-queue"]
+        assert line["gain"]["low"] > 1.5
+    else:
+        assert found["verdicts"]["tail"]["cause"] != "W107"
 
 
 def test_a_run_of_a_server_gives_the_same_answer_from_its_folder_alone(tmp_path):

@@ -189,7 +189,10 @@ def test_saving_again_replaces_the_run(folder):
     store.save(a_run(80), folder)
     assert_equal(store.load(folder), a_run(80))
     assert sorted(p.name for p in folder.iterdir()) == sorted(
-        ["manifest.json", *(f"{n}.parquet" for n in ("requests", "probes", "spans", "samples", "telemetry", "events"))]
+        [
+            "manifest.json",
+            *(f"{n}.parquet" for n in ("requests", "probes", "spans", "samples", "telemetry", "events", "asked")),
+        ]
     )
 
 

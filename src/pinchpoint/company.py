@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pinchpoint.contracts import Plan
 from pinchpoint.crews import Processes, Threads
-from pinchpoint.domain.run import Environment, Visit
+from pinchpoint.domain.run import Asked, Environment, Visit
 from pinchpoint.domain.workload import PROCESSES, THREADS, Workload
 from pinchpoint.ladder import LEAST_S, Climb, Unsafe, climb
 from pinchpoint.process import Child, Ended, Reply
@@ -46,6 +46,7 @@ class Company:
     crew: str = THREADS
     threads_failed: str = ""
     ended: str = "one request in flight was not measured to the end"
+    asked: Asked = field(default_factory=Asked)
 
 
 def in_company(child: Child, given: Circumstances) -> Company:
@@ -67,7 +68,7 @@ def in_company(child: Child, given: Circumstances) -> Company:
         return found if seen else Company(unsafe.visits, THREADS, "", str(unsafe))
     finally:
         crew.close()
-    return Company(visits, THREADS, "", ended)
+    return Company(visits, THREADS, "", ended, crew.asked())
 
 
 def _with_processes(child: Child, given: Circumstances, threads_failed: str) -> Company:

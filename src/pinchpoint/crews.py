@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 
 from pinchpoint.disks import DiskWatch
-from pinchpoint.domain.run import QUANTILES, Floats, Visit
+from pinchpoint.domain.run import QUANTILES, Asked, Floats, Visit
 from pinchpoint.errors import BadInput, TargetFailed
 from pinchpoint.interpreter_lock import LockReader
 from pinchpoint.process import Child, Ended, Reply
@@ -49,6 +49,7 @@ class Threads:
     ) -> None:
         self._child, self._timeout_s, self._memory_limit_bytes = child, timeout_s, memory_limit_bytes
         self._gil, self._disks = LockReader(child.pid, gil_address, seed), DiskWatch(child.pid)
+        self._asked: list[tuple[int, int, int, int]] = []
 
     def visit(self, load: int, seconds: float) -> tuple[Visit, str | None]:
         """Threads, or tasks of one event loop."""
@@ -56,6 +57,7 @@ class Threads:
         self._gil.begin()
         reply = _answered(self._child, {"do": "visit", "load": load, "seconds": seconds}, seconds + self._timeout_s)
         readings, held = self._gil.end()
+        self._asked += [(load, *each) for each in reply["visit"]["asked"]]
         visit = _merged(load, [reply["visit"]])
         soft = (*visit.held, *self._disks.end())
         return replace(visit, held=soft, gil_probes=readings, gil_held=held), reply["error"]
@@ -74,6 +76,10 @@ class Threads:
         limit = self._memory_limit_bytes
         resident = _resident_bytes(self._child.pid)
         return "memory is full" if limit and resident > FULL * limit and load > 1 else ""
+
+    def asked(self) -> Asked:
+        """Which payload the requests of all visits had."""
+        return Asked(*np.array(self._asked, dtype=np.int64).reshape(-1, 4).T)
 
     def close(self) -> None:
         """Stop watching; the child goes on."""

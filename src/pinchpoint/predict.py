@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from pinchpoint import pauses, stats
+from pinchpoint import head_of_line, pauses, stats
 from pinchpoint.contracts import Remedy, Tables
 from pinchpoint.domain.change import Change, DemandEdit, Edit, Prediction
 from pinchpoint.domain.demand import Demand
@@ -26,6 +26,7 @@ LEFT_AT_LEAST = 0.001  # of the latency: a prediction never claims that a reques
 ROOFLINE, STARTUP = "roofline", "startup"
 ONE = exact(1.0)
 NEW_SHAPES, TYPICAL = "new shapes", "typical latency"
+LARGER_AHEAD = "larger requests ahead"
 SPINNING = "spinning"  # what goes from the CPU time of a request with a pause after it
 
 
@@ -48,6 +49,8 @@ def _foreseen(tables: Tables, change: Change) -> Prediction | None:
         return predict_cpu(tables, change)
     if change.without == NEW_SHAPES and change.statistic == TYPICAL:
         return predict_known_shapes(tables, change)
+    if change.without == LARGER_AHEAD:
+        return predict_unblocked(tables, change)
     return predict_tail(tables, change) if change.without else predict(tables.typical, change)
 
 
@@ -166,6 +169,18 @@ def predict_known_shapes(tables: Tables, change: Change) -> Prediction | None:
     before = tables.typical.latency
     after = Quantity(before.value * left[0], before.value * left[1], before.value * left[2], share.n)
     return Prediction(change, before, after, Quantity(1 / left[0], 1 / left[2], 1 / left[1], share.n))
+
+
+def predict_unblocked(tables: Tables, change: Change) -> Prediction | None:
+    """The slow ones among small requests at the load that is judged, and the same if no large one had been served before them."""
+    full = tables.saturated
+    found = head_of_line.behind(tables.run, full.load) if full is not None else ""
+    after = None if isinstance(found, str) else found.without()
+    if isinstance(found, str) or after is None or after.low <= 0:
+        return None
+    before = found.bound
+    gain = Quantity(before.value / after.value, before.low / after.high, before.high / after.low, after.n)
+    return Prediction(change, before, after, gain, found.load)
 
 
 def predict_cpu(tables: Tables, change: Change) -> Prediction | None:

@@ -386,6 +386,7 @@ def _finished(recording: _Recording) -> Run:
         threads_failed=recording.company.threads_failed,
         ladder_ended=recording.company.ended,
         aside=recording.aside,
+        asked=recording.company.asked,
     )
 
 

@@ -32,7 +32,7 @@ from pinchpoint.load.engine import Met, Sending, cpus_for, meet, told
 from pinchpoint.overseeing import CPU, DELAY, PROCESSES, RSS, THREADS, Watching
 from pinchpoint.process import Ended
 from pinchpoint.self_description import routes, statistics
-from pinchpoint.service_requests import PHASES, phases_of, requests_of, stream_of
+from pinchpoint.service_requests import PHASES, asked_of, phases_of, requests_of, stream_of
 from pinchpoint.service_visits import failure_of, spent, used_of_client, visit_of
 from pinchpoint.stacks import StackReader, is_python, python_threads
 from pinchpoint.thread_watch import ThreadWatch, Windows
@@ -97,6 +97,7 @@ class _Recording:
     deadline: float
     crew: Crew
     rows: list[tuple[Rows, int]] = field(default_factory=list)
+    asked: list[tuple[int, Rows]] = field(default_factory=list)  # with the requests in flight
     alone: list[tuple[int, int]] = field(default_factory=list)
     idle: list[tuple[int, int]] = field(default_factory=list)
     visits: tuple[Visit, ...] = ()
@@ -237,6 +238,7 @@ def _alone(recording: _Recording, seconds: float) -> None:
         seen = _drive(recording, 1, length, watched=not control)
         rows = seen.all_rows()
         recording.rows.append((rows, CONTROL if control else OBSERVED))
+        _keep_asked(recording, 1, rows)
         recording.alone.append((seen.begin_ns, seen.end_ns))
         recording.used.append(used_of_client(seen, recording.client))
         good = rows[rows["outcome"] == records.OK]
@@ -245,6 +247,12 @@ def _alone(recording: _Recording, seconds: float) -> None:
         served += len(rows)
         number += 1
         recording.conditions.progress(f"one request in flight: {served:,} answers")
+
+
+def _keep_asked(recording: _Recording, load: int, rows: Rows) -> None:
+    """Which input each request had, where there are several."""
+    if len(recording.traffic.payloads) > 1:
+        recording.asked.append((load, rows))
 
 
 def _drive(recording: _Recording, load: int, seconds: float, *, watched: bool) -> Seen:
@@ -314,6 +322,7 @@ class _Company(LadderCrew):
             return Visit(0, begin, end, 0, 0, 0.0, 0.0, ()), None
         seen = _drive(recording, load, seconds, watched=True)
         visit = visit_of(seen, load, seconds)
+        _keep_asked(recording, load, seen.all_rows())
         self._used = used_of_client(seen, recording.client)
         if self._used > MOST_OF_CLIENT:
             raise Ended(self._client_full(load))
@@ -392,6 +401,7 @@ def _finished(recording: _Recording, telemetry: Telemetry) -> Run:
         ladder_ended=recording.ladder_ended,
         starts_ended="a server that runs already was not started",
         service=_service(recording, threads, peers),
+        asked=asked_of(recording.asked),
     )
 
 

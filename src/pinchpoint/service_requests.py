@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from pinchpoint import stats
-from pinchpoint.domain.run import FAILED, TOLD, Ints, Requests, Spans
+from pinchpoint.domain.run import FAILED, TOLD, Asked, Ints, Requests, Spans
 from pinchpoint.domain.service import Stream
 from pinchpoint.load import records
 from pinchpoint.load.crew import ROW, Rows
 
 PREFILL, DECODE = PHASES = "prefill", "decode"  # until the first event of a stream, and from there to its end
 NS = 1_000_000_000
+MOST_ASKED = 500_000  # requests of which the payload is kept
 Noted = Sequence[tuple[Rows, int]]
 
 
@@ -35,6 +36,17 @@ def requests_of(noted: Noted) -> Requests:
     return Requests(
         np.arange(len(rows), dtype=np.int64), rows["due_ns"].astype(np.int64), rows["done_ns"].astype(np.int64), flags
     )
+
+
+def asked_of(noted: Sequence[tuple[int, Rows]]) -> Asked:
+    """The answered requests at each load with their payloads."""
+    if not noted:
+        return Asked()
+    good = [(load, rows[rows["outcome"] == records.OK]) for load, rows in noted]
+    load = np.concatenate([np.full(len(rows), load, np.int64) for load, rows in good])
+    rows = np.concatenate([rows for _, rows in good])
+    kept = slice(MOST_ASKED)
+    return Asked(load[kept], *(rows[name][kept].astype(np.int64) for name in ("payload", "due_ns", "done_ns")))
 
 
 def phases_of(noted: Noted) -> Spans:

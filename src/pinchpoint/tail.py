@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from pinchpoint import stats
+from pinchpoint import head_of_line, stats
 from pinchpoint.contracts import Tables
 from pinchpoint.domain.change import Prediction
 from pinchpoint.domain.finding import Finding
@@ -27,7 +27,7 @@ CAUSES = {
     ("wait", "timer"): "W110",
 }
 SHAPES = "W108"
-COLLECTIONS, QUOTA, OTHERS, FULL = "W109", "C108", "C109", "M103"
+COLLECTIONS, AHEAD, QUOTA, OTHERS, FULL = "W109", "W107", "C108", "C109", "M103"
 
 
 def tail_verdict(
@@ -35,6 +35,9 @@ def tail_verdict(
 ) -> Verdict:
     """What makes slow requests slower; `none` where they are hardly slower, `unknown` where they are too few."""
     found, origin = tables.tail, tables.typical.stages_from
+    ahead = next((f for f in findings if f.code == AHEAD and f.status == "present"), None)
+    if ahead is not None and tables.saturated is not None:
+        return _blocked(tables, ahead, tables.saturated.load, predictions)
     if found is None:
         count, needed = len(tables.run.requests.index), stats.samples_needed(0.99)
         words = f"NOT KNOWN: {count} requests, {needed} are needed for a p99; use a larger --budget."
@@ -54,6 +57,16 @@ def tail_verdict(
         share, gain = min(found.shape_share.value, 1.0), _gain(predictions, SHAPES)
         return Verdict("wait", None, SHAPES, "defect", "supported", share, None, (), origin, sentence, gain)
     return _by_cell(found, present, slower, origin, limits, certain=found.bound.low >= least)
+
+
+def _blocked(tables: Tables, ahead: Finding, load: int, predictions: Sequence[Prediction]) -> Verdict:
+    """Small requests behind large ones: with one in flight nobody waits, so this is told of several."""
+    ratio, share = (evidence.signal.quantity for evidence in ahead.evidence)
+    assert ratio is not None
+    assert share is not None
+    words = f"with {load} in flight, {head_of_line.PERCENTILE} is {ratio.value:.2g} x typical: {TAIL_HEADLINE[AHEAD]}"
+    gain, origin = _gain(predictions, AHEAD), tables.typical.stages_from
+    return Verdict("wait", "queue", AHEAD, "defect", "supported", share.value, None, (), origin, words, gain)
 
 
 def _by_cell(found: Tail, present: set[str], slower: str, origin: str, limits: Limits, *, certain: bool) -> Verdict:

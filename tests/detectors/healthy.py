@@ -68,6 +68,8 @@ HEALTHY: dict[str, Given] = {
     "capacity.idlest_share": 0.0,
     "capacity.idle_share": 0.02,
     "capacity.scaling": 1.9,
+    "tail.company_ratio": 1.0,
+    "tail.behind_share": 0.0,
     "tail.ratio": 1.1,
     "tail.collection_share": 0.0,
     "startup.seconds": 0.3,

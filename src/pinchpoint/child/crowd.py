@@ -14,6 +14,7 @@ from pinchpoint.child.pacing import is_async
 _clock = time.perf_counter_ns
 _process_cpu = time.process_time_ns
 LATENCIES_KEPT = 1000  # of a visit, evenly from the shortest to the longest
+ASKED_KEPT = 4000  # requests of a visit: of so many, the first ones, it is noted which payload they had
 FIRST_S = 0.1  # a request is never cut short, so a visit lasts at least one
 CHECKED_PAYLOADS, CHECKED_EACH, CHECKED_S = 4, 8, 0.3
 DEPTH = 6  # of an answer that is compared
@@ -25,6 +26,7 @@ class Crowd:
     def __init__(self, call: Callable[[Any], Any], payloads: List[Any]) -> None:
         self._call, self._payloads = call, payloads
         self._loop_watch: Any = None
+        self._asked: List[Tuple[int, int, int]] = []
         self.first_error: Any = None
 
     def visit(self, load: int, seconds: float, loop: Any, begin_ns: int = 0) -> Dict[str, Any]:
@@ -33,7 +35,7 @@ class Crowd:
         It begins at `begin_ns` of the monotonic clock, at once where that has passed.
         """
         time.sleep(max(begin_ns - _clock(), 0) / 1e9)
-        before = held.totals()
+        before, self._asked = held.totals(), []
         cpu, begin = _process_cpu(), _clock()
         if load == 0:
             time.sleep(seconds)
@@ -57,12 +59,13 @@ class Crowd:
             "mean_s": sum(latencies) / len(latencies) / 1e9 if latencies else 0.0,
             "latencies_ns": _thinned(latencies),
             "held": held.since(before),
+            "asked": self._asked,
         }
 
     def _threads(self, load: int, deadline: int) -> Tuple[List[int], int]:
         latencies: List[List[int]] = [[] for _ in range(load)]
         failures: List[BaseException] = []
-        call, payloads = self._call, self._payloads
+        call, payloads, several = self._call, self._payloads, len(self._payloads) > 1
 
         def ask(number: int) -> None:
             mine, turn = latencies[number], number
@@ -75,7 +78,10 @@ class Crowd:
                 except Exception as error:
                     failures.append(error)
                 else:
-                    mine.append(_clock() - start)
+                    end = _clock()
+                    mine.append(end - start)
+                    if several:
+                        self._note(turn, start, end)
                 turn += load
 
         threads = [threading.Thread(target=ask, args=(number,), daemon=True) for number in range(load)]
@@ -88,6 +94,7 @@ class Crowd:
     async def _tasks(self, load: int, deadline: int) -> Tuple[List[int], int]:
         latencies: List[int] = []
         failures: List[BaseException] = []
+        several = len(self._payloads) > 1
 
         async def ask(number: int) -> None:
             turn = number
@@ -99,11 +106,19 @@ class Crowd:
                     failures.append(error)
                     await asyncio.sleep(0)  # one that fails at once must not keep the others from running
                 else:
-                    latencies.append(_clock() - start)
+                    end = _clock()
+                    latencies.append(end - start)
+                    if several:
+                        self._note(turn, start, end)
                 turn += load
 
         await asyncio.gather(*(ask(number) for number in range(load)))
         return self._told(latencies, failures)
+
+    def _note(self, turn: int, start: int, end: int) -> None:
+        """Which payload a request had."""
+        if len(self._asked) < ASKED_KEPT:
+            self._asked.append((turn % len(self._payloads), start, end))
 
     def _told(self, latencies: List[int], failures: List[BaseException]) -> Tuple[List[int], int]:
         if failures and self.first_error is None:

@@ -19,6 +19,7 @@ from pinchpoint.detectors.failed_requests import failed_requests
 from pinchpoint.detectors.garbage_collection import garbage_collection
 from pinchpoint.detectors.gil_contention import gil_contention
 from pinchpoint.detectors.graph_not_optimised import graph_not_optimised
+from pinchpoint.detectors.head_of_line import head_of_line
 from pinchpoint.detectors.idle_spinning import idle_spinning
 from pinchpoint.detectors.large_inputs_copied import large_inputs_copied
 from pinchpoint.detectors.load_imbalance import load_imbalance
@@ -82,6 +83,7 @@ BUILTIN: tuple[Detector, ...] = (
     lock_wait,
     event_loop_blocked,
     load_imbalance,
+    head_of_line,
     new_shapes,
     garbage_collection,
     timer_wait,

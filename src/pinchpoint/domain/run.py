@@ -79,6 +79,24 @@ class Requests:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """Answered requests with the input that each had (`payload` numbers them) and how many were in flight; none where there is
+    one input only.
+    """
+
+    load: Ints = field(default_factory=_no_ints)
+    payload: Ints = field(default_factory=_no_ints)
+    begin_ns: Ints = field(default_factory=_no_ints)
+    end_ns: Ints = field(default_factory=_no_ints)
+
+    @property
+    def seconds(self) -> Floats:
+        """How long each took."""
+        found: Floats = (self.end_ns - self.begin_ns) / 1e9
+        return found
+
+
+@dataclass(frozen=True, slots=True)
 class Probes:
     """Counters of the observed requests, one row each, as differences over the request.
 
@@ -381,3 +399,4 @@ class Run:
     busy_lines: tuple[BusyLine, ...] = ()
     aside: Asides = field(default_factory=Asides)
     service: Service | None = None  # of a live server
+    asked: Asked = field(default_factory=Asked)

@@ -18,6 +18,7 @@ from pinchpoint.remedies.off_the_loop import off_the_loop
 from pinchpoint.remedies.optimise_graph import optimise_graph
 from pinchpoint.remedies.removals import REMOVALS
 from pinchpoint.remedies.replace_operator import replace_operator
+from pinchpoint.remedies.size_aware_queue import size_aware_queue
 from pinchpoint.remedies.split_lock import split_lock
 from pinchpoint.remedies.spread_requests import spread_requests
 from pinchpoint.remedies.starts import STARTS
@@ -31,6 +32,7 @@ BUILTIN = (
     freeze_collector,
     split_lock,
     spread_requests,
+    size_aware_queue,
     stop_spinning,
     fixed_shapes,
     flush_denormals,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from pinchpoint import stats
+from pinchpoint import head_of_line, stats
 from pinchpoint.contracts import Tables, signal
-from pinchpoint.domain.quantity import Quantity
+from pinchpoint.domain.quantity import Quantity, exact
 from pinchpoint.slow_requests import shape_seconds
 from pinchpoint.timeline import Mask, steady
 
@@ -54,4 +54,31 @@ def _longer(tables: Tables, chosen: Mask) -> Quantity | str:
     return stats.ratio_interval(seconds, tables.run.requests.latency_s[chosen]).clipped(0.0, 1.0)
 
 
-TAIL_SIGNALS = (ratio, collections, new_shapes, typical_new_shapes)
+@signal("tail.company_ratio", unit="ratio", mechanism="wall clock")
+def company_ratio(tables: Tables) -> Quantity | str:
+    """Of small requests with several in flight, p95 over the typical one; 1 where none takes far longer alone than others."""
+    found = _behind(tables)
+    return found if isinstance(found, (str, Quantity)) else found.ratio
+
+
+@signal("tail.behind_share", unit="share", mechanism="order of requests")
+def behind_share(tables: Tables) -> Quantity | str:
+    """Of what slow ones among small requests then take longer than typical ones, the share in which large ones were served."""
+    found = _behind(tables)
+    if isinstance(found, Quantity):
+        return exact(0.0, found.n)
+    return found if isinstance(found, str) else found.share
+
+
+def _behind(tables: Tables) -> head_of_line.Behind | Quantity | str:
+    """Small requests at the load that is judged; a ratio of 1 where requests are alike."""
+    if not len(tables.run.asked.load):
+        return exact(1.0)  # there is one input
+    full = tables.saturated
+    if full is None:
+        return f"several requests in flight were not measured: {tables.run.ladder_ended}"
+    found = head_of_line.behind(tables.run, full.load)
+    return exact(1.0) if found == head_of_line.ALIKE else found
+
+
+TAIL_SIGNALS = (ratio, collections, new_shapes, typical_new_shapes, company_ratio, behind_share)
