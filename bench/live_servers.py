@@ -12,6 +12,9 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
+
+from bench.plants.cgroups import cgroup, joining
 
 STARTS_S = 30.0
 WORK = '''
@@ -77,16 +80,29 @@ def program(port: int) -> list[str]:
 
 
 @contextlib.contextmanager
-def serving(folder: str | Path, source: str, command: Callable[..., list[str]] = uvicorn, **how: int) -> Iterator[int]:
-    """A server of `source` in a folder, answering; its port."""
+def serving(
+    folder: str | Path, source: str, command: Callable[..., list[str]] = uvicorn, quota: float | None = None, **how: int
+) -> Iterator[int]:
+    """A server of `source` in a folder, answering; its port. `quota` are the CPUs that a control group of its own grants it."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     (Path(folder) / "app.py").write_text(textwrap.dedent(source))
     port = free_port()
-    with (Path(folder) / "server.log").open("wb") as log:
-        server = subprocess.Popen(
-            command(port, **how), cwd=folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-            start_new_session=True, env={**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
-        )  # fmt: skip
+    with contextlib.ExitStack() as around:
+        log = around.enter_context((Path(folder) / "server.log").open("wb"))
+        prefix = joining(around.enter_context(cgroup("cpu", _granting(quota)))) if quota else ()
+        yield from _served(port, [*prefix, *command(port, **how)], folder, log)
+
+
+def _granting(quota: float) -> dict[str, str]:
+    """So many CPUs in each period of 100 ms."""
+    return {"cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": str(round(quota * 100_000))}
+
+
+def _served(port: int, command: list[str], folder: str | Path, log: IO[bytes]) -> Iterator[int]:
+    server = subprocess.Popen(
+        command, cwd=folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+        start_new_session=True, env={**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
+    )  # fmt: skip
     try:
         _wait(port, server, folder)
         yield port

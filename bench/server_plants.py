@@ -79,7 +79,8 @@ TWO_PROCESSES = """
 class ServerPlant:
     """A server, and what must be said of it: causes of `latency` and `capacity`, None where there is none to name.
 
-    `body` is what is sent; `parts` are indented alike. A `{OTHER}` in the source is the port of a slow service beside it.
+    `body` is what is sent; `parts` are indented alike. A `{OTHER}` in the source is the port of a slow service beside it. `quota` are
+    the CPUs that its control group grants.
     """
 
     name: str
@@ -89,6 +90,7 @@ class ServerPlant:
     command: Callable[..., list[str]] = uvicorn
     how: Mapping[str, int] = field(default_factory=dict)
     body: str | None = None
+    quota: float | None = None
 
 
 def _only(*codes: str | None) -> frozenset[str | None]:
@@ -197,6 +199,12 @@ PLANTS = (
             def log_message(self, *_): pass
         ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Classifier).serve_forever()
     """), _only("C102"), _only("C102"), program),
+    ServerPlant("a quota", (WORK, FASTAPI, """
+        @app.get("/")
+        def predict():
+            spin(30)
+            return {"y": 1}
+    """), _only("C108"), _only("C108"), quota=0.4),
     ServerPlant("uneven processes", (TWO_PROCESSES.format(even=False),), _only("W110"), _only("W106"), program),
     ServerPlant("even processes", (TWO_PROCESSES.format(even=True),), _only("W110"), _only("W105", "W102"), program),
 )  # fmt: skip
@@ -231,7 +239,14 @@ REMOVALS = (
                 time.sleep(0.01)
             return {"y": 1}
     """)),
-    Removal("fat JSON", "faster-codec", body=THIN),
+    Removal("fat JSON", "faster-codec", (WORK, FASTAPI, """
+        x = [i * 1.01 for i in range(40_000)]
+        @app.post("/")
+        async def predict(request: Request):
+            await request.body()
+            spin(2)
+            return {"y": sum(x)}
+    """)),
     Removal("uneven processes", "spread-requests", (TWO_PROCESSES.format(even=True),)),
     Removal("another service", "avoid-call", (WORK, FLASK, """
         @app.get("/")

@@ -14,6 +14,7 @@ from textwrap import dedent
 
 from bench.live_servers import program, serving
 from bench.noise import Status, tried
+from bench.plants.cgroups import needs_cgroup
 from bench.report import Claim, Report, Table
 from bench.server_plants import OTHER, PLANTS, REMOVALS, SLOW_SERVICE, Removal, ServerPlant
 from bench.settings import Settings
@@ -31,7 +32,7 @@ def run(settings: Settings) -> Report:
     """Serve and diagnose each."""
     began = time.monotonic()
     rows, claims, seen = [], [], dict[str, Diagnosis]()
-    for plant in (each for each in PLANTS if settings.wants(each.name)):
+    for plant in (each for each in PLANTS if settings.wants(each.name) and _possible(each)):
         settings.progress(f"servers: {plant.name}")
         found = tried(partial(_diagnosed, plant, settings), partial(_judged, plant), settings.retries)
         left = _unexplained(found.value)
@@ -44,6 +45,10 @@ def run(settings: Settings) -> Report:
     gained = tuple(_gained(removal, seen, settings) for removal in REMOVALS if removal.plant in seen)
     gains = Table(("removed", "remedy", "foretold", "95 %", "measured", "abs ln"), tuple(filter(None, gained)))
     return Report("servers", title, (Table(headings, tuple(rows)), gains), tuple(claims), {}, time.monotonic() - began)
+
+
+def _possible(plant: ServerPlant) -> bool:
+    return plant.quota is None or needs_cgroup("cpu")() is None
 
 
 def _gained(removal: Removal, seen: Mapping[str, Diagnosis], settings: Settings) -> tuple[str, ...] | None:
@@ -85,7 +90,7 @@ def _diagnosed(plant: ServerPlant, settings: Settings) -> Diagnosis:
         if plant.body is not None:
             (folder / "body.json").write_text(plant.body)
             body = str(folder / "body.json")
-        with serving(folder / "server", source, plant.command, **plant.how) as port:
+        with serving(folder / "server", source, plant.command, plant.quota, **plant.how) as port:
             try:
                 url, budget_s = f"http://127.0.0.1:{port}/", settings.budget_s * BUDGETS
                 found = api.diagnose(url, budget_s=budget_s, out=folder / "runs", input=body).diagnosis

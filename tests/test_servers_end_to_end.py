@@ -8,13 +8,15 @@ from textwrap import dedent
 
 import pytest
 from bench.live_servers import gunicorn, program, serving
+from bench.plants.cgroups import needs_cgroup
 from bench.server_plants import OTHER, PLANTS, SLOW_SERVICE
 
 from end_to_end import diagnose, named
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 CHOSEN = ("loop computes", "threads in Python", "one worker sleeps", "a lock", "fat JSON", "thin JSON", "another service",
-          "standard library", "uneven processes", "even processes")  # fmt: skip
+          "standard library", "uneven processes", "even processes",
+          "a quota")  # fmt: skip
 BUDGET = 26
 
 
@@ -25,7 +27,9 @@ def planted(folder, plant):
     with contextlib.ExitStack() as beside:
         if OTHER in source:
             source = source.replace(OTHER, str(beside.enter_context(serving(folder / "other", SLOW_SERVICE, program))))
-        port = beside.enter_context(serving(folder, source, plant.command, **plant.how))
+        if plant.quota and (missing := needs_cgroup("cpu")()):
+            pytest.skip(missing)
+        port = beside.enter_context(serving(folder, source, plant.command, plant.quota, **plant.how))
         if plant.body is not None:
             (folder / "body.json").write_text(plant.body)
         yield f"http://127.0.0.1:{port}/", ["--input", "body.json"] if plant.body is not None else []

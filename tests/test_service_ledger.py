@@ -385,6 +385,19 @@ def test_verdicts(steps, cpu_ms, service, cause, bound):
     assert found.reasons == ()
 
 
+CALLING = (*HANDLER, "std|urllib/request.py|216|urlopen")
+
+
+@pytest.mark.parametrize(("busy_at", "left_ms"), [(CALLING, 1), (RESIZING, 3)])
+def test_without_a_call_what_its_line_computes_is_gone_too(busy_at, left_ms):
+    """GIVEN 7 ms of waiting and 2 ms of CPU, at the line that calls or elsewhere, and 1 ms on the wire."""
+    peers = (Peer("10.0.0.1:80", 700, 1000),)
+    made = stacks([(busy_at, 60)], [(CALLING, 300)])
+    run = alone([(PARKED, 1), (RUNNING, 2), (NETWORK, 7)], cpu_s=2 * MS, peers=peers, **made)
+    (bound,) = [p for p in inquire(run, builtin(), limits.shipped()).predictions if p.change.remedy == "avoid-call"]
+    assert bound.after.value / MS == near(left_ms)
+
+
 def test_the_wire_is_no_other_service():
     run = alone([(PARKED, 3), (RUNNING, 6), (PARKED, 1)], cpu_s=6 * MS, round_trip=exact(4 * MS, 50), **stacks())
     found = inquire(run, builtin(), limits.shipped())

@@ -1,5 +1,6 @@
 """Remedies: what to do about a finding, as changes to the tables."""
 
+from pinchpoint.remedies.avoid_call import avoid_call
 from pinchpoint.remedies.batch_requests import batch_requests
 from pinchpoint.remedies.batch_under_load import batch_under_load
 from pinchpoint.remedies.cache_rows import cache_rows
@@ -47,6 +48,7 @@ BUILTIN = (
     fuse_operators,
     replace_operator,
     cache_rows,
+    avoid_call,
     *REMOVALS,
     *STARTS,
 )

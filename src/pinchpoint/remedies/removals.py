@@ -38,7 +38,6 @@ REMOVALS = (
         "estimate",
     ),
     removal("move-writes-off-path", "writes and syncs off the request's path", [Edit(GONE, site="sync")], "estimate"),
-    removal("avoid-call", "the answer of the other service at hand", [Edit(GONE, state="network")]),
     removal("shorten-lock", "nobody else holding the lock", [Edit(GONE, state="wait", site="futex")]),
     removal("replace-timer", "an event instead of the timer", [Edit(GONE, state="wait", site="timer")], "estimate"),
     removal(
