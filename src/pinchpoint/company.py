@@ -55,7 +55,7 @@ def in_company(child: Child, given: Circumstances) -> Company:
         return _with_processes(child, given, "")
     crew = Threads(
         child,
-        gil_address=given.loaded["gil"],
+        gil=(given.loaded["gil"], given.loaded["gil_waiters"]),
         seed=given.workload.seed,
         timeout_s=given.workload.timeout_s,
         memory_limit_bytes=given.environment.memory_limit_bytes,

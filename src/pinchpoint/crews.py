@@ -45,10 +45,16 @@ class Threads:
     """All requests in one process, whose interpreter lock is watched meanwhile."""
 
     def __init__(
-        self, child: Child, *, gil_address: int | None, seed: int, timeout_s: float, memory_limit_bytes: int | None
+        self,
+        child: Child,
+        *,
+        gil: tuple[int | None, int | None],
+        seed: int,
+        timeout_s: float,
+        memory_limit_bytes: int | None,
     ) -> None:
         self._child, self._timeout_s, self._memory_limit_bytes = child, timeout_s, memory_limit_bytes
-        self._gil, self._disks = LockReader(child.pid, gil_address, seed), DiskWatch(child.pid)
+        self._gil, self._disks = LockReader(child.pid, *gil, seed), DiskWatch(child.pid)
         self._asked: list[tuple[int, int, int, int]] = []
 
     def visit(self, load: int, seconds: float) -> tuple[Visit, str | None]:

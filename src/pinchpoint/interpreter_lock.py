@@ -1,7 +1,9 @@
 """How much of the time the interpreter's lock (GIL) of another process is held: its flag, read at random moments.
 
-`child.gil` finds the flag; /proc/PID/mem shows it to whoever may trace the process, which a parent may unless the host
-forbids it altogether. A reading takes no lock and stops nobody, so it sees holders however short they are.
+Where threads wait for it, it counts as held also from its release until one of them has it: a thread that has been woken up
+does not run at once, and meanwhile the lock serves nobody. `child.gil` finds the flag and the waiters; /proc/PID/mem shows them
+to whoever may trace the process, which a parent may unless the host forbids it altogether. A reading takes no lock and stops
+nobody, so it sees holders however short they are.
 """
 
 from __future__ import annotations
@@ -14,14 +16,19 @@ import time
 
 MEAN_S = 0.001  # between readings
 FLAG_BYTES = 4
+FIRST_WAITER = 8  # as `child.gil` has it
 HELD = (1).to_bytes(FLAG_BYTES, "little")
 
 
 class LockReader:
-    """Reads the flag between `begin` and `end`; a process whose memory may not be read gives no readings."""
+    """Reads the flag between `begin` and `end`; a process whose memory may not be read gives no readings.
 
-    def __init__(self, pid: int, address: int | None, seed: int) -> None:
+    `waiters` is the address of what tells how many wait, behind the flag; without it only holders are seen.
+    """
+
+    def __init__(self, pid: int, address: int | None, waiters: int | None, seed: int) -> None:
         self._address = address or 0
+        self._waiters = waiters - self._address if waiters is not None else 0
         self._memory: int | None = None
         if address is not None:
             with contextlib.suppress(OSError):
@@ -59,9 +66,12 @@ class LockReader:
         while not self._stop.is_set():
             time.sleep(self._random.uniform(0.5, 1.5) * MEAN_S)
             try:
-                flag = os.pread(self._memory, FLAG_BYTES, self._address)
+                read = os.pread(self._memory, self._waiters + FLAG_BYTES, self._address)
             except OSError:
                 return
-            if len(flag) == FLAG_BYTES:
+            if len(read) == self._waiters + FLAG_BYTES:
                 self._readings += 1
-                self._held += flag == HELD
+                self._held += read[:FLAG_BYTES] == HELD or self._awaited(read)
+
+    def _awaited(self, read: bytes) -> bool:
+        return bool(self._waiters) and int.from_bytes(read[self._waiters :], "little") >= FIRST_WAITER

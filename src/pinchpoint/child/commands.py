@@ -149,6 +149,7 @@ class _Child:
         self._recorder = Recorder(command["records"])  # before the target can change what it needs
         self._pacer = Pacer(self._recorder, command["seed"])
         lock = gil.address()
+        waiters = None if lock is None else gil.waiters(lock)
         self._start = Start(lines=bool(command.get("lines")), files=bool(command.get("files")))
         self._loaded = {"onnx": load_onnx, "torch": load_torch}.get(spec["kind"], load_python)(spec)
         self._recorder.watch_collections()
@@ -162,6 +163,7 @@ class _Child:
             "uses_numpy": "numpy" in sys.modules,
             "span_cost_ns": self._recorder.span_cost_ns(),
             "gil": lock,
+            "gil_waiters": waiters,
             "interpreter": "%s %s" % (platform.python_implementation(), platform.python_version()),
         }
 

@@ -3,12 +3,17 @@
 CPython keeps the switch interval, the last holder and a flag `locked` side by side (`_gil_runtime_state`, the same order from
 3.7 to 3.14) in `_PyRuntime`, at a place that differs with every version. Setting the interval shows where it is. Reading the
 flag from another process neither takes the lock nor disturbs anybody; a thread of the target's own could do neither.
+
+Behind the flag lies the condition at which threads wait for the lock (a `pthread_cond_t` of glibc), with the number of those that
+do: a thread that has been woken up counts until it runs. Where that number lies differs too, so one thread is made to wait.
 """
 
 from __future__ import annotations
 
+import _thread
 import os
 import sys
+import time
 from typing import Optional, Set
 
 PROBES_US = (4321, 5678)  # switch intervals that no other word in there is likely to follow
@@ -16,6 +21,9 @@ MOST_BYTES = 4 << 20
 WORD = 8
 _pread = os.pread  # bound before the target can change it
 LOCKED_AFTER = 2 * WORD  # the interval and the last holder stand before it
+CONDITION_AFTER, CONDITION_BYTES = 2 * WORD, 48  # the flag and the number of switches stand before it
+A_WAITER, FIRST_WAITER = 8, 8  # one more waiter in that number; without one it is less than that
+LONG_S, PATIENCE_S = 1.0, 0.2
 
 
 def has_gil() -> bool:
@@ -34,6 +42,39 @@ def address() -> Optional[int]:
         return None
     finally:
         sys.setswitchinterval(before)
+
+
+def waiters(flag: int) -> Optional[int]:
+    """The address of an int of 4 bytes that grows by `A_WAITER` with each thread that waits for the lock; None where it is not
+    found beyond doubt. No other thread may wait for it meanwhile.
+    """
+    done = _thread.allocate_lock()
+    done.acquire()
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(LONG_S)  # for so long nobody makes us give it up
+    try:
+        found = _moved_by(done, flag + CONDITION_AFTER)
+    except (ImportError, RuntimeError):  # no thread can be started
+        return None
+    finally:
+        sys.setswitchinterval(before)
+    done.acquire()
+    return found
+
+
+def _moved_by(done: "_thread.LockType", condition: int) -> Optional[int]:
+    import ctypes
+
+    words = (ctypes.c_uint32 * (CONDITION_BYTES // 4)).from_address(condition)
+    quiet = list(words)
+    _thread.start_new_thread(done.release, ())
+    end = time.perf_counter() + PATIENCE_S
+    while time.perf_counter() < end:
+        now = list(words)
+        moved = [n for n, word in enumerate(now) if word - quiet[n] == A_WAITER and quiet[n] < FIRST_WAITER]
+        if len(moved) == 1:
+            return condition + 4 * moved[0]
+    return None
 
 
 def _found() -> Optional[int]:
