@@ -10,7 +10,7 @@ import pytest
 from pinchpoint.demands import demands
 from pinchpoint.domain.run import FUTEX, NETWORK, PARKED, RUNNING, TIMER
 from pinchpoint.domain.served import Served, ServerProcess
-from pinchpoint.domain.service import ACCEPTING, HOLDING, SELECTOR, Stack, StackLook
+from pinchpoint.domain.service import ACCEPTING, HOLDING, INTERPRETER, SELECTOR, Stack, StackLook
 from pinchpoint.service_use import LOCK, LOOP, POOL, PROCESS, ladder_of, workers
 from served_runs import DECODING, FOURTH, PID, SECOND, THIRD, THREADS, WORKER, a_run, climbed, no_table
 from served_runs import LOOP as THE_LOOP
@@ -211,6 +211,17 @@ def holding(load, count, looked=500, processes=1):
 def test_looks_at_the_interpreter_are_spread_over_visits(visits, given, found):
     ladder = ladder_of(climbed(*visits, **given))
     assert [(each.gil_probes, each.gil_held) for each in ladder] == found
+
+
+@pytest.mark.parametrize(("columns", "held"), [
+    ({WORKER: part(0.97, FUTEX, INTERPRETER)}, 485),
+    ({WORKER: part(0.3, FUTEX, INTERPRETER), SECOND: part(0.9, FUTEX, INTERPRETER)}, 450),  # of some moments twice
+    ({WORKER: part(0.5, FUTEX, INTERPRETER)}, 400),  # more holders were seen
+    ({WORKER: part(0.97, FUTEX, -3)}, 400),  # any other lock with a time limit
+])  # fmt: skip
+def test_an_interpreter_that_is_waited_for_is_not_free(columns, held):
+    (visit,) = ladder_of(climbed((8, columns), **holding(8, 400)))
+    assert (visit.gil_probes, visit.gil_held) == (500, held)
 
 
 def test_each_busy_process_has_an_interpreter():

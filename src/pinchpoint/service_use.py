@@ -14,7 +14,7 @@ import numpy as np
 
 from pinchpoint.domain.run import FUTEX, PARKED, RUNNING, Floats, Held, Ints, Run, Samples, Visit
 from pinchpoint.domain.served import Served
-from pinchpoint.domain.service import HOLDING, SELECTOR, ServerThread, Service
+from pinchpoint.domain.service import HOLDING, INTERPRETER, SELECTOR, ServerThread, Service
 from pinchpoint.moments_of_service import FEWEST
 from pinchpoint.timeline import Mask
 
@@ -45,6 +45,11 @@ class _Looked:
     def computing(self, threads: Collection[int]) -> Floats:
         """The same without those that wait for the interpreter, or for anything else with a time limit."""
         return self._count(np.isin(self.thread, list(threads)) & ((self.site != FUTEX) | (self.place > 0)))
+
+    def awaited(self, threads: Collection[int]) -> float:
+        """The share of the moments in which any of some threads waits for the interpreter."""
+        waits = np.isin(self.thread, list(threads)) & (self.site == FUTEX) & (self.place == INTERPRETER)
+        return np.count_nonzero(self._count(waits)) / self.moments
 
     def runs(self, thread: int) -> float:
         """The share of the moments in which a thread can run."""
@@ -194,7 +199,7 @@ def _lock(visit: Visit, seen: _Looked, serving: Collection[int]) -> list[Held]:
 
 def _interpreters(run: Run, visit: Visit, seen: _Looked) -> tuple[int, int]:
     """A visit's part of the looks at the interpreters' locks at its load, and in how many of them one was held, a process on
-    average; 0, 0 where nobody looked.
+    average; 0, 0 where nobody looked. Where a thread waits for it, it is held or handed over.
     """
     service = run.service
     look = service.look(HOLDING, visit.load) if service is not None else None
@@ -204,4 +209,5 @@ def _interpreters(run: Run, visit: Visit, seen: _Looked) -> tuple[int, int]:
     busy = {each.process for each in service.threads if np.any(seen.thread == each.thread)}
     looks = look.moments * max(len(busy) if visit.load else look.processes, 1)
     count = sum(stack.count for stack in service.stacks if (stack.kind, stack.load) == (HOLDING, visit.load))
-    return looks // visits, min(count, looks) // visits
+    awaited = sum(seen.awaited([each.thread for each in service.threads if each.process == pid]) for pid in busy)
+    return looks // visits, min(max(count, round(look.moments * awaited)), looks) // visits

@@ -21,7 +21,16 @@ import numpy.typing as npt
 
 from pinchpoint.connections import Peers, ServedSockets
 from pinchpoint.domain.run import DISK, FUTEX, NETWORK, OTHER, PARKED, RUNNING, TIMER, Ints, Samples
-from pinchpoint.domain.service import ACCEPTING, ELSEWHERE, SELECTOR, SLEEPING, WAITING_FOR_WORK, Peer, ServerThread
+from pinchpoint.domain.service import (
+    ACCEPTING,
+    ELSEWHERE,
+    INTERPRETER,
+    SELECTOR,
+    SLEEPING,
+    WAITING_FOR_WORK,
+    Peer,
+    ServerThread,
+)
 from pinchpoint.sampling import Calls, SiteReader, TimeLimits, be_punctual
 
 MOST_RATE_PER_S = 150.0
@@ -36,6 +45,7 @@ SHORT, SHORTER_SHARE = 0.5, 0.8  # of the usual time limit of an idle selector; 
 SOON = 0.1  # of the moments of a wait are in its last tenth, where it ends with its time
 FEWEST = 20
 UNLIMITED_MS = 1 << 30
+TURN_MS = 5  # after so long a thread that waits for CPython's interpreter asks for it (sys.setswitchinterval)
 
 Windows = Sequence[tuple[int, int]]
 Mask = npt.NDArray[np.bool_]
@@ -309,6 +319,7 @@ class ThreadWatch:
         site[impatient] = TIMER
         site[self._in_turn(site, place, selectors, timed, homes)] = PARKED
         site[self._at_their_queue(thread, site, place, homes)] = PARKED
+        place[(site == FUTEX) & (place < 0) & (limit <= TURN_MS)] = INTERPRETER
         threads = tuple(
             ServerThread(each.thread, each.process, each.name, self._kinds[own[0]] if (own := homes[number]) else "")
             for number, each in sorted(self._known.items())

@@ -9,6 +9,7 @@ from pinchpoint.domain.served import Served
 
 # What was looked at when a stack was seen (`Stack.kind`).
 IDLE, ACTIVE, ALL, HOLDING = "idle", "active", "all", "holding"
+INTERPRETER = -(1 << 40)  # the place of a thread that waits for the interpreter's lock (`Samples.place`)
 # Where a thread sits while nothing is asked (`ServerThread.parked`).
 SELECTOR, ACCEPTING, WAITING_FOR_WORK, SLEEPING, ELSEWHERE = "selector", "accepting", "work", "timer", "elsewhere"
 
