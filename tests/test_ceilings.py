@@ -29,6 +29,7 @@ class Runtime:
         known |= {
             "short": 110e-6,
             "long": 610e-6,
+            "longest": 610e-6 + 3400 * 1.25e-6,
             "far": ceilings.LOOKUPS * 70e-9,
             "near": ceilings.SMALL_LOOKUPS * 10e-9,
         }
@@ -63,6 +64,7 @@ def test_rates_and_costs_are_those_of_the_runtime(found):
     assert value(found, "flops_per_s", "float32") == pytest.approx(100e9)  # the faster of the two
     assert value(found, "flops_per_s", "int8") == pytest.approx(400e9)
     assert value(found, "dispatch_s") == pytest.approx(1e-6)
+    assert value(found, "dispatch_further_s") == pytest.approx(1.25e-6)
     assert value(found, "run_s") == pytest.approx(10e-6)
     assert value(found, "event_s") == pytest.approx(5e-6)
     assert value(found, "far_row_s") == pytest.approx(70e-9)

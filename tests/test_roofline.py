@@ -65,6 +65,18 @@ def _session(*kinds, optimised=None):
     )
 
 
+@pytest.mark.parametrize(("calls", "further", "due_us"), [
+    (500, True, 500), (600, True, 600), (4000, True, 600 + 3400 * 1.25), (4000, False, 4000),  # an older run has no such ceiling
+])  # fmt: skip
+def test_operators_beyond_the_first_hundreds_cost_what_these_do(calls, further, due_us):
+    rows = ceilings()
+    if further:
+        rows += (Ceiling("dispatch_further_s", exact(1.25e-6), "s", "test", 1),)
+    operator = OperatorTime(0, "n", "Add", "CPU", exact(1e-3), float(calls), None)
+    found = roofline._dispatch([operator], OperatorArm(0, 10, exact(1e-3), 1.0, 0.0), Ceilings(rows, 1), "")
+    assert found.value * 1e6 == pytest.approx(due_us)
+
+
 def test_excess_is_judged_by_kind_not_by_node():
     """GIVEN one slow Resize and many Convs that are together slower THEN the Convs are the worst kind."""
     assert roofline.worst_kind([_session("Resize", "Conv", "Conv")]) == "Conv"

@@ -18,15 +18,16 @@ import msgspec
 from pinchpoint import micromodels
 from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.run import Ceiling
+from pinchpoint.domain.split import FEW_OPERATORS
 
-VERSION = 3  # of the micro-workloads: older caches are measured anew
+VERSION = 4  # of the micro-workloads: older caches are measured anew
 SECONDS_EACH = 0.25
 RUNS_EACH = 200
 MIB = 1 << 20
 READ_FOOTPRINTS = (MIB, 8 * MIB, 64 * MIB, 256 * MIB)
 RECHECKED = READ_FOOTPRINTS[-1]  # too large for any cache, so that what neighbours leave of one does not matter
 TRIAD_FOOTPRINTS = (MIB, 8 * MIB, 96 * MIB)
-CHAIN_SHORT, CHAIN_LONG = 100, 600
+CHAIN_SHORT, CHAIN_LONG, CHAIN_LONGEST = 100, FEW_OPERATORS, 4000
 ROW_FLOATS = 16
 TABLE_ROWS, LOOKUPS = 4 * MIB, MIB  # 64 MB of rows a run: more than a cache keeps until the next
 SMALL_TABLE_ROWS, SMALL_LOOKUPS = 4096, 65536
@@ -322,18 +323,23 @@ def _bandwidth(bench: _Bench, base_s: float) -> list[Ceiling]:
 
 
 def _overheads(bench: _Bench) -> list[Ceiling]:
-    """What the runtime charges an operator, a run, and an event of its profiler: slopes between two chain lengths."""
+    """What the runtime charges an operator, one of many more (what belongs to them fills the caches), a run, and an event of its
+    profiler: slopes between chain lengths.
+    """
     short = bench.times("short", lambda: micromodels.chain(CHAIN_SHORT))
     long = bench.times("long", lambda: micromodels.chain(CHAIN_LONG))
-    steps = CHAIN_LONG - CHAIN_SHORT
+    longest = bench.times("longest", lambda: micromodels.chain(CHAIN_LONGEST))
+    steps, more = CHAIN_LONG - CHAIN_SHORT, CHAIN_LONGEST - CHAIN_LONG
     each = [(b - a) / steps for a, b in zip(sorted(short), sorted(long), strict=False)]
     base = [a - CHAIN_SHORT * e for a, e in zip(sorted(short), each, strict=False)]
+    further = [(b - a) / more for a, b in zip(sorted(long), sorted(longest), strict=False)]
     profiled, events = bench.profiled("long", lambda: micromodels.chain(CHAIN_LONG))
     plain = statistics.median(long)
     event = [max(t - plain, 0.0) / max(events, 1) for t in profiled]
     name, threads = bench.runtime.name, bench.threads
     return [
         _ceiling("dispatch_s", each, "s", name, threads, best=statistics.median),
+        _ceiling("dispatch_further_s", further, "s", name, threads, best=statistics.median),
         _ceiling("run_s", base, "s", name, threads, best=statistics.median),
         _ceiling("event_s", event, "s", name, threads, best=statistics.median),
     ]

@@ -14,7 +14,7 @@ from pinchpoint.domain.ledger import Ledger
 from pinchpoint.domain.operator import Cost
 from pinchpoint.domain.quantity import Quantity, total
 from pinchpoint.domain.run import Ceiling, OperatorArm, OperatorTime, Run
-from pinchpoint.domain.split import Ceilings, Floors, SessionSplit, Split
+from pinchpoint.domain.split import FEW_OPERATORS, Ceilings, Floors, SessionSplit, Split
 from pinchpoint.domain.target import Session
 
 PARALLEL_FROM_S = 20e-6  # ONNX Runtime keeps an operator's work on one thread below about this
@@ -93,6 +93,10 @@ def _dispatch(operators: Sequence[OperatorTime], arm: OperatorArm, ceilings: Cei
             return None
         each = _started_as(form, each, ceilings)
         counts[each] = counts.get(each, 0.0) + row.calls
+    calls, further = sum(counts.values()), ceilings.value("dispatch_further_s")
+    if further is not None and calls > FEW_OPERATORS:
+        counts = {each: count * FEW_OPERATORS / calls for each, count in counts.items()}
+        counts[further] = counts.get(further, 0.0) + calls - FEW_OPERATORS
     for name, count in (("module_s", arm.modules), ("tensor_s", arm.tensors)):
         once = ceilings.value(name)
         if once is not None:

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any, Dict, List, Optional, Set
 
 from pinchpoint import stages
+from pinchpoint.child.beside import Beside
 from pinchpoint.child.phases import SESSION, phase
 from pinchpoint.child.recorder import WRAPPED
 
@@ -159,18 +160,30 @@ def options_from(settings: Dict[str, str]) -> Any:
 
 
 class ProfiledTwin:
-    """A profiled twin of a session, run in several visits between those of the target itself."""
+    """A profiled twin of a session, run in several visits between those of the target itself, in a thread of its own."""
 
     def __init__(self, known: CapturedSession, prefix: str) -> None:
         self._known = known
-        self._session = _twin(known, prefix, everything=False)
-        for _ in range(WARM_RUNS):
-            self._session.run(known.outputs, known.feeds[0])
         self._walls: List[float] = []
         self._cpus: List[float] = []
+        self._beside = Beside()
+        try:
+            self._session: Any = self._beside.do(self._opened, prefix)
+        except BaseException:
+            self._beside.close()
+            raise
+
+    def _opened(self, prefix: str) -> Any:
+        session = _twin(self._known, prefix, everything=False)
+        for _ in range(WARM_RUNS):
+            session.run(self._known.outputs, self._known.feeds[0])
+        return session
 
     def visit(self, seconds: float, most_runs: int) -> None:
         """Run it for `seconds`, or until it has run `most_runs` times in all; at least once a visit."""
+        self._beside.do(self._run, seconds, most_runs)
+
+    def _run(self, seconds: float, most_runs: int) -> None:
         deadline = _clock() + seconds
         first = True
         while first or (len(self._walls) < most_runs and _clock() < deadline):
@@ -183,7 +196,8 @@ class ProfiledTwin:
 
     def close(self) -> Dict[str, Any]:
         """The path of its profile, and wall and CPU seconds of each run after the warm ones."""
-        path = self._session.end_profiling()
+        path = self._beside.do(self._session.end_profiling)
+        self._beside.close()
         return {"path": path, "warm_runs": WARM_RUNS, "seconds": self._walls, "cpu_seconds": self._cpus}
 
 

@@ -9,6 +9,8 @@ from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.run import Ceiling, OperatorArm, OperatorTime
 from pinchpoint.domain.target import Session
 
+FEW_OPERATORS = 600  # of a run: each one more costs `dispatch_further_s`
+
 
 @dataclass(frozen=True, slots=True)
 class Ceilings:

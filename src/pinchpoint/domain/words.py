@@ -311,6 +311,7 @@ CEILING_WORDS: dict[str, str] = {
     "triad_bytes_per_s": "reading and writing memory",
     "disk_read_bytes_per_s": "reading from disk",
     "dispatch_s": "cost of starting an operator",
+    "dispatch_further_s": "the same of one beyond 600",
     "run_s": "cost of starting a run",
     "event_s": "cost of an event of the runtime's profiler",
     "far_row_s": "fetching a row of a large table",
