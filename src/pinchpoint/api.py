@@ -389,8 +389,11 @@ def _of_service(
 ) -> Run:  # fmt: skip
     """A run of a live server."""
     spec = asked.spec
-    if spec.settings:
-        raise BadInput(what="a server that runs is not changed", where="--set", todo="Leave it out")
+    settings = dict(spec.settings)
+    metrics = settings.pop("metrics", "")
+    if settings:
+        todo = "Leave it out; metrics=URL alone says where the server tells its counters"
+        raise BadInput(what="a server that runs is not changed", where="--set", todo=todo)
     options = LoadOptions(
         spec.uri, input=(spec.input,) if spec.input else (), header=asked.header, method=asked.method,
         timeout_s=workload.timeout_s, seed=workload.seed, max_rate=asked.max_rate,
@@ -398,7 +401,7 @@ def _of_service(
     traffic, sending, known = _meant(options)
     conditions = record_service.Conditions(
         *naming, _environment(), (cgroup.CgroupProbe, HostProbe, ToolProbe), cgroup.quota_cpus, asked.frames,
-        known.protocol, known.model, progress, glimpse,
+        known.protocol, known.model, progress, glimpse, metrics,
     )  # fmt: skip
     return record_service.record_service(traffic, sending, workload, conditions)
 

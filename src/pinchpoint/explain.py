@@ -71,6 +71,15 @@ GLOSSARY: dict[str, str] = {
     "by its id; busy while any of its threads has something to do.",
     "loop": "A resource: an event loop, busy while it does not wait in its selector.",
     "queue": "A stage: waiting for a worker, an instance, or a batch to fill.",
+    "counters": "What a live server counts of itself: requests, and seconds that they queue or compute, read beside the load "
+    "from Triton's statistics or from a page of metrics as Prometheus text (Triton, TorchServe, TensorFlow Serving, "
+    "llama-server, vLLM, MLServer, KServe). Only differences of them are told: what was counted while one request was in "
+    "flight. A gauge (running, waiting, the share of a KV cache) is shown over time only. docs/servers.md says where each "
+    "server tells them.",
+    "running": "A gauge that some servers tell: requests that are worked on at a moment.",
+    "prefill": "Of an answer that comes as a stream of tokens: what is computed until the first one is there.",
+    "decode": "Of an answer that comes as a stream of tokens: what is computed from the first one to the last.",
+    "waiting": "A gauge that some servers tell: requests that queue at a moment.",
     "framework": "A stage: request handling, and code of yours that lies in no other stage.",
     "deserialize": "A stage: from bytes to objects (JSON, protobuf, base64).",
     "preprocess": "A stage: from the request's objects to the model's input (decoding, resizing, tokenising).",
@@ -92,7 +101,9 @@ GLOSSARY: dict[str, str] = {
     "settings": "Of a model file, by --set KEY=VALUE: intra_op_threads, inter_op_threads (whole numbers), "
     "graph_optimization (disabled, basic, extended, layout, all), execution_mode (sequential, parallel), dim.NAME (the size "
     "of a free dimension, such as dim.height=48), providers (names with commas), and any session.* entry of ONNX Runtime, "
-    "such as session.intra_op.allow_spinning=0. Defaults of these and of other options can lie in a file: explain pyproject.",
+    "such as session.intra_op.allow_spinning=0. Of a live server, metrics=URL alone: where it tells its counters as Prometheus "
+    "text, if that is not where its kind usually does (explain counters). Defaults of these and of other options can lie in a "
+    "file: explain pyproject.",
     "load": "The verb that sends requests to a server. With --concurrency a closed loop: each request in flight is followed by "
     "the next when its answer is there. With --rate an open loop: requests are due at times that do not wait for the server, so "
     "what piles up behind a slow answer is counted; latency is from due to done. Rarely needed, by --set NAME=VALUE: think=10ms "

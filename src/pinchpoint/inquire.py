@@ -40,6 +40,7 @@ INVALIDATING = {
     "V105": "too many requests failed",
 }
 DISTURBED, NEIGHBOUR, LAWS = "measurement.disturbed_share", "C109", "V103"
+OTHERS, THEIR_TIME = "measurement.server_count_disagreement", "measurement.server_time_disagreement"
 
 
 def inquire(run: Run, plugins: Plugins, limits: Limits) -> Diagnosis:
@@ -95,6 +96,7 @@ def _service(run: Run, climbed: Sequence[Rung]) -> ServiceFacts | None:
         loads=tuple(sorted({1, *(visit.load for visit in run.ladder if visit.load)})),
         client_used=max((each for each in used if each is not None), default=None), round_trip=found.round_trip,
         peers=tuple(each.address for each in found.peers), stream=found.stream, units_per_s=_units(found, climbed),
+        counted=found.counted, answered=found.answered, ours=len(run.requests.index), teller=found.teller,
     )  # fmt: skip
 
 
@@ -119,6 +121,12 @@ def _reasons(run: Run, findings: Sequence[Finding], answer: Verdict) -> tuple[st
         against = {e.signal.name for e in finding.evidence} if finding.status == "present" else set()
         if DISTURBED in against and answer.cause != NEIGHBOUR:
             reasons.append("the machine is too noisy: requests wait for CPUs that other programs have")
+        if OTHERS in against and run.service is not None:
+            reasons.append(
+                f"other clients load the server: it answered {run.service.answered:,} requests meanwhile, "
+                f"{len(run.requests.index):,} of them ours; ask it while they do not, or ask a copy of it"
+            )
+            against -= {OTHERS, THEIR_TIME}
         if against - {DISTURBED} and finding.code in INVALIDATING:
             words = f": {', '.join(sorted(SIGNAL_WORDS[name] for name in against))}" if finding.code == LAWS else ""
             reasons.append(INVALIDATING[finding.code] + words)

@@ -7,19 +7,20 @@ blocked in, and what its Python code executes. Load is sent to this machine only
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from pinchpoint.contracts import Probe
+from pinchpoint.counted import Tally, tally
 from pinchpoint.crews import Crew as LadderCrew
 from pinchpoint.demands import rungs
 from pinchpoint.domain.arrivals import CLOSED
 from pinchpoint.domain.demand import saturated
 from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.run import CONTROL, OBSERVED, Environment, Events, Probes, Run, Samples, Telemetry, Visit
-from pinchpoint.domain.service import ACTIVE, ALL, HOLDING, IDLE, Counted, Peer, ServerThread, Service, Stack, StackLook
+from pinchpoint.domain.service import ACTIVE, ALL, HOLDING, IDLE, Peer, ServerThread, Service, Stack, StackLook
 from pinchpoint.domain.target import TargetFacts
 from pinchpoint.domain.traffic import Client, Traffic
 from pinchpoint.domain.workload import Workload
@@ -31,7 +32,8 @@ from pinchpoint.load.crew import Crew, Rows, Seen
 from pinchpoint.load.engine import Met, Sending, cpus_for, meet, told
 from pinchpoint.overseeing import CPU, DELAY, PROCESSES, RSS, THREADS, Watching
 from pinchpoint.process import Ended
-from pinchpoint.self_description import routes, statistics
+from pinchpoint.scraping import COUNTERS, Scraper, Sources, sources
+from pinchpoint.self_description import routes
 from pinchpoint.service_requests import PHASES, asked_of, phases_of, requests_of, stream_of
 from pinchpoint.service_visits import failure_of, spent, used_of_client, visit_of
 from pinchpoint.stacks import StackReader, is_python, python_threads
@@ -78,6 +80,7 @@ class Conditions:
     model: str = ""
     progress: Callable[[str], None] = lambda _: None
     glimpse: Callable[[Run], None] = lambda _: None
+    metrics: str = ""
 
 
 @dataclass(slots=True)
@@ -96,6 +99,8 @@ class _Recording:
     round_trip: Quantity | None
     deadline: float
     crew: Crew
+    sources: Sources
+    scraper: Scraper
     rows: list[tuple[Rows, int]] = field(default_factory=list)
     asked: list[tuple[int, Rows]] = field(default_factory=list)  # with the requests in flight
     alone: list[tuple[int, int]] = field(default_factory=list)
@@ -105,7 +110,6 @@ class _Recording:
     looks: tuple[StackLook, ...] = ()
     errors: dict[str, int] = field(default_factory=dict)
     pythons: set[int] = field(default_factory=set)
-    counted: tuple[Counted, ...] = ()
     used: list[float] = field(default_factory=list)
     ladder_ended: str = "one request in flight was not measured to the end"
     ended: str = COMPLETE
@@ -123,6 +127,7 @@ def record_service(traffic: Traffic, sending: Sending, workload: Workload, condi
     met = meet(traffic, sending, say)
     _refused(met, sending)
     watching = Watching(sending.address, conditions.probes, conditions.quota_of)
+    told_by = sources(sending, conditions.model, watching.served, conditions.metrics, met.greeted.server)
     say("what the client can do")
     client = self_proof.client(met.plan, met.request, met.greeted.raw, self_proof.IN_FLIGHT, traffic.workers)
     alone = self_proof.round_trip(met.plan, met.request, met.greeted.raw)
@@ -136,12 +141,13 @@ def record_service(traffic: Traffic, sending: Sending, workload: Workload, condi
         threads = ThreadWatch(watching.overseer.processes, sending.address.port, sending.address.unix, workload.seed)
     recording = _Recording(
         traffic, sending, workload, conditions, met, watching, threads, StackReader(tops, len(pythons)), client, alone,
-        deadline, crew, alone_s=met.greeted.seconds,
+        deadline, crew, told_by, Scraper(told_by.read), alone_s=met.greeted.seconds,
     )  # fmt: skip
     try:
         if watching.overseer is not None and threads is not None:
             watching.overseer.start()
             threads.start()
+        recording.scraper.start()
         _recorded(recording)
     except Ended as ended:
         recording.ended = str(ended)
@@ -149,6 +155,7 @@ def record_service(traffic: Traffic, sending: Sending, workload: Workload, condi
         recording.ended = INTERRUPTED
     finally:
         crew.close()
+        recording.scraper.stop()
         telemetry = watching.stop()
         if threads is not None:
             threads.stop()
@@ -173,9 +180,7 @@ def _recorded(recording: _Recording) -> None:
     look_s = int(min(max(budget * LOOK_SHARE, LOOK_S[0]), LOOK_S[1]))
     _rest(recording, IDLE_S)
     say("one request in flight")
-    before = _statistics(recording)
     _alone(recording, min(max(budget * ALONE_SHARE, ALONE_S[0]), ALONE_S[1]))
-    recording.counted = _counted(before, _statistics(recording))
     recording.conditions.glimpse(_finished(recording, recording.watching.so_far()))
     _rest(recording, float(look_s), IDLE, HOLDING)
     for kind in (ACTIVE, ALL):
@@ -187,19 +192,6 @@ def _recorded(recording: _Recording) -> None:
         for kind in (HOLDING, ACTIVE):
             if time.monotonic() + look_s < recording.deadline:
                 _look(recording, kind, full.load, look_s)
-
-
-def _statistics(recording: _Recording) -> Mapping[str, tuple[int, int]]:
-    model = recording.conditions.model
-    return statistics(recording.sending, model) if model else {}
-
-
-def _counted(before: Mapping[str, tuple[int, int]], after: Mapping[str, tuple[int, int]]) -> tuple[Counted, ...]:
-    """What was counted meanwhile; nothing where a counter fell, since the server started anew."""
-    both = [(name, after[name], before[name]) for name in after if name in before]
-    if any(now[0] < then[0] or now[1] < then[1] for _, now, then in both):
-        return ()
-    return tuple(Counted(name, now[0] - then[0], (now[1] - then[1]) / NS) for name, now, then in both)
 
 
 def _rest(recording: _Recording, seconds: float, *kinds: str) -> None:
@@ -259,9 +251,11 @@ def _drive(recording: _Recording, load: int, seconds: float, *, watched: bool) -
     """A closed loop for so many seconds. Ended where the server answers no more, KeyboardInterrupt where the user stops it."""
     level = {"number": 0, "arrivals": {"loop": CLOSED, "concurrency": load}, "seconds": seconds, "count": 0,
              "spacing_s": 1 / recording.traffic.most_per_s if recording.traffic.most_per_s else 0.0}  # fmt: skip
+    recording.scraper.watch(on=watched)
     _watch(recording, on=watched)
     seen = recording.crew.drive(level, _hopeless, 2 * recording.traffic.timeout_s + PATIENCE_S)
     _watch(recording, on=False)
+    recording.scraper.watch(on=False)
     for number, count in enumerate(seen.outcomes):
         if count and number not in (records.OK, records.CUT_OFF):
             kind = records.OUTCOMES[number]
@@ -378,6 +372,7 @@ def _finished(recording: _Recording, telemetry: Telemetry) -> Run:
         raise TargetFailed(
             what=f"no request was answered: {recording.ended}", where=where, todo="Ask it once with curl"
         )
+    told, counts = _told(recording)
     windows = [(int(a), int(b)) for a, b in zip(requests.start_ns, requests.end_ns, strict=True)]
     samples, threads, peers = _seen(recording, windows)
     return Run(
@@ -386,7 +381,7 @@ def _finished(recording: _Recording, telemetry: Telemetry) -> Run:
         version=conditions.version,
         target=_facts(recording),
         workload=recording.workload,
-        environment=_environment(recording),
+        environment=_environment(recording, counts),
         requests=requests,
         probes=Probes(*(np.empty(0, dtype=np.int64) for _ in range(14))),
         spans=phases_of(recording.rows),
@@ -400,9 +395,19 @@ def _finished(recording: _Recording, telemetry: Telemetry) -> Run:
         ladder=tuple(replace(each, cpu_s=spent(telemetry, each)) for each in recording.visits),
         ladder_ended=recording.ladder_ended,
         starts_ended="a server that runs already was not started",
-        service=_service(recording, threads, peers),
+        service=_service(recording, threads, peers, counts),
         asked=asked_of(recording.asked),
+        told=told,
     )
+
+
+def _told(recording: _Recording) -> tuple[Telemetry, Tally]:
+    """What the server told of its own counters, and what it counted with one request in flight."""
+    told, windows = recording.scraper.so_far(), recording.alone
+    if not windows:
+        return told, Tally()
+    answered = sum(int(np.count_nonzero(rows["outcome"] == records.OK)) for rows, _ in recording.rows)
+    return told, tally(told, windows[0][0], windows[-1][1], answered)
 
 
 def _facts(recording: _Recording) -> TargetFacts:
@@ -410,17 +415,19 @@ def _facts(recording: _Recording) -> TargetFacts:
     return TargetFacts(kind=address.kind, uri=address.uri, input_text=_input(recording))
 
 
-def _environment(recording: _Recording) -> Environment:
+def _environment(recording: _Recording, counts: Tally) -> Environment:
     """The machine as the server's processes see it, and what could not be seen."""
     conditions, watching = recording.conditions, recording.watching
     found = conditions.environment
     if watching.served.cpus is not None:
         quota = conditions.quota_of(watching.served.processes[0].pid)
         found = replace(found, quota_cpus=quota, affinity=max(round(watching.affinity), 1))
-    return replace(found, unobservable=(*found.unobservable, *_unseen(recording)))
+    return replace(found, unobservable=(*found.unobservable, *_unseen(recording, counts)))
 
 
-def _service(recording: _Recording, threads: tuple[ServerThread, ...], peers: tuple[Peer, ...]) -> Service:
+def _service(
+    recording: _Recording, threads: tuple[ServerThread, ...], peers: tuple[Peer, ...], counts: Tally
+) -> Service:
     client, met = recording.client, recording.met
     return Service(
         served=recording.watching.served,
@@ -436,10 +443,12 @@ def _service(recording: _Recording, threads: tuple[ServerThread, ...], peers: tu
         looks=recording.looks,
         peers=peers,
         protocol=recording.conditions.protocol,
-        counted=recording.counted,
+        counted=counts.counted,
         request_bytes=len(met.request),
         answer_bytes=met.greeted.size,
         stream=stream_of(recording.rows),
+        answered=counts.answered,
+        teller=recording.sources.kind.name if recording.sources.kind else "",
     )
 
 
@@ -457,7 +466,7 @@ def _input(recording: _Recording) -> str:
     return payloads.without(names + more, payloads.secrets(recording.sending.headers, recording.sending.address))
 
 
-def _unseen(recording: _Recording) -> list[tuple[str, str]]:
+def _unseen(recording: _Recording, counts: Tally) -> list[tuple[str, str]]:
     """What could not be seen of the server, each with its reason."""
     served, found = recording.watching.served, []
     if not served.processes:
@@ -467,6 +476,9 @@ def _unseen(recording: _Recording) -> list[tuple[str, str]]:
     if recording.threads is not None and recording.threads.blind:
         found.append(("thread states", recording.threads.blind))
     found += dict.fromkeys(("what Python executes", each.reason) for each in recording.looks if each.reason)
+    found += recording.sources.unseen()
+    if counts.reason:
+        found.append((COUNTERS, counts.reason))
     return found
 
 

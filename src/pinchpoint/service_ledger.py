@@ -102,10 +102,10 @@ def account_service(run: Run, chosen: Steady, requests: str) -> Ledger:
             own = _times(spent.cpu.scaled(factor), share)
             cells.add(where, "cpu", CLOCK, own.scaled(each), overlapped_s=own.value * (1 - each))
         cells.add(Place(UNPLACED, ""), "starved", QUEUE, spent.starved.scaled(factor * each))
-        queued = service.mean_s("queue") if requests == TYPICAL else None
+        queued = service.mean("queue") if requests == TYPICAL else None
         if queued is not None:
-            cells.add(Place(QUEUE_STAGE, ""), "wait", COUNTERS, exact(queued, _count(service)), site="queue")
-        for row in _waits(run, here, mean.value, queued or 0.0):
+            cells.add(Place(QUEUE_STAGE, ""), "wait", COUNTERS, queued, site="queue")
+        for row in _waits(run, here, mean.value, queued.value if queued else 0.0):
             cells.add(*row)
     cells.finish()
     return Ledger("latency", requests, mean, tuple(cells.rows), SEEN if _seen_inside(service) else UNSEEN)
@@ -221,10 +221,6 @@ def _waits(run: Run, here: Moments, mean_s: float, queued_s: float) -> Iterator[
 def _less(seconds: Quantity, by: float) -> Quantity:
     value, low, high = (max(end - by, 0.0) for end in (seconds.value, seconds.low, seconds.high))
     return Quantity(value, low, high, seconds.n)
-
-
-def _count(service: Service) -> int:
-    return next((each.count for each in service.counted if each.name == "queue"), 1)
 
 
 def _peers(service: Service, site: int) -> str:

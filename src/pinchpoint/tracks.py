@@ -12,9 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from pinchpoint.domain.run import COLLECTION, CONTROL, FAILED, OBSERVED, SECOND, SITES, Ints, Run, Visit
+from pinchpoint.domain.run import COLLECTION, CONTROL, FAILED, OBSERVED, SECOND, SITES, Ints, Run, Telemetry, Visit
 from pinchpoint.domain.track import Facts, Series, Slice, Trace, Track
 from pinchpoint.domain.words import SITE_WORDS
+from pinchpoint.server_counters import GAUGES as SERVER_GAUGES
 from pinchpoint.units import NS_PER_S
 
 MOST_REQUESTS, SLOWEST = 20_000, 500
@@ -31,6 +32,7 @@ GAUGES = frozenset(
 KINDS = ("marked", "wrapped", "handed to another thread", "told by the answer")
 FLAGS = ((FAILED, "failed"), (SECOND, "second length"), (CONTROL, "control"))
 US, MS = 1e3, 1e6
+OF_SERVER = "server."
 
 
 def tracks(run: Run) -> Trace:
@@ -44,7 +46,11 @@ def tracks(run: Run) -> Trace:
         *_collections(run, begin, left_out),
         *_visits(run.ladder[:MOST_VISITS], begin),
     ]
-    series = (*_in_flight(run.ladder[:MOST_VISITS], begin), *_counters(run, begin, left_out))
+    series = (
+        *_in_flight(run.ladder[:MOST_VISITS], begin),
+        *_counters(run.telemetry, begin, left_out),
+        *_counters(_prefixed(run.told), begin, left_out),
+    )
     if len(run.telemetry.t_ns) and end - int(run.telemetry.t_ns[-1]) > LONGEST_GAP_NS:
         last = (int(run.telemetry.t_ns[-1]) - begin) / NS_PER_S
         left_out.append(f"counters were read until {last:.1f} s; a viewer may draw their last values on")
@@ -59,8 +65,22 @@ def tracks(run: Run) -> Trace:
 
 def _extent(run: Run) -> tuple[int, int]:
     """The first and the last moment of anything that is drawn."""
-    begins = [run.requests.start_ns, run.spans.begin_ns, run.samples.t_ns, run.telemetry.t_ns, run.events.begin_ns]
-    ends = [run.requests.end_ns, run.spans.end_ns, run.samples.t_ns, run.telemetry.t_ns, run.events.end_ns]
+    begins = [
+        run.requests.start_ns,
+        run.spans.begin_ns,
+        run.samples.t_ns,
+        run.telemetry.t_ns,
+        run.told.t_ns,
+        run.events.begin_ns,
+    ]
+    ends = [
+        run.requests.end_ns,
+        run.spans.end_ns,
+        run.samples.t_ns,
+        run.telemetry.t_ns,
+        run.told.t_ns,
+        run.events.end_ns,
+    ]
     first = [int(each.min()) for each in begins if len(each)] + [visit.begin_ns for visit in run.ladder]
     last = [int(each.max()) for each in ends if len(each)] + [visit.end_ns for visit in run.ladder]
     begin = min(first, default=0)
@@ -259,9 +279,13 @@ def _in_flight(visits: Sequence[Visit], begin: int) -> Iterator[Series]:
             yield Series(IN_FLIGHT, name, measure, tuple(points))
 
 
-def _counters(run: Run, begin: int, left_out: list[str]) -> Iterator[Series]:
+def _prefixed(told: Telemetry) -> Telemetry:
+    """What a server itself told, by names that say so."""
+    return Telemetry(told.t_ns, tuple((f"{OF_SERVER}{name}", values) for name, values in told.columns))
+
+
+def _counters(telemetry: Telemetry, begin: int, left_out: list[str]) -> Iterator[Series]:
     """The telemetry: gauges as they are, counters as what is added a second until the next point."""
-    telemetry = run.telemetry
     kept = evenly(np.arange(len(telemetry.t_ns), dtype=np.int64), MOST_POINTS)
     if len(kept) < len(telemetry.t_ns):
         left_out.append(f"{len(kept):,} of {len(telemetry.t_ns):,} points of each counter are shown, evenly chosen")
@@ -270,7 +294,12 @@ def _counters(run: Run, begin: int, left_out: list[str]) -> Iterator[Series]:
     times = telemetry.t_ns[kept]
     for name, column in telemetry.columns[:MOST_SERIES]:
         values = column[kept]
-        grows = name not in GAUGES and len(values) > 1 and not np.any(np.diff(values) < 0)
+        grows = (
+            name not in GAUGES
+            and name.removeprefix(OF_SERVER) not in SERVER_GAUGES
+            and len(values) > 1
+            and not np.any(np.diff(values) < 0)
+        )
         points = _rates(times, values) if grows else list(zip(times.tolist(), values.tolist(), strict=True))
         sound = tuple((t - begin, value) for t, value in points if np.isfinite(value))
         if sound:

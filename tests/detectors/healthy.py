@@ -94,6 +94,8 @@ HEALTHY: dict[str, Given] = {
     "measurement.group_disagreement": (0.0, 0.01),
     "measurement.count_disagreement": 0.0,
     "measurement.thread_disagreement": 0.0,
+    "measurement.server_count_disagreement": 0.0,
+    "measurement.server_time_disagreement": 0.0,
     "measurement.noise_share": 0.01,
     "measurement.samples": 20.0,
     "measurement.error_share": 0.0,

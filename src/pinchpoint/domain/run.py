@@ -400,3 +400,6 @@ class Run:
     aside: Asides = field(default_factory=Asides)
     service: Service | None = None  # of a live server
     asked: Asked = field(default_factory=Asked)
+    told: Telemetry = field(
+        default_factory=Telemetry.nothing
+    )  # what a live server itself counted, whenever it was read

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pinchpoint.domain.quantity import Quantity
+from pinchpoint.domain.quantity import Quantity, exact
 from pinchpoint.domain.served import Served
 
 # What was looked at when a stack was seen (`Stack.kind`).
@@ -64,11 +64,20 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What the server itself counted while one request was in flight: how often, and seconds in all."""
+    """What the server itself counted while one request was in flight: how often, seconds in all, and their mean with an interval
+    where it was read several times. `of` is what was counted: a request or a token.
+    """
 
     name: str
     count: int
     seconds: float
+    mean: Quantity | None = None
+    of: str = "request"
+
+    @property
+    def each(self) -> Quantity:
+        """Mean seconds."""
+        return self.mean or exact(self.seconds / self.count, self.count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +99,8 @@ class Service:
     `round_trip` is what one request alone takes to a server that does nothing and back, with the same bytes, without that
     server's own CPU time; `client_ceiling_per_s` is the most that our own side can send, and `client_used` what share of it, or
     of our time, one request in flight took. `software` is what its answers say that it is. `frames` are
-    the user's own stages by the beginning of a frame's path.
+    the user's own stages by the beginning of a frame's path. `counted` is what the server (a `teller`) itself counted,
+    `answered` how many requests, those of others included; None where it does not tell.
     """
 
     served: Served
@@ -110,10 +120,12 @@ class Service:
     request_bytes: int = 0
     answer_bytes: int = 0
     stream: Stream | None = None
+    answered: int | None = None
+    teller: str = ""
 
-    def mean_s(self, name: str) -> float | None:
+    def mean(self, name: str) -> Quantity | None:
         """Mean seconds of what the server counted; None where it does not tell."""
-        return next((each.seconds / each.count for each in self.counted if each.name == name and each.count > 0), None)
+        return next((each.each for each in self.counted if each.name == name and each.count > 0), None)
 
     def look(self, kind: str, load: int) -> StackLook | None:
         """How the stacks of a kind were looked for at a load; None where they were not."""
@@ -143,3 +155,7 @@ class ServiceFacts:
     peers: tuple[str, ...]
     stream: Stream | None = None
     units_per_s: Quantity | None = None  # of a stream, at the highest throughput
+    counted: tuple[Counted, ...] = ()  # by the server itself, with one request in flight
+    answered: int | None = None  # requests that it counted then, and how many of them were ours
+    ours: int = 0
+    teller: str = ""

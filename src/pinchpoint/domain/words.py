@@ -394,7 +394,22 @@ SIGNAL_WORDS: dict[str, str] = {
     "measurement.group_disagreement": "the process's CPU time against its control group's",
     "measurement.count_disagreement": "requests counted against requests recorded",
     "measurement.thread_disagreement": "a thread's CPU time against its process's",
+    "measurement.server_count_disagreement": "requests that the server counted against those sent",
+    "measurement.server_time_disagreement": "seconds that the server counted against those that requests took",
     "measurement.error_share": "failed requests",
     "client.used_share": "what the client used",
     "request.queue_share": "waiting in the server's queue",
+}
+
+# What a server counts of itself.
+COUNTED_WORDS: dict[str, str] = {
+    "request": "in the server",
+    "queue": "queued",
+    "input": "taking inputs",
+    "preprocess": "preprocessing",
+    "compute": "computing",
+    "output": "giving outputs",
+    "postprocess": "postprocessing",
+    "prefill": "prefill",
+    "decode": "decode",
 }

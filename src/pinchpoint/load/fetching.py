@@ -1,4 +1,4 @@
-"""What a server says of itself, asked for beside the load: one small answer as JSON."""
+"""What a server says of itself, asked for beside the load: one small answer, on a connection that ends with it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import Any
 import httptools
 
 from pinchpoint.errors import BadInput, TargetFailed
-from pinchpoint.load.addresses import resolved
+from pinchpoint.load.addresses import Address, resolved
 from pinchpoint.load.engine import Sending, tls_context
 from pinchpoint.load.greeting import greet
 from pinchpoint.load.payloads import Header, Payload, rendered
 
 TIMEOUT_S = 5.0
 NOTHING = Payload("", b"", "")
+CLOSE = Header("Connection", "close")
 ERRORS = (TargetFailed, ValueError, RecursionError, httptools.HttpParserError)
 
 
@@ -43,17 +44,29 @@ def fetched(sending: Sending, target: str, method: str = "GET", body: bytes | No
 
 def first_fetched(sending: Sending, target: str, method: str = "GET", body: bytes | None = None) -> Any:  # noqa: ANN401  # any JSON
     """The same of a server that was not asked before: BadInput where nobody is there."""
-    address = replace(sending.address, target=target)
     payload = NOTHING if body is None else Payload("request", body, "application/json")
-    request = rendered(address, method, payload, _own(sending.headers))
     with contextlib.suppress(*ERRORS):
-        found = greet(address, resolved(address), request, TIMEOUT_S, tls_context(sending))
-        if found.raw is None or not 200 <= found.status < 300:  # RFC 9110, 15
-            return None
-        answer = _Body()
-        httptools.HttpResponseParser(answer).feed_data(found.raw)
-        return json.loads(b"".join(answer.parts))
+        found = _asked(sending, replace(sending.address, target=target), method, payload, TIMEOUT_S)
+        return None if found is None else json.loads(found)
     return None
+
+
+def page(sending: Sending, timeout_s: float) -> bytes | None:
+    """What the place itself answers to a GET, as it comes; None where that is no success, too much, or not there."""
+    with contextlib.suppress(BadInput, *ERRORS):
+        return _asked(sending, sending.address, "GET", NOTHING, timeout_s)
+    return None
+
+
+def _asked(sending: Sending, address: Address, method: str, payload: Payload, timeout_s: float) -> bytes | None:
+    """The body of an answer; None where it is no success, or too large. Raises what `greet` does, and what httptools raises."""
+    request = rendered(address, method, payload, [*_own(sending.headers), CLOSE])
+    found = greet(address, resolved(address), request, timeout_s, tls_context(sending))
+    if found.raw is None or not 200 <= found.status < 300:  # RFC 9110, 15
+        return None
+    answer = _Body()
+    httptools.HttpResponseParser(answer).feed_data(found.raw)
+    return b"".join(answer.parts)
 
 
 def _own(headers: Sequence[Header]) -> list[Header]:

@@ -11,6 +11,7 @@ from importlib import resources
 from pinchpoint.contracts import Reporter
 from pinchpoint.domain.verdict import Diagnosis
 from pinchpoint.reporters import charts, sections
+from pinchpoint.reporters.counters import counted
 from pinchpoint.reporters.heading import facts
 from pinchpoint.reporters.layout import clean
 from pinchpoint.reporters.starts import phase_rows
@@ -67,7 +68,7 @@ def _facts(diagnosis: Diagnosis) -> dict[str, object]:
     title, size, machine, asked = facts(diagnosis.target, diagnosis.workload, diagnosis.environment, diagnosis.service)
     return {
         "title": title,
-        "heading": [f"{size}.", machine, asked, streamed(diagnosis.service)],
+        "heading": [f"{size}.", machine, asked, streamed(diagnosis.service), counted(diagnosis.service)],
         "reasons": sections.reasons(diagnosis),
         "answer": sections.answer(diagnosis),
         "lines": list(sections.questions(diagnosis)),

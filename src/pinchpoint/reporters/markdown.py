@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pinchpoint.contracts import Reporter
 from pinchpoint.domain.verdict import Diagnosis
 from pinchpoint.reporters import sections
+from pinchpoint.reporters.counters import counted
 from pinchpoint.reporters.heading import facts
 from pinchpoint.reporters.layout import clean
 from pinchpoint.reporters.sections import Judged, Words
@@ -54,7 +55,8 @@ def _blocks(diagnosis: Diagnosis) -> Iterator[str]:
     """All of the report, from the target to the environment."""
     title, size, machine, asked = facts(diagnosis.target, diagnosis.workload, diagnosis.environment, diagnosis.service)
     yield f"## pinchpoint: {escaped(title)}"
-    yield escaped(" ".join(filter(None, [f"{size}.", machine, asked, streamed(diagnosis.service)])))
+    told = streamed(diagnosis.service), counted(diagnosis.service)
+    yield escaped(" ".join(filter(None, [f"{size}.", machine, asked, *told])))
     yield from _answer(diagnosis)
     yield from _to_do(diagnosis)
     yield from _section("Where the time goes", _table(("part", "time", "share", "n"), sections.ledger(diagnosis),

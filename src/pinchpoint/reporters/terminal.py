@@ -18,6 +18,7 @@ from pinchpoint.reporters.advice import in_words, to_do, will_not_help
 from pinchpoint.reporters.bars import Part, bars, parts
 from pinchpoint.reporters.beside import in_figures
 from pinchpoint.reporters.copies import copied
+from pinchpoint.reporters.counters import counted
 from pinchpoint.reporters.figures import FLAG, figure, limit, seconds, share, value_and_interval
 from pinchpoint.reporters.heading import heading
 from pinchpoint.reporters.layout import (
@@ -86,6 +87,8 @@ def _screen(diagnosis: Diagnosis) -> Iterator[Line]:
     yield from _lengths(diagnosis.measured)
     if stream := streamed(diagnosis.service):
         yield from map(line, wrapped(stream, "  ", 2))
+    if told := counted(diagnosis.service):
+        yield from map(line, wrapped(told, "  ", 2))
     typical = _typical_latency(diagnosis.measured)
     yield from bars(shown, typical.value if typical else 0.0)
     yield from _why(diagnosis, verdict, shown, behind=ahead)

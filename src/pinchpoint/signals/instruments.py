@@ -1,4 +1,6 @@
-"""Independent instruments that must agree: the process's own clock and counts against what the kernel tells from outside."""
+"""Independent instruments that must agree: the process's own clock and counts against what the kernel tells from outside, and a
+server's own counters against what was sent and how long it took.
+"""
 
 from __future__ import annotations
 
@@ -88,4 +90,25 @@ def threads(tables: Tables) -> Quantity | str:
     return exact(beyond / spent, len(probes.cpu_ns))
 
 
-INSTRUMENT_SIGNALS = (clocks, group, counts, threads)
+@signal("measurement.server_count_disagreement", unit="share", mechanism="the server's counters against what was sent")
+def server_counts(tables: Tables) -> Quantity | str:
+    """Requests that a live server counted beyond those that were sent to it meanwhile, over all that it counted."""
+    service = tables.run.service
+    if service is None or service.answered is None:
+        return "no server tells how many requests it answered"
+    beyond = max(service.answered - len(tables.run.requests.index), 0)
+    return exact(beyond / max(service.answered, 1), service.answered)
+
+
+@signal("measurement.server_time_disagreement", unit="share", mechanism="the server's counters against the wall clock")
+def server_times(tables: Tables) -> Quantity | str:
+    """Seconds that a live server counted of anything, beyond those that all requests took meanwhile, over these."""
+    service = tables.run.service
+    if service is None or not service.counted:
+        return "no server tells how long it took"
+    took = float(tables.run.requests.latency_s.sum())
+    most = max(service.counted, key=lambda each: each.seconds)
+    return exact(max(most.seconds - took, 0.0) / took, most.count)
+
+
+INSTRUMENT_SIGNALS = (clocks, group, counts, threads, server_counts, server_times)

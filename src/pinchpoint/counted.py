@@ -1,0 +1,53 @@
+"""A series of a server's own counters -> what it counted between two moments, with intervals from the readings between."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from pinchpoint.domain.run import Floats, Telemetry
+from pinchpoint.domain.service import Counted
+from pinchpoint.moments_of_service import batched
+from pinchpoint.server_counters import GAUGES, PARTS, REQUESTS, count_of
+
+FEWER = 0.9  # of the requests that were answered: a server that counted less does not tell of all of itself
+FELL = "its counters fell meanwhile: it was started anew, or several processes answer in turn, each for itself"
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What was counted, how many requests in all (None where that is not told), and why it is not used, where it is not."""
+
+    counted: tuple[Counted, ...] = ()
+    answered: int | None = None
+    reason: str = ""
+
+
+def tally(told: Telemetry, begin_ns: int, end_ns: int, asked: int) -> Tally:
+    """What a server counted from the last reading before one moment to the first one after another, in which `asked` of our
+    requests were answered; nothing where there are no such readings.
+    """
+    first = int(np.searchsorted(told.t_ns, begin_ns, side="right")) - 1
+    last = int(np.searchsorted(told.t_ns, end_ns, side="left"))
+    if first < 0 or last >= len(told.t_ns):
+        return Tally()
+    columns = {name: np.diff(values[first : last + 1]) for name, values in told.columns if name not in GAUGES}
+    if any(np.any(grown < 0) for grown in columns.values()):
+        return Tally(reason=FELL)
+    answered = round(float(columns[REQUESTS].sum())) if REQUESTS in columns else None
+    if answered is not None and answered < FEWER * asked:
+        return Tally(
+            reason=f"it counted {answered:,} of {asked:,} answers: the others come from what it does not tell of"
+        )
+    return Tally(tuple(each for part in PARTS if (each := _counted(part, columns))), answered)
+
+
+def _counted(part: str, grown: Mapping[str, Floats]) -> Counted | None:
+    counter = count_of(part, tuple(grown))
+    seconds = grown.get(f"{part}_s")
+    if seconds is None or counter is None or (count := round(float(grown[counter].sum()))) < 1:
+        return None
+    mean = batched(seconds, grown[counter]) if len(seconds) > 1 else None
+    return Counted(part, count, float(seconds.sum()), mean, "token" if counter.endswith("_tokens") else "request")
