@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pinchpoint import limits
-from pinchpoint.domain.quantity import exact
+from pinchpoint.domain.quantity import Quantity, exact
 from pinchpoint.domain.run import (
     CONTROL,
     DISK,
@@ -156,6 +156,13 @@ def test_what_the_server_counts_as_queued_is_taken_from_waits(queued_ms, parked_
     assert ledger.seconds("framework", "wait", "parked") / MS == near(parked_ms)
     assert ledger.seconds("framework", "wait", "timer") / MS == near(timer_ms)
     assert ledger.seconds(state="unexplained") / MS == pytest.approx(min(6 - queued_ms, 0), abs=0.3)
+
+
+def test_the_server_s_own_row_has_the_interval_and_the_count_of_its_readings():
+    queue = Counted("queue", 400, 0.8, Quantity(2 * MS, 1.9 * MS, 2.2 * MS, 400))
+    ledger = latency_ledger(alone([(PARKED, 4), (RUNNING, 6)], cpu_s=6 * MS, counted=(queue,)))
+    (row,) = [row for row in ledger.rows if row.stage == "queue"]
+    assert (row.seconds, row.source) == (queue.mean, "the server's counters")
 
 
 # --- what was not seen ---------------------------------------------------------------------------------------------

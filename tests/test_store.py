@@ -83,6 +83,7 @@ def a_run(n=50, **changes):
         errors=(("ValueError", 2),),
         notes=("line one\nline two",),
         second_length=(128, 256),
+        told=Telemetry(t[:3], (("requests", t[:3] / 1e9),)),
     )  # fmt: skip
     return dataclasses.replace(made, **changes)
 
@@ -191,7 +192,10 @@ def test_saving_again_replaces_the_run(folder):
     assert sorted(p.name for p in folder.iterdir()) == sorted(
         [
             "manifest.json",
-            *(f"{n}.parquet" for n in ("requests", "probes", "spans", "samples", "telemetry", "events", "asked")),
+            *(
+                f"{n}.parquet"
+                for n in ("requests", "probes", "spans", "samples", "telemetry", "events", "asked", "told")
+            ),
         ]
     )
 

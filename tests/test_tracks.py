@@ -108,6 +108,16 @@ def test_counters_are_rates_and_gauges_are_not(run):
     assert list(counter(trace, "new.gauge then").values()) == [2.0, 1.0, 3.0]  # it fell, so it does not count
 
 
+def test_what_a_server_told_of_itself_is_on_the_line(run):
+    """GIVEN readings after the last request: a counter and a gauge that does not fall."""
+    end = int(run.requests.end_ns[-1])
+    columns = (("queue_s", np.array([1.0, 2.0, 4.0])), ("waiting", np.array([0.0, 3.0, 5.0])))
+    trace = tracks(replace(run, told=Telemetry(end + np.arange(3, dtype=np.int64) * S, columns)))
+    assert list(counter(trace, "server.queue_s a second").values()) == [1.0, 2.0]
+    assert list(counter(trace, "server.waiting then").values()) == [0.0, 3.0, 5.0]
+    assert max(counter(trace, "server.waiting then")) == end + 2 * S - trace.begin_ns
+
+
 def test_collections_and_loads_are_on_the_line(run):
     begin = run.requests.start_ns[3:5]
     events = Events(begin, begin + 1000, np.zeros(2, np.int64), np.array([0, 2]))

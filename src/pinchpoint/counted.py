@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -49,5 +49,5 @@ def _counted(part: str, grown: Mapping[str, Floats]) -> Counted | None:
     seconds = grown.get(f"{part}_s")
     if seconds is None or counter is None or (count := round(float(grown[counter].sum()))) < 1:
         return None
-    mean = batched(seconds, grown[counter]) if len(seconds) > 1 else None
+    mean = replace(batched(seconds, grown[counter]), n=count) if len(seconds) > 1 else None
     return Counted(part, count, float(seconds.sum()), mean, "token" if counter.endswith("_tokens") else "request")

@@ -54,6 +54,22 @@ def test_contradiction(clock, group, count, thread, status):
         "measurement_group_disagreement": group,
         "measurement_count_disagreement": count,
         "measurement_thread_disagreement": thread,
+        "measurement_server_count_disagreement": None,
+        "measurement_server_time_disagreement": None,
+    }
+    assert found(contradiction, **changes).status == status
+
+
+@pytest.mark.parametrize(("requests", "seconds", "status"), [
+    (0.60, 0.0, "present"),    # the fault: more than half of them are others'
+    (0.0, 0.50, "present"),    # the fault: it counts longer than anybody waits
+    (0.02, 0.0, "absent"),     # healthy: a health check in fifty
+    (None, None, "absent"),    # it tells nothing: the other instruments decide
+])  # fmt: skip
+def test_contradiction_of_a_server_s_own_counters(requests, seconds, status):
+    changes = {
+        "measurement_server_count_disagreement": requests,
+        "measurement_server_time_disagreement": seconds,
     }
     assert found(contradiction, **changes).status == status
 

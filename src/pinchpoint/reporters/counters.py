@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from pinchpoint.domain.service import Counted, ServiceFacts
 from pinchpoint.domain.words import COUNTED_WORDS
@@ -25,10 +25,10 @@ def _ours(service: ServiceFacts) -> str:
     return "all ours" if service.answered <= service.ours else f"{service.ours:,} of them ours"
 
 
-def _each(unit: str, parts: Iterable[Counted]) -> str:
+def _each(unit: str, parts: Sequence[Counted]) -> str:
     """What one request, or one token, took."""
     said = ", ".join(f"{COUNTED_WORDS.get(each.name, clean(each.name))} {_time(each)}" for each in parts)
-    return f"a {unit}: {said}" if said else ""
+    return f"a {unit} (n={max(each.count for each in parts):,}): {said}" if said else ""
 
 
 def _time(found: Counted) -> str:
