@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -21,13 +22,20 @@ from bench.real_servers.running import running
 from bench.server_plants import SLOW_SERVICE
 
 from end_to_end import decided, named, skip_if_busy, told
+from pinchpoint.counted import tally
+from pinchpoint.domain.served import Served
+from pinchpoint.driving import LoadOptions, understood
+from pinchpoint.scraping import Scraper, sources
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.servers]
 BUDGET = 26
 JSON = ("--header", "Content-Type: application/json")
 WAITS = {"W102", "W103", "W110", "I105"}  # what none of the healthy ones does
 UNEXPLAINED, ALIKE = 0.10, 0.10
-LATENCY, CAPACITY, LEDGER = "latency", "capacity", "ledger"
+LATENCY, CAPACITY, LEDGER, COUNTERS = "latency", "capacity", "ledger", "counters"
+TELL = {"triton", "mlserver", "torchserve", "llama"}  # what they count themselves
+COUNTED_ALIKE = 0.02
+SENT = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +111,8 @@ def found(tmp_path, answers, plant, question):
     if question in seen:
         with planted(tmp_path, plant) as server:
             request = () if server.target != server.url else ("--input", str(server.body), *JSON)
-            code, stderr, document = told(tmp_path, server.target, *request, budget=BUDGET)
+            place = ("--set", f"metrics={server.metrics}") if server.metrics else ()
+            code, stderr, document = told(tmp_path, server.target, *request, *place, budget=BUDGET)
         assert code in (0, 3), stderr
         seen = set()
     answers[plant.server + plant.name] = document, seen | {question}
@@ -114,11 +123,13 @@ def found(tmp_path, answers, plant, question):
     return document
 
 
-@pytest.mark.parametrize("question", [LATENCY, CAPACITY, LEDGER])
+@pytest.mark.parametrize("question", [LATENCY, CAPACITY, LEDGER, COUNTERS])
 @pytest.mark.parametrize("plant", PLANTS, ids=str)
 def test_the_planted_cause_and_no_other(plant, question, found):
     if question == LEDGER:
         mostly_explained(found)
+    elif question == COUNTERS:
+        counted(found, plant)
     elif question == CAPACITY:
         answer = found["verdicts"][CAPACITY]
         assert answer["cause"] != "W104", answer["sentence"]  # there is no lock in any
@@ -141,6 +152,74 @@ def mostly_explained(found):
         assert low < UNEXPLAINED and high > -UNEXPLAINED, found["ledger"]  # noqa: PT018  # one interval
         if abs(row["share"]) > UNEXPLAINED:
             pytest.skip(f"inconclusive: {row['share']:.0%} unexplained, {low:.0%} to {high:.0%}")
+
+
+def counted(found, plant):
+    """Servers that tell their counters agree with the client, and the ledger says what they say; the others tell nothing."""
+    service = found["service"]
+    parts = {each["name"]: each for each in service["counted"]}
+    assert bool(parts) == (plant.server in TELL)
+    if service["answered"] is not None:  # llama-server counts tokens only
+        assert service["answered"] == pytest.approx(service["ours"], rel=COUNTED_ALIKE, abs=2)
+        inside = parts["request"]["seconds"] / parts["request"]["count"]
+        assert 0 < inside < 1.02 * found["measured"]["latency_s"]["p50"]["value"] + 0.005
+    rows = [row for row in found["ledger"] if row["source"] == "the server's counters" and row["question"] == LATENCY]
+    for row in rows:
+        assert row["seconds"]["value"] == pytest.approx(
+            parts["queue"]["seconds"] / parts["queue"]["count"], rel=COUNTED_ALIKE
+        )
+    if plant.name == "long batching window":
+        assert rows
+        assert parts["queue"]["seconds"] / parts["queue"]["count"] > 0.8 * plant.knobs["window_s"]
+
+
+@pytest.mark.parametrize("server", ["triton", "llama"])
+def test_counters_are_what_the_server_says_in_another_way(tmp_path, server):
+    """GIVEN requests of our own THEN the page of metrics counts what Triton's statistics, or the answers of llama-server, say."""
+    with planted(tmp_path, Plant(server)) as running:
+        address = understood(LoadOptions(running.url))[1]
+        scraper = Scraper(sources(address, "", Served(), running.metrics).read)
+        scraper.watch(on=False)
+        said = by_statistics(running) if server == "triton" else by_answers(running)
+        scraper.watch(on=False)
+    told = scraper.so_far()
+    found = {each.name: each for each in tally(told, told.t_ns[0], told.t_ns[-1], SENT).counted}
+    assert set(said) <= set(found)
+    for name, (count, seconds) in said.items():
+        assert found[name].count == count, name
+        assert found[name].seconds == pytest.approx(seconds, rel=COUNTED_ALIKE), name
+
+
+def by_statistics(running):
+    """Counts and seconds of SENT requests, by the statistics of the model."""
+    place = running.url.removesuffix("/infer") + "/stats"
+    before = answer(place)["model_stats"][0]["inference_stats"]
+    for _ in range(SENT):
+        answer(running.url, running.body.read_bytes())
+    after = answer(place)["model_stats"][0]["inference_stats"]
+    names = {"success": "request", "queue": "queue", "compute_infer": "compute"}
+    return {
+        ours: tuple((after[name][key] - before[name][key]) / unit for key, unit in (("count", 1), ("ns", 1e9)))
+        for name, ours in names.items()
+    }
+
+
+def by_answers(running):
+    """Tokens and seconds of SENT requests, as each answer tells them."""
+    body = json.dumps(json.loads(running.body.read_text()) | {"n_predict": 128}).encode()
+    timings = [answer(running.url, body)["timings"] for _ in range(SENT)]
+    return {
+        "decode": tuple(
+            sum(each[f"predicted_{key}"] for each in timings) / unit for key, unit in (("n", 1), ("ms", 1e3))
+        )
+    }
+
+
+def answer(url, body=None):
+    """What a server answers, as JSON."""
+    asked = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(asked, timeout=20) as came:
+        return json.load(came)
 
 
 def test_a_model_that_triton_does_not_serve_is_answered_with_those_that_it_does(tmp_path):

@@ -31,13 +31,17 @@ class DidNotStart(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A server that answers: `url` takes the JSON in the file `body` as a POST, `target` is what pinchpoint is given."""
+    """A server that answers: `url` takes the JSON in the file `body` as a POST, `target` is what pinchpoint is given.
+
+    `metrics` is where it tells its counters, where that is a port of its own.
+    """
 
     url: str
     body: Path
     target: str
     pid: int
     log: Path
+    metrics: str
 
 
 @contextlib.contextmanager
@@ -56,7 +60,7 @@ def running(name: str, folder: Path, **knobs: Any) -> Iterator[Running]:  # noqa
         )  # fmt: skip
     try:
         _wait_until_ready(server, start, log)
-        yield Running(start.url, folder / "body.json", start.target or start.url, server.pid, log)
+        yield Running(start.url, folder / "body.json", start.target or start.url, server.pid, log, start.metrics)
     finally:
         _stop(server)
 

@@ -49,7 +49,8 @@ class Knobs:
 class Start:
     """A server that is laid out: the command that serves in the foreground, and what it is asked once it is ready.
 
-    `target` is what pinchpoint is given, if not the URL that takes `body`; `within` the working directory, if not its own folder.
+    `target` is what pinchpoint is given, if not the URL that takes `body`; `within` the working directory, if not its own folder;
+    `metrics` where it tells its counters, if that is a port of its own.
     """
 
     command: tuple[str, ...]
@@ -59,6 +60,7 @@ class Start:
     variables: Mapping[str, str] = field(default_factory=dict)
     target: str = ""
     within: Path | None = None
+    metrics: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ def _triton(installed: Path, folder: Path, knobs: Knobs) -> Start:
     )  # fmt: skip
     # The backend has lost its place beside its libraries; its stub embeds the Python that it finds first.
     libraries = f"{wheel.parent / 'nvidia_pytriton.libs'}:{sysconfig.get_config_var('LIBDIR')}"
-    return _of_the_protocol(http, command, {"LD_LIBRARY_PATH": libraries}, "triton")
+    return _of_the_protocol(http, command, {"LD_LIBRARY_PATH": libraries}, "triton", metrics)
 
 
 def _mlserver(installed: Path, folder: Path, knobs: Knobs) -> Start:
@@ -109,16 +111,21 @@ def _mlserver(installed: Path, folder: Path, knobs: Knobs) -> Start:
     batching = {"max_batch_size": LARGEST_BATCH, "max_batch_time": knobs.window_s} if knobs.window_s else {}
     model = {"name": MODEL, "implementation": "mlserver_model.Network", **tensors, **batching}
     (folder / MODEL / "model-settings.json").write_text(json.dumps(model))
-    return _of_the_protocol(http, (str(installed / "bin/mlserver"), "start", "."), {}, "oip")
+    return _of_the_protocol(http, (str(installed / "bin/mlserver"), "start", "."), {}, "oip", metrics)
 
 
-def _of_the_protocol(port: int, command: tuple[str, ...], variables: Mapping[str, str], scheme: str) -> Start:
+def _metrics_at(port: int) -> str:
+    return f"http://127.0.0.1:{port}/metrics"
+
+
+def _of_the_protocol(
+    port: int, command: tuple[str, ...], variables: Mapping[str, str], scheme: str, metrics: int
+) -> Start:
     """A server of the Open Inference Protocol, which tells its inputs itself."""
     body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, len(ROW)], "data": ROW}]}
     model = f"http://127.0.0.1:{port}/v2/models/{MODEL}"
-    return Start(
-        command, f"{model}/infer", f"{model}/ready", body, variables, f"{scheme}+http://127.0.0.1:{port}/{MODEL}"
-    )
+    target = f"{scheme}+http://127.0.0.1:{port}/{MODEL}"
+    return Start(command, f"{model}/infer", f"{model}/ready", body, variables, target, metrics=_metrics_at(metrics))
 
 
 def _torchserve(installed: Path, folder: Path, knobs: Knobs) -> Start:
@@ -153,7 +160,8 @@ def _torchserve(installed: Path, folder: Path, knobs: Knobs) -> Start:
     )
     variables = {"LOG_LOCATION": str(folder / "logs"), "METRICS_LOCATION": str(folder / "logs")}
     url = f"http://127.0.0.1:{ports['inference']}"
-    return Start(command, f"{url}/predictions/{MODEL}", f"{url}/ping", {"data": ROW + _needless(knobs)}, variables)
+    body = {"data": ROW + _needless(knobs)}
+    return Start(command, f"{url}/predictions/{MODEL}", f"{url}/ping", body, variables, metrics=_metrics_at(metrics))
 
 
 def _bentoml(installed: Path, folder: Path, knobs: Knobs) -> Start:
