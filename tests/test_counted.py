@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pinchpoint.counted import FELL, tally
-from pinchpoint.domain.run import Telemetry
+from pinchpoint.counted import FELL, queued, tally
+from pinchpoint.domain.run import Telemetry, Visit
 
 SECOND = 1_000_000_000
 
@@ -106,3 +106,26 @@ def test_of_nothing_nothing_is_told():
     assert within(Telemetry.nothing()).counted == ()
     assert within(told(running=[1, 2, 3, 4, 5])).counted == ()
     assert within(told(request_s=[1, 2, 3, 4, 5])).counted == ()  # how often is not told
+
+
+def visit(load, begin, end):
+    return Visit(load, int(begin * SECOND), int(end * SECOND), 100, 0, 0.5, 0.01, ())
+
+
+def test_queueing_at_each_load():
+    """GIVEN 1 ms a request at 1 in flight, and 30 and 50 ms at 4, with equally many requests THEN 40 ms there."""
+    series = told(requests=[0, 100, 100, 200, 200, 300, 300, 400], queue_s=[0, 0.1, 0.1, 3.1, 3.1, 8.1, 8.1, 9.1])
+    found = queued(series, [visit(1, 0.1, 0.9), visit(4, 2.1, 2.9), visit(4, 4.1, 4.9), visit(0, 5.1, 5.9)])
+    assert [(each.load, each.each.n) for each in found] == [(1, 100), (4, 200)]
+    assert [each.each.value for each in found] == pytest.approx([0.001, 0.04])
+    assert found[1].each.low < 0.04 < found[1].each.high
+
+
+@pytest.mark.parametrize("series", [
+    Telemetry.nothing(),
+    told(requests=[0, 100, 200]),                       # it does not tell
+    told(requests=[0, 100, 50], queue_s=[0, 1, 2]),     # it was started anew
+    told(requests=[7, 7, 7], queue_s=[1, 1, 1]),        # nobody asked
+])  # fmt: skip
+def test_queueing_that_is_not_told(series):
+    assert queued(series, [visit(4, 0.5, 1.5)]) == ()

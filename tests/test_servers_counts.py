@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from pinchpoint import api, limits, plugins
-from pinchpoint.domain.quantity import Quantity
+from pinchpoint.domain.quantity import Quantity, exact
 from pinchpoint.domain.run import PARKED, RUNNING
-from pinchpoint.domain.service import Counted
+from pinchpoint.domain.service import Counted, Queued
 from pinchpoint.inquire import inquire
 from served_runs import DECODING, alone, stacks
 
@@ -69,6 +69,13 @@ def test_a_report_tells_what_the_server_counted(form):
     text = " ".join(api.render(found, form).split())
     for words in ("TorchServe", "all ours", "queued", "in the server 9.00 ms", "n=4,000): decode"):
         assert words in text, words
+
+
+def test_queueing_under_load_is_told_beside_it():
+    found = diagnosed(SENT, [spent("queue", 0.5 * MS)])
+    crowded = (Queued(1, exact(0.5 * MS, SENT)), Queued(8, exact(62 * MS, 900)))
+    screen = " ".join(api.render(replace(found, service=replace(found.service, queued=crowded))).split())
+    assert "queued 62.0 ms with 8 in flight (n=900)" in screen
 
 
 def test_nothing_is_told_of_a_server_that_tells_nothing():

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pinchpoint.domain.run import Floats, Telemetry
-from pinchpoint.domain.service import Counted
+from pinchpoint import stats
+from pinchpoint.domain.quantity import Quantity
+from pinchpoint.domain.run import Floats, Telemetry, Visit
+from pinchpoint.domain.service import Counted, Queued
 from pinchpoint.moments_of_service import batched
 from pinchpoint.server_counters import GAUGES, PARTS, REQUESTS, count_of
 
@@ -42,6 +45,22 @@ def tally(told: Telemetry, begin_ns: int, end_ns: int, asked: int) -> Tally:
             reason=f"it counted {answered:,} of {asked:,} answers: the others come from what it does not tell of"
         )
     return Tally(tuple(each for part in PARTS if (each := _counted(part, columns))), answered)
+
+
+def queued(told: Telemetry, visits: Sequence[Visit]) -> tuple[Queued, ...]:
+    """How long requests queued at each load, with an interval where a load was visited often; none where that is not told."""
+    found: dict[int, list[Counted]] = {}
+    for visit in visits:
+        parts = tally(told, visit.begin_ns, visit.end_ns, 0).counted if visit.load else ()
+        found.setdefault(visit.load, []).extend(each for each in parts if each.name == "queue")
+    return tuple(Queued(load, _mean(counts)) for load, counts in sorted(found.items()) if counts)
+
+
+def _mean(counts: Sequence[Counted]) -> Quantity:
+    seconds, times = [each.seconds for each in counts], [each.count for each in counts]
+    if len(counts) == 1:
+        return counts[0].each
+    return replace(stats.ratio_interval(seconds, times), n=sum(times)).clipped(0.0, math.inf)
 
 
 def _counted(part: str, grown: Mapping[str, Floats]) -> Counted | None:

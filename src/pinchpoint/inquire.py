@@ -9,6 +9,7 @@ import numpy as np
 from pinchpoint import copies, roofline, stats
 from pinchpoint.capacity import capacity_verdict
 from pinchpoint.contracts import Plugins, Tables
+from pinchpoint.counted import queued
 from pinchpoint.demands import demands, rungs
 from pinchpoint.derive import derive
 from pinchpoint.diagnose import diagnose
@@ -97,6 +98,7 @@ def _service(run: Run, climbed: Sequence[Rung]) -> ServiceFacts | None:
         client_used=max((each for each in used if each is not None), default=None), round_trip=found.round_trip,
         peers=tuple(each.address for each in found.peers), stream=found.stream, units_per_s=_units(found, climbed),
         counted=found.counted, answered=found.answered, ours=len(run.requests.index), teller=found.teller,
+        queued=queued(run.told, run.ladder),
     )  # fmt: skip
 
 

@@ -81,6 +81,14 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
+class Queued:
+    """Mean seconds that requests queued with so many in flight, as the server itself counted."""
+
+    load: int
+    each: Quantity
+
+
+@dataclass(frozen=True, slots=True)
 class Stream:
     """Answers that come as streams, with one in flight: how many `units` (tokens, or events) one has, the median seconds until
     the first of them, and the mean from one to the next.
@@ -159,3 +167,4 @@ class ServiceFacts:
     answered: int | None = None  # requests that it counted then, and how many of them were ours
     ours: int = 0
     teller: str = ""
+    queued: tuple[Queued, ...] = ()  # by the server's counters, at each load

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.service import Counted, ServiceFacts
 from pinchpoint.domain.words import COUNTED_WORDS
 from pinchpoint.reporters.figures import seconds
@@ -16,6 +17,8 @@ def counted(service: ServiceFacts | None) -> str:
         return ""
     requests = "" if service.answered is None else f" {service.answered:,} requests, {_ours(service)};"
     parts = [_each(unit, [one for one in service.counted if one.of == unit]) for unit in ("request", "token")]
+    crowded = [each for each in service.queued[-1:] if each.load > 1]
+    parts += [f"queued {_time(each.each)} with {each.load} in flight (n={each.each.n:,})" for each in crowded]
     whole = f"Its own counters ({clean(service.teller)}):{requests} {'; '.join(filter(None, parts))}"
     return f"{whole.strip().rstrip(';')}."
 
@@ -27,10 +30,10 @@ def _ours(service: ServiceFacts) -> str:
 
 def _each(unit: str, parts: Sequence[Counted]) -> str:
     """What one request, or one token, took."""
-    said = ", ".join(f"{COUNTED_WORDS.get(each.name, clean(each.name))} {_time(each)}" for each in parts)
+    said = ", ".join(f"{COUNTED_WORDS.get(each.name, clean(each.name))} {_time(each.each)}" for each in parts)
     return f"a {unit} (n={max(each.count for each in parts):,}): {said}" if said else ""
 
 
-def _time(found: Counted) -> str:
-    value, inside, unit = seconds(found.each)
+def _time(found: Quantity) -> str:
+    value, inside, unit = seconds(found)
     return f"{value} {unit}{f' ({inside})' if inside else ''}"
