@@ -10,13 +10,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from pinchpoint import api, scraping
+from pinchpoint.counted import Tally
 from pinchpoint.domain.served import Served, ServerProcess
+from pinchpoint.domain.service import Counted
 from pinchpoint.driving import LoadOptions, understood
 from pinchpoint.errors import BadInput
 from pinchpoint.scraping import MOST_FAILURES, Scraper, Sources, sources
 from pinchpoint.server_counters import KINDS
 from pinchpoint.server_counters import TRITON as KIND_OF_TRITON
-from server_pages import LLAMA, TENSORFLOW, TORCHSERVE, TRITON
+from server_pages import LLAMA, TENSORFLOW, TORCHSERVE, TRITON, VLLM
 
 METRICS = "/metrics"
 STATISTICS = {
@@ -61,7 +63,7 @@ def test_the_page_at_the_server_s_own_port_is_found(path, page, kind):
         found = sources(sending(place), "", Served())
         assert found.kind.name == kind
         assert next(each() for each in found.read)
-        assert found.unseen() == ()
+        assert found.unseen(Tally()) == ()
 
 
 def test_another_port_is_asked_only_if_the_same_processes_listen_there(monkeypatch):
@@ -137,9 +139,27 @@ def test_a_known_server_that_tells_nothing_is_told_how_to(process, software, wor
     with double({}) as (place, _):
         found = sources(sending(place), "", Served((ServerProcess(1, 0, process),)), software=software)
     assert found.read == ()
-    unseen = dict(found.unseen())
+    unseen = dict(found.unseen(Tally()))
     assert words in unseen.get("what the server itself counts", "")
     assert bool(unseen) == bool(words)
+
+
+@pytest.mark.parametrize(("counts", "words"), [
+    (Tally(), ""),
+    (Tally((Counted("request", 9, 0.1), Counted("queue", 9, 0.1)), 9), ""),
+    (Tally((Counted("request", 9, 0.1),), 9), "queueing in the server: llama-server does not tell it"),
+    (Tally(reason="its counters fell"), "what the server itself counts: its counters fell"),
+])  # fmt: skip
+def test_what_a_server_does_not_tell_is_said(counts, words):
+    with double({METRICS: LLAMA}) as (place, _):
+        found = sources(sending(place), "", Served())
+    assert "; ".join(f"{what}: {why}" for what, why in found.unseen(counts)) == words
+
+
+def test_a_page_that_tells_nothing_of_the_model_is_none():
+    with double({METRICS: VLLM}) as (place, _):
+        assert len(sources(sending(place), "meta-llama/Llama-3.1-8B", Served()).read) == 1
+        assert sources(sending(place), "another", Served()).read == ()
 
 
 def test_statistics_of_a_model_and_the_gauges_of_the_page_beside_them():
@@ -156,7 +176,7 @@ def test_statistics_alone_are_enough():
     with double({"/v2/models/network/stats": json.dumps(STATISTICS)}) as (place, _):
         found = sources(sending(place), "network", Served())
         assert found.kind is KIND_OF_TRITON
-        assert found.unseen() == ()
+        assert found.unseen(Tally()) == ()
         assert len(found.read) == 1
 
 

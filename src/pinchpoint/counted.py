@@ -13,7 +13,7 @@ from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.run import Floats, Telemetry, Visit
 from pinchpoint.domain.service import Counted, Queued
 from pinchpoint.moments_of_service import batched
-from pinchpoint.server_counters import GAUGES, PARTS, REQUESTS, count_of
+from pinchpoint.server_counters import GAUGES, PARTS, QUEUE, REQUESTS, count_of
 
 FEWER = 0.9  # of the requests that were answered: a server that counted less does not tell of all of itself
 FELL = "its counters fell meanwhile: it was started anew, or several processes answer in turn, each for itself"
@@ -52,7 +52,7 @@ def queued(told: Telemetry, visits: Sequence[Visit]) -> tuple[Queued, ...]:
     found: dict[int, list[Counted]] = {}
     for visit in visits:
         parts = tally(told, visit.begin_ns, visit.end_ns, 0).counted if visit.load else ()
-        found.setdefault(visit.load, []).extend(each for each in parts if each.name == "queue")
+        found.setdefault(visit.load, []).extend(each for each in parts if each.name == QUEUE)
     return tuple(Queued(load, _mean(counts)) for load, counts in sorted(found.items()) if counts)
 
 

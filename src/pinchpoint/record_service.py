@@ -32,7 +32,7 @@ from pinchpoint.load.crew import Crew, Rows, Seen
 from pinchpoint.load.engine import Met, Sending, cpus_for, meet, told
 from pinchpoint.overseeing import CPU, DELAY, PROCESSES, RSS, THREADS, Watching
 from pinchpoint.process import Ended
-from pinchpoint.scraping import COUNTERS, Scraper, Sources, sources
+from pinchpoint.scraping import Scraper, Sources, sources
 from pinchpoint.self_description import routes
 from pinchpoint.service_requests import PHASES, asked_of, phases_of, requests_of, stream_of
 from pinchpoint.service_visits import failure_of, spent, used_of_client, visit_of
@@ -476,9 +476,7 @@ def _unseen(recording: _Recording, counts: Tally) -> list[tuple[str, str]]:
     if recording.threads is not None and recording.threads.blind:
         found.append(("thread states", recording.threads.blind))
     found += dict.fromkeys(("what Python executes", each.reason) for each in recording.looks if each.reason)
-    found += recording.sources.unseen()
-    if counts.reason:
-        found.append((COUNTERS, counts.reason))
+    found += recording.sources.unseen(counts)
     return found
 
 

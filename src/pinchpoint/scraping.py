@@ -14,6 +14,7 @@ from functools import partial
 
 import numpy as np
 
+from pinchpoint.counted import Tally
 from pinchpoint.domain.run import Telemetry
 from pinchpoint.domain.served import Served
 from pinchpoint.errors import BadInput
@@ -26,6 +27,7 @@ from pinchpoint.prometheus_text import Sample, samples
 from pinchpoint.self_description import statistics
 from pinchpoint.server_counters import (
     KINDS,
+    QUEUE,
     TRITON,
     ServerKind,
     kind_by_name,
@@ -49,13 +51,17 @@ class Sources:
     kind: ServerKind | None = None
     read: tuple[Source, ...] = ()
 
-    def unseen(self) -> tuple[tuple[str, str], ...]:
-        """What a known server could tell, and how to have it told."""
-        if self.read or self.kind is None:
+    def unseen(self, counts: Tally) -> tuple[tuple[str, str], ...]:
+        """What the server does not tell, or what is not used of it, each with its reason."""
+        if self.kind is None:
             return ()
-        return (
-            (COUNTERS, f"{self.kind.name} tells them {self.kind.turn_on}; another place is named by --set metrics=URL"),
-        )
+        if not self.read:
+            how = f"{self.kind.name} tells it {self.kind.turn_on}; another place is named by --set metrics=URL"
+            return ((COUNTERS, how),)
+        if counts.reason:
+            return ((COUNTERS, counts.reason),)
+        queues = not counts.counted or any(each.name == QUEUE for each in counts.counted)
+        return () if queues else (("queueing in the server", f"{self.kind.name} does not tell it"),)
 
 
 def sources(sending: Sending, model: str, served: Served, named: str = "", software: str = "") -> Sources:
@@ -68,8 +74,9 @@ def sources(sending: Sending, model: str, served: Served, named: str = "", softw
         kind = TRITON
         read.append(lambda: values_of_statistics(statistics(sending, model)))  # of its page, these are finer
     for place in [_named(sending, named)] if named else _places(sending, served):
-        found = kind_of(_samples(place))
-        if found is not None:
+        told = _samples(place)
+        found = kind_of(told)
+        if found is not None and values_of(found, told, model):
             kind = found
             read.insert(0, partial(_values, found, place, model))
             break

@@ -14,8 +14,8 @@ from pinchpoint.prometheus_text import Sample
 
 RUNNING, WAITING, KV_CACHE = "running", "waiting", "kv_cache_share"
 GAUGES = frozenset({RUNNING, WAITING, KV_CACHE})
-REQUESTS = "requests"
-PARTS = ("request", "queue", "input", "preprocess", "compute", "output", "postprocess", "prefill", "decode")
+REQUESTS, QUEUE = "requests", "queue"
+PARTS = ("request", QUEUE, "input", "preprocess", "compute", "output", "postprocess", "prefill", "decode")
 US = 1e-6
 MODEL_LABELS = ("model", "model_name")
 METRICS = "/metrics"
