@@ -188,7 +188,9 @@ def test_counters_are_what_the_server_says_in_another_way(tmp_path, server):
     assert set(said) <= set(found)
     for name, (count, seconds) in said.items():
         assert found[name].count == count, name
-        assert found[name].seconds == pytest.approx(seconds, rel=COUNTED_ALIKE, abs=SENT * 1e-6), name  # it counts whole us
+        assert found[name].seconds == pytest.approx(seconds, rel=COUNTED_ALIKE, abs=SENT * 1e-6), (
+            name
+        )  # it counts whole us
 
 
 def by_statistics(running):
@@ -245,6 +247,11 @@ def test_tokens_of_a_stream(tmp_path):
     assert 0.5 < whole / found["measured"]["latency_s"]["p50"]["value"] < 2
     assert stream["first_s"]["value"] < found["measured"]["latency_s"]["p50"]["value"]
     assert {"prefill", "decode"} <= labels
+    decode = next(each for each in found["service"]["counted"] if each["name"] == "decode")
+    assert decode["of"] == "token"
+    assert (
+        0.5 < decode["seconds"] / decode["count"] / stream["between_s"]["value"] < 1.5
+    )  # by the server and by the client
     mostly_explained(found)
 
 

@@ -61,7 +61,7 @@ def page(sending: Sending, timeout_s: float) -> bytes | None:
 def _asked(sending: Sending, address: Address, method: str, payload: Payload, timeout_s: float) -> bytes | None:
     """The body of an answer; None where it is no success, or too large. Raises what `greet` does, and what httptools raises."""
     request = rendered(address, method, payload, [*_own(sending.headers), CLOSE])
-    found = greet(address, resolved(address), request, timeout_s, tls_context(sending))
+    found = greet(address, resolved(address), request, timeout_s, tls_context(sending), once=True)
     if found.raw is None or not 200 <= found.status < 300:  # RFC 9110, 15
         return None
     answer = _Body()

@@ -82,17 +82,24 @@ class _Answer:
 
 
 def greet(
-    address: Address, hosts: Sequence[str], request: bytes, timeout_s: float, tls: ssl.SSLContext | None
+    address: Address,
+    hosts: Sequence[str],
+    request: bytes,
+    timeout_s: float,
+    tls: ssl.SSLContext | None,
+    *,
+    once: bool = False,
 ) -> Greeting:
-    """Send one request and take its answer. BadInput where nobody is there or TLS fails, TargetFailed where nothing
-    that can be understood comes back in time.
+    """Send one request and take its answer; whether the connection may be used again is not found out where it is asked `once`.
+
+    BadInput where nobody is there or TLS fails, TargetFailed where nothing that can be understood comes back in time.
     """
     begin, timeout_s = time.monotonic(), min(timeout_s, LONGEST_S)
     host, connection = _connected(address, hosts, timeout_s, tls)
     with connection:
         answer, raw, size = _asked(address, connection, request, timeout_s, begin)
         seconds = time.monotonic() - begin
-        keeps = answer.keeps and _stays(connection)
+        keeps = answer.keeps and not once and _stays(connection)
     kept = bytes(raw) if size <= KEPT_BYTES else None
     reason = answer.reason[:80]
     return Greeting(host, answer.status, reason, answer.server, answer.stream, answer.timed, seconds, size, kept, keeps)
