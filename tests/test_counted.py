@@ -7,6 +7,9 @@ import pytest
 
 from pinchpoint.counted import FELL, queued, tally
 from pinchpoint.domain.run import Telemetry, Visit
+from pinchpoint.prometheus_text import samples
+from pinchpoint.server_counters import count_of, kind_of, values_of
+from server_pages import PAGES
 
 SECOND = 1_000_000_000
 
@@ -55,6 +58,20 @@ def test_one_difference_has_no_interval():
     found = within(told(requests=[0, 50], request_s=[0, 0.5]), 50, 0, 1)
     assert found.counted[0].mean is None
     assert found.counted[0].each.value == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_two_pages_of_a_real_server(name):
+    """GIVEN a page, and later one on which each counter is twice as high THEN the means are those of the first."""
+    found = tuple(samples(PAGES[name].encode()))
+    once = values_of(kind_of(found), found)
+    series = told(**{column: [value, 2 * value] for column, value in once.items()})
+    counted = tally(series, 0, SECOND, 0).counted
+    assert counted
+    for each in counted:
+        assert each.seconds == pytest.approx(once[f"{each.name}_s"])
+        assert each.count == once[count_of(each.name, list(once))]
+    assert {each.of for each in counted} == {"token" if name == "llama-server" else "request"}
 
 
 def test_tokens_are_told_by_the_token_where_no_requests_are():

@@ -47,6 +47,18 @@ def test_what_a_server_counts_against_what_was_sent(answered, counted, expected)
     assert found.valid == (expected == "absent"), found.reasons
 
 
+@pytest.mark.parametrize(("sent", "answered", "expected"), [
+    (5, 6, "unknown"),  # one of few: it may be one that we gave up
+    (5, 5, "unknown"),
+    (5, 20, "present"),
+    (40, 41, "absent"),
+])  # fmt: skip
+def test_one_request_more_proves_nothing(sent, answered, expected):
+    run = alone([(PARKED, 2), (RUNNING, 8)], cpu_s=8 * MS, requests=sent)
+    run = replace(run, service=replace(run.service, answered=answered, teller="TorchServe"))
+    assert status(inquire(run, plugins.builtin(), limits.shipped())) == expected
+
+
 def test_without_any_instrument_nothing_is_ruled_out():
     assert status(diagnosed(None)) == "unknown"
 

@@ -12,6 +12,7 @@ from pinchpoint.domain.run import Floats, Run
 
 READING_S = 0.07  # three ticks of 10 ms at either end, and what a rate within half a second is not even
 SHORTEST_S = 1.0
+AT_THE_ENDS = 1  # a request that we gave up at an end, and that the server answered all the same
 COMPLETE = "complete"
 
 
@@ -96,8 +97,9 @@ def server_counts(tables: Tables) -> Quantity | str:
     service = tables.run.service
     if service is None or service.answered is None:
         return "no server tells how many requests it answered"
-    beyond = max(service.answered - len(tables.run.requests.index), 0)
-    return exact(beyond / max(service.answered, 1), service.answered)
+    beyond, answered = max(service.answered - len(tables.run.requests.index), 0), max(service.answered, 1)
+    low, high = max(beyond - AT_THE_ENDS, 0), beyond + AT_THE_ENDS
+    return Quantity(beyond / answered, low / answered, high / answered, service.answered)
 
 
 @signal("measurement.server_time_disagreement", unit="share", mechanism="the server's counters against the wall clock")
