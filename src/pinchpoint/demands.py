@@ -80,12 +80,13 @@ def kind_of(demand: Demand) -> str:
 
 def uneven(run: Run, found: Sequence[Demand], load: int) -> tuple[Demand, ...]:
     """The resources that serve alike among which requests lie unevenly at a load, the busiest first: processes of a server, or
-    pools (semaphores) made at one line of which each request uses one. None where requests lie evenly.
+    pools (semaphores) of the same size made at one line, of which each request uses one. None where requests lie evenly.
     """
-    groups: dict[str, list[Demand]] = defaultdict(list)
+    groups: dict[tuple[str, float], list[Demand]] = defaultdict(list)
     for each in found:
         if each.load == load and kind_of(each) in (PROCESS, *POOLS):
-            groups[PROCESS if kind_of(each) == PROCESS else each.resource.split(" #")[0]].append(each)
+            made_at = PROCESS if kind_of(each) == PROCESS else each.resource.split(" #")[0]
+            groups[made_at, each.capacity].append(each)
     ordered = [sorted(group, key=_used, reverse=True) for group in groups.values() if len(group) > 1]
     lopsided = [
         group

@@ -42,6 +42,16 @@ def test_of_pools_made_at_one_line_the_idle_ones_are_told_too(watched):
     first.shutdown()
 
 
+def test_an_idle_pool_beside_it_is_none_of_the_same_crew(watched):
+    first, second = ThreadPoolExecutor(1), ThreadPoolExecutor(1)  # by two instructions of one line
+    of_two_sizes = [ThreadPoolExecutor(size) for size in (2, 3)]
+    for pool in (first, of_two_sizes[0]):
+        pool.submit(int).result()
+    assert [(each["capacity"], each["count"]) for each in watched()] == [(1, 1), (2, 1)]
+    for pool in (first, second, *of_two_sizes):
+        pool.shutdown()
+
+
 def test_the_default_pool_of_asyncio_is_known(watched):
     asyncio.run(asyncio.wait_for(asyncio.to_thread(time.sleep, 0.01), 5))
     (found,) = watched()

@@ -14,12 +14,15 @@ Before = List[Tuple[int, int, int]]
 
 
 class Tally:
-    """What one resource counts. A lock's holder writes alone; what several hold at once is written through `add`."""
+    """What one resource counts. A lock's holder writes alone; what several hold at once is written through `add`.
 
-    __slots__ = ("_guard", "capacity", "count", "held_ns", "kind", "name", "waited_ns")
+    Those with the same `alike` were made by one instruction, with the same capacity.
+    """
 
-    def __init__(self, kind: str, name: str, capacity: int) -> None:
-        self.kind, self.name, self.capacity = kind, name, capacity
+    __slots__ = ("_guard", "alike", "capacity", "count", "held_ns", "kind", "name", "waited_ns")
+
+    def __init__(self, kind: str, name: str, capacity: int, alike: Tuple[str, str, int, int]) -> None:
+        self.kind, self.name, self.capacity, self.alike = kind, name, capacity, alike
         self.held_ns = self.waited_ns = self.count = 0
         self._guard = allocate_lock()
 
@@ -34,12 +37,13 @@ class Tally:
 _tallies: List[Tally] = []  # in the order in which the resources were made
 
 
-def tally(kind: str, name: str, capacity: int = 1) -> Any:
-    """A new tally; None where there are too many. Resources of one name are numbered."""
+def tally(kind: str, name: str, capacity: int = 1, made: int = 0) -> Any:
+    """A new tally, made by the instruction `made` of its line; None where there are too many. Those of one name are numbered."""
     if len(_tallies) >= KEPT:
         return None
-    same = sum(each.kind == kind and each.name.split(" #")[0] == name for each in _tallies)
-    _tallies.append(Tally(kind, "%s #%d" % (name, same + 1) if same else name, capacity))
+    same = sum(each.alike[:2] == (kind, name) for each in _tallies)
+    numbered = "%s #%d" % (name, same + 1) if same else name
+    _tallies.append(Tally(kind, numbered, capacity, (kind, name, capacity, made)))
     return _tallies[-1]
 
 
@@ -59,14 +63,14 @@ def totals() -> Before:
 
 
 def since(before: Before) -> List[Dict[str, Any]]:
-    """What each resource has counted since: those that were used, and those made at the same line."""
+    """What each resource has counted since: those that were used, and those made like them."""
     found, used = [], set()
     for number, each in enumerate(_tallies):
         if each.count > (before[number][2] if number < len(before) else 0):
-            used.add((each.kind, each.name.split(" #")[0]))
+            used.add(each.alike)
     for number, each in enumerate(_tallies):
         held, waited, count = before[number] if number < len(before) else (0, 0, 0)
-        if (each.kind, each.name.split(" #")[0]) in used:
+        if each.alike in used:
             found.append({
                 "kind": each.kind,
                 "name": each.name,

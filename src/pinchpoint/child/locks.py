@@ -187,4 +187,5 @@ class _Holds:
 def _tally(kind: str, frame: Any, capacity: int = 1) -> Any:
     """A new tally for what is made in this frame; None where its code is not the target's own, or nothing is shared out."""
     place = held.own_place(frame)
-    return held.tally(kind, place, capacity) if place and isinstance(capacity, int) and capacity > 0 else None
+    shared = place and isinstance(capacity, int) and capacity > 0
+    return held.tally(kind, place, capacity, frame.f_lasti) if shared else None

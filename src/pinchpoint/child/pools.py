@@ -22,7 +22,8 @@ def watch() -> None:
     @functools.wraps(make)
     def made(self: Any, *arguments: Any, **named: Any) -> None:
         make(self, *arguments, **named)
-        self._pinchpoint = held.tally(held.POOL, _maker(sys._getframe(1)), self._max_workers)
+        frame = sys._getframe(1)
+        self._pinchpoint = held.tally(held.POOL, _maker(frame), self._max_workers, frame.f_lasti)
 
     @functools.wraps(submit)
     def timed(self: Any, work: Any, /, *arguments: Any, **named: Any) -> Any:

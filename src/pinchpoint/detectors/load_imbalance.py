@@ -25,7 +25,8 @@ def load_imbalance(signals: Signals, limits: Limits) -> Iterator[Evidence]:
     **Mechanism.** Who serves a request is decided before anybody knows how long the line there is: by the connection it
     comes over, by a hash of its key, by turns among requests of different size. Workers that wait for connections at one
     socket take as many as they find there, so connections that are kept may all lie at one of them. Threads of each
-    process are looked at from outside; pools made at one line of the target's own code are timed one by one.
+    process are looked at from outside; pools of one size made at one line of the target's own code are
+    timed one by one.
     **Looks like it, is not.** Where all workers are full there are too few of them (W102). A pool that another stage uses
     is no worker of the same kind: each request goes to one of those that are compared.
     **Confirm.** A new connection for each request, or one line that all workers take from: throughput must rise.
