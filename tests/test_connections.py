@@ -208,6 +208,19 @@ def test_an_address(peer, address):
     assert Connection(1, 2, 80, peer, awaits=False).address == address
 
 
+def test_a_kernel_that_takes_long_is_asked_seldom(other, peers):
+    """GIVEN that it took a second THEN its last answer holds, until that is forgotten."""
+    assert peers.awaited(HERE) == ()
+    peers.peers.kernel._cost_s = 1.0
+    with other.connected() as connection:
+        connection.sendall(b"request")
+        time.sleep(0.15)
+        assert peers.awaited(HERE) == ()
+        peers.peers.forget()
+        assert settled(lambda: peers.awaited(HERE), (name(other.address),)) == (name(other.address),)
+    assert peers.peers.kernel.spent_s > 0
+
+
 def test_without_a_kernel_that_tells_nothing_is_awaited(other, monkeypatch):
     monkeypatch.setattr("pinchpoint.connections._kernel", lambda: None)
     peers, served = Asked(NOT_THE_SERVED_PORT), ServedSockets(other.address[1])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 
 from pinchpoint.demands import demands
-from pinchpoint.domain.run import FUTEX, NETWORK, PARKED, RUNNING, TIMER
+from pinchpoint.domain.run import FUTEX, NETWORK, PARKED, RUNNING, TIMER, Samples
 from pinchpoint.domain.served import Served, ServerProcess
 from pinchpoint.domain.service import ACCEPTING, HOLDING, INTERPRETER, SELECTOR, Stack, StackLook
 from pinchpoint.service_use import LOCK, LOOP, POOL, PROCESS, ladder_of, workers
@@ -55,6 +55,20 @@ def test_a_loop_that_partly_waits_for_the_interpreter():
     sites = np.where(np.arange(LOOKED) < 40, RUNNING, FUTEX)
     run = climbed((8, {THE_LOOP: (sites, np.where(sites == FUTEX, -3, 0))}))
     assert held(run, LOOP) == [(pytest.approx((1, 0.4, 0.0)),)]
+
+
+def test_a_visit_that_was_hardly_looked_at_counts_for_nothing():
+    """GIVEN two visits in which the loop is full, and hardly a look in one of them THEN it is full all the same."""
+    run = climbed((0, {}), (8, {THE_LOOP: part(1.0, RUNNING)}), (8, {THE_LOOP: part(1.0, RUNNING)}))
+    kept = run.samples.t_ns < run.ladder[-1].begin_ns
+    thinned = Samples(*(getattr(run.samples, each.name)[kept] for each in fields(Samples)))
+    assert used(run) == used(replace(run, samples=thinned)) == pytest.approx(1.0)
+
+
+def used(run):
+    """How much of the time the event loop was busy with 8 in flight."""
+    (found,) = (each for each in demands(run) if (each.resource, each.load) == (LOOP, 8))
+    return found.utilization.value
 
 
 def test_loops_that_serve_nobody_are_none():
@@ -239,7 +253,7 @@ def test_too_few_looks_are_no_figure():
 def test_what_was_not_looked_at_and_what_is_no_server_stays_as_it_is():
     run = climbed((0, {}), (8, crew(2)))
     blind = replace(run, samples=type(run.samples)(*no_table(5)))
-    assert ladder_of(blind) == run.ladder
+    assert ladder_of(blind) == tuple(replace(visit, looked=False) for visit in run.ladder)
     assert ladder_of(replace(run, service=None)) is run.ladder
     assert ladder_of(a_run(run.samples)) == ()
 

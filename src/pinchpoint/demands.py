@@ -66,8 +66,9 @@ def demands(run: Run) -> tuple[Demand, ...]:
         if run.service is None or run.telemetry.column("process.cpu_s") is not None:
             found.append(_cpus(run, visits, background))
         found += _gil(visits, idle)
-        for kind, name, capacity in soft:
-            found.append(_clocked(f"{kind} {name}".strip(), visits, _holder(kind, name), exact(0.0), capacity))
+        looked = [visit for visit in visits if visit.looked]
+        for kind, name, capacity in soft if looked else ():
+            found.append(_clocked(f"{kind} {name}".strip(), looked, _holder(kind, name), exact(0.0), capacity))
         found += _bandwidth(run, visits)
     alone = {each.resource: each.seconds_per_request for each in found if each.load == 1}
     return tuple(replace(each, drift=_drift(each.seconds_per_request, alone.get(each.resource))) for each in found)

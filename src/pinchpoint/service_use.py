@@ -82,13 +82,14 @@ def ladder_of(run: Run) -> tuple[Visit, ...]:
     found = []
     for visit, seen in zip(run.ladder, looked, strict=True):
         held: list[Held] = []
-        if visit.load and seen.moments >= FEWEST:
+        often = seen.moments >= FEWEST
+        if visit.load and often:
             held += _loops(visit, seen, loops)
             held += _workers(visit, seen, serving, most) if limited and not uneven else []
             held += _lock(visit, seen, serving)
             held += _processes(visit, seen, uneven)
         looks, locked = _interpreters(run, visit, seen)
-        found.append(replace(visit, held=tuple(held), gil_probes=looks, gil_held=locked))
+        found.append(replace(visit, held=tuple(held), gil_probes=looks, gil_held=locked, looked=often))
     return tuple(found)
 
 

@@ -348,6 +348,7 @@ class Visit:
     gil_held: int = 0
     client_used: float | None = None  # of a server: what this took of the client's own ceiling, or of its time
     client_cpu_s: float = 0.0  # of a server: what the client took of the same CPUs
+    looked: bool = True  # often enough to say what was held
 
     @property
     def seconds(self) -> float:
