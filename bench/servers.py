@@ -67,7 +67,9 @@ def _gained(removal: Removal, seen: Mapping[str, Diagnosis], settings: Settings)
     of_throughput = foretold.change.statistic == THROUGHPUT
     first, second = (_reached(each) if of_throughput else 1 / _typical_s(each) for each in (before, after))
     gain, measured = foretold.gain, second / first
-    off = "bound" if foretold.change.kind == "bound" else f"{abs(math.log(gain.value / measured)):.2f}"
+    off = f"{abs(math.log(gain.value / measured)):.2f}"
+    if foretold.change.kind == "bound":
+        off = "bound" if measured <= gain.high else "exceeded"
     return removal.plant, removal.remedy, f"{gain.value:.2f}", f"{gain.low:.2f}-{gain.high:.2f}", f"{measured:.2f}", off
 
 

@@ -74,6 +74,22 @@ def test_two_pages_of_a_real_server(name):
     assert {each.of for each in counted} == {"token" if name == "llama-server" else "request"}
 
 
+def test_the_steps_of_an_ensemble():
+    """GIVEN 50 requests a second; each is queued in one step, which serves others too, and asks another step twice."""
+    series = told(**{
+        "requests": [0, 50, 100], "queue_s": [0, 0, 0], "queue_count": [0, 50, 100],
+        "queue_s@network": [0, 2, 4], "queue_count@network": [0, 100, 200],
+        "queue_s@scaler": [0, 0.1, 0.2], "queue_count@scaler": [0, 50, 100],
+    })  # fmt: skip
+    found = within(series, 100, 0, 2)
+    assert [(each.name, each.step, each.count) for each in found.counted] == [
+        ("queue", "", 100), ("queue", "network", 200), ("queue", "scaler", 100),
+    ]  # fmt: skip
+    assert [each.each.value for each in found.counted] == pytest.approx([0, 0.02, 0.002])
+    (crowded,) = queued(series, [Visit(4, 0, 2 * SECOND, 100, 0, 0.0, 0.0, ())])
+    assert crowded.each.value == pytest.approx(0.022)
+
+
 def test_tokens_are_told_by_the_token_where_no_requests_are():
     series = told(decode_s=[0, 1, 2], decode_tokens=[0, 100, 200], prefill_s=[0, 0, 0], prefill_tokens=[5, 5, 5])
     found = within(series, 10, 0, 2)

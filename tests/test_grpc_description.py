@@ -10,7 +10,7 @@ import hostile_server as h
 from pinchpoint.driving import LoadOptions, understood
 from pinchpoint.errors import BadInput, TargetFailed
 from pinchpoint.load.protobuf import MOST_BYTES, block
-from pinchpoint.self_description import described, statistics
+from pinchpoint.self_description import described, statistics, steps
 
 grpc = pytest.importorskip("grpc")
 import inference_double as double  # noqa: E402  # it needs grpc
@@ -120,6 +120,19 @@ def test_what_a_server_counted():
     with serving(ModelStatistics=lambda *_: b"no message") as place:
         assert statistics(sending(place), "m") == {}
     assert statistics(sending(f"127.0.0.1:{h.unused_port()}"), "m") == {}  # one that was there, and went
+
+
+@pytest.mark.parametrize(("answer", "found"), [
+    (block(1, block(15, block(1, block(1, "a")) + block(1, block(1, "b")))), ("a", "b")),
+    (b"", ()),
+    (b"no message", ()),
+    (b"\x0a\x02\x78\x01", ()),  # a number where the steps are
+])  # fmt: skip
+def test_the_steps_of_an_ensemble(answer, found):
+    with serving(ModelConfig=lambda *_: answer) as place:
+        assert steps(sending(place), "m") == found
+    with serving() as place:  # as MLServer
+        assert steps(sending(place), "m") == ()
 
 
 def test_tensorflow_serving(tmp_path):

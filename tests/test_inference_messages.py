@@ -68,6 +68,11 @@ def test_answers_as_the_client_writes_them():
     assert messages.listed(index.SerializeToString()) == (
         Listed("a", "3", "READY"), Listed("b", "", "UNAVAILABLE: unloaded"),
     )  # fmt: skip
+    config = pb2.ModelConfigResponse()
+    for name in ("a", "b", "a"):
+        config.config.ensemble_scheduling.step.add(model_name=name, model_version=-1).input_map["x"] = "y"
+    assert messages.steps_of(config.SerializeToString()) == ("a", "b", "a")
+    assert messages.steps_of(pb2.ModelConfigResponse().SerializeToString()) == ()
     counted = pb2.ModelStatisticsResponse()
     each = counted.model_stats.add(name="m", inference_count=4).inference_stats
     for number, name in enumerate(("success", "fail", "queue", "compute_input", "compute_infer", "compute_output"), 1):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pinchpoint.domain.change import Change, Edit
@@ -31,6 +33,29 @@ def test_a_removed_cell_is_gained():
     assert found.gain.value == pytest.approx(10 / 6)
     half = (0.0004**2 + 0) ** 0.5  # the noise of the cell that goes, which is better known than what is unexplained
     assert (found.gain.low, found.gain.high) == pytest.approx((10 / (6 + half * 1e3), 10 / (6 - half * 1e3)))
+
+
+SLEEPING = Ledger(
+    "latency", "typical", exact(0.020, 100),
+    (_row("wait", 0.018, site="timer"), _row("cpu", 0.0018), _row("network", 0.0002, site="wire")),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "colder_s", "value", "low"), [
+    ("estimate", 0.0, 0.002, 0.002),
+    ("estimate", 0.001, 0.002, 0.001),  # what is left may have taken so much longer for having slept
+    ("bound", 0.001, 0.001, 0.001),
+    ("bound", 0.005, 0.0002, 0.0002),  # the network takes its time all the same
+])  # fmt: skip
+def test_without_a_wait_the_rest_may_take_less(kind, colder_s, value, low):
+    change = replace(_change(Edit(exact(0.0), site="timer")), kind=kind)
+    after = predict(SLEEPING, change, colder_s).after
+    assert (after.value, after.low, after.high) == pytest.approx((value, low, 0.002))
+
+
+def test_where_no_wait_goes_the_rest_stays():
+    after = predict(SLEEPING, _change(Edit(exact(0.5), state="cpu")), 0.001).after
+    assert after.low == after.value == pytest.approx(0.020 - 0.0009)
 
 
 def test_what_is_unexplained_is_never_predicted_away():

@@ -72,6 +72,7 @@ PLANTS = (
     fault("triton", "too few instances", "W110", ("W102",)),
     fault("triton", "slow preprocessing", "C102"),
     window("triton", 0.02),
+    Plant("triton", "window of a step", {"window_s": 0.02, "ensemble": True}, ("W103",)),
     Plant("mlserver"),
     fault("mlserver", "slow preprocessing", "C102"),
     fault("mlserver", "slow downstream call", "I105"),
@@ -157,20 +158,26 @@ def mostly_explained(found):
 def counted(found, plant):
     """Servers that tell their counters agree with the client, and the ledger says what they say; the others tell nothing."""
     service = found["service"]
-    parts = {each["name"]: each for each in service["counted"]}
+    parts = {each["name"]: each for each in service["counted"] if not each["step"]}
+    assert {each["step"] for each in service["counted"]} - {""} == ({"scaler", "network"} if of_steps(plant) else set())
     assert bool(parts) == (plant.server in TELL)
     if service["answered"] is not None:  # llama-server counts tokens only
         assert service["answered"] == pytest.approx(service["ours"], rel=COUNTED_ALIKE, abs=2)
         inside = parts["request"]["seconds"] / parts["request"]["count"]
         assert 0 < inside < 1.02 * found["measured"]["latency_s"]["p50"]["value"] + 0.005
     rows = [row for row in found["ledger"] if row["source"] == "the server's counters" and row["question"] == LATENCY]
+    queues = {each["step"]: each["seconds"] / each["count"] for each in service["counted"] if each["name"] == "queue"}
     for row in rows:
-        assert row["seconds"]["value"] == pytest.approx(
-            parts["queue"]["seconds"] / parts["queue"]["count"], rel=COUNTED_ALIKE
-        )
-    if plant.name == "long batching window":
-        assert rows
-        assert parts["queue"]["seconds"] / parts["queue"]["count"] > 0.8 * plant.knobs["window_s"]
+        assert row["seconds"]["value"] == pytest.approx(queues[row["label"]], rel=COUNTED_ALIKE)
+    if "window_s" in plant.knobs:
+        where = "network" if of_steps(plant) else ""
+        assert queues[where] > 0.8 * plant.knobs["window_s"]
+        assert max(rows, key=lambda row: row["share"])["label"] == where
+
+
+def of_steps(plant):
+    """Whether it is an ensemble."""
+    return "ensemble" in plant.knobs
 
 
 @pytest.mark.parametrize("server", ["triton", "llama"])

@@ -16,7 +16,7 @@ from pinchpoint.domain.service import Counted
 from pinchpoint.driving import LoadOptions, understood
 from pinchpoint.errors import BadInput
 from pinchpoint.scraping import MOST_FAILURES, Scraper, Sources, sources
-from pinchpoint.server_counters import KINDS
+from pinchpoint.server_counters import KINDS, steps_of
 from pinchpoint.server_counters import TRITON as KIND_OF_TRITON
 from server_pages import LLAMA, TENSORFLOW, TORCHSERVE, TRITON, VLLM
 
@@ -170,6 +170,17 @@ def test_statistics_of_a_model_and_the_gauges_of_the_page_beside_them():
         found = {name: values[0] for name, values in scraper.so_far().columns}
     assert (found["requests"], found["waiting"], found["batches"]) == (7, 3, 80)
     assert found["request_s"] == pytest.approx(0.07)
+
+
+def test_the_steps_of_an_ensemble_are_read_too():
+    steps = {"ensemble_scheduling": {"step": [{"model_name": "scaler"}, {"model_name": "network"}]}}
+    told = {f"/v2/models/{name}/stats": json.dumps(STATISTICS) for name in ("pipeline", "scaler", "network")}
+    with double(told | {"/v2/models/pipeline/config": json.dumps(steps)}) as (place, _):
+        scraper = Scraper(sources(sending(place), "pipeline", Served()).read)
+        scraper.watch(on=False)
+        found = {name: values[0] for name, values in scraper.so_far().columns}
+    assert steps_of(found) == ("scaler", "network")
+    assert (found["requests"], found["request_count@network"]) == (7, 7)
 
 
 def test_statistics_alone_are_enough():

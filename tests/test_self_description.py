@@ -12,7 +12,7 @@ import pytest
 
 from pinchpoint.driving import LoadOptions, understood
 from pinchpoint.errors import BadInput
-from pinchpoint.self_description import PROTOCOL, described, request_of, routes, statistics
+from pinchpoint.self_description import PROTOCOL, described, request_of, routes, statistics, steps
 
 TWO_INPUTS = [
     {"name": "x", "datatype": "FP32", "shape": [-1, 3]},
@@ -110,6 +110,43 @@ def test_what_cannot_be_asked_is_one_line_without_what_is_secret(tmp_path, path,
     assert "hunter22" not in str(caught.value)
 
 
+def test_a_server_that_takes_bytes_is_given_bytes(tmp_path):
+    """The form of Triton's extension: JSON that says how many bytes of each tensor follow, and a header with its own length."""
+    inputs = [{"name": "x", "datatype": "FP16", "shape": [-1, 3]}, {"name": "ids", "datatype": "INT64", "shape": [2]}]
+    told = {"/v2": {"extensions": ["binary_tensor_data"]}, "/v2/models/m": {"inputs": inputs}}
+    with double(told) as place:
+        found = described(LoadOptions(f"triton+http://{place}/m", header=("X-Key: 1",)), tmp_path, 0)
+        payload = understood(found.options)[1].bodies[0]
+    assert payload.kind == "application/octet-stream"
+    assert found.options.header[0] == "X-Key: 1"
+    head = int(found.options.header[1].removeprefix("Inference-Header-Content-Length: "))
+    request = json.loads(payload.body[:head])
+    assert request["inputs"] == [
+        {"name": "x", "datatype": "FP16", "shape": [1, 3], "parameters": {"binary_data_size": 6}},
+        {"name": "ids", "datatype": "INT64", "shape": [2], "parameters": {"binary_data_size": 16}},
+    ]
+    assert request["parameters"] == {"binary_data_output": True}
+    assert len(payload.body) == head + 6 + 16
+
+
+@pytest.mark.parametrize(("given", "words"), [
+    ({"name": "x", "datatype": "FP8", "shape": [1]}, r"its input 'x' \(FP8 \[1\]\) cannot be made up"),
+    ({"name": "x", "datatype": "FP32", "shape": "large"}, "its metadata is not that of the protocol"),
+])  # fmt: skip
+def test_bytes_that_cannot_be_made_up(tmp_path, given, words):
+    told = {"/v2": {"extensions": ["binary_tensor_data"]}, "/v2/models/m": {"inputs": [given]}}
+    with double(told) as place, pytest.raises(BadInput, match=words):
+        described(LoadOptions(f"oip+http://{place}/m"), tmp_path, 0)
+
+
+@pytest.mark.parametrize("extensions", [None, "binary_tensor_data", [], [3]])
+def test_a_server_that_takes_none_is_given_text(tmp_path, extensions):
+    with double(ANSWERS | {"/v2": {"extensions": extensions}}) as place:
+        found = described(LoadOptions(f"oip+http://{place}/m"), tmp_path, 0)
+    assert found.options.header == ()
+    assert found.options.input[0].endswith(".json")
+
+
 def test_where_nobody_listens_that_is_said(tmp_path):
     with pytest.raises(BadInput, match="nothing listens there"):
         described(LoadOptions("oip+http://127.0.0.1:1/m"), tmp_path, 0)
@@ -126,6 +163,20 @@ def test_what_a_server_counted():
     with double() as place:
         assert statistics(sending(place), "m") == {"queue": (7, 3500)}  # a count that is a text is none
         assert statistics(sending(place), "bert") == {}
+
+
+@pytest.mark.parametrize(("config", "found"), [
+    ({"ensemble_scheduling": {"step": [{"model_name": "a"}, {"model_name": "b"}, {"model_name": "a"}]}}, ("a", "b", "a")),
+    ({"ensemble_scheduling": {"step": [{"model_name": 3}, "b", {}]}}, ()),
+    ({"ensemble_scheduling": {"step": {"model_name": "a"}}}, ()),
+    ({"ensemble_scheduling": []}, ()),
+    ({"instance_group": []}, ()),
+    ([1], ()),
+])  # fmt: skip
+def test_the_steps_of_an_ensemble(config, found):
+    with double({"/v2/models/m/config": config}) as place:
+        assert steps(sending(place), "m") == found
+        assert steps(sending(place), "bert") == ()
 
 
 @pytest.mark.parametrize(("answers", "found"), [

@@ -14,6 +14,7 @@ from pinchpoint.server_counters import (
     kind_of,
     values_of,
     values_of_statistics,
+    values_of_step,
 )
 from server_pages import LLAMA, PAGES, TORCHSERVE, TRITON, VLLM
 
@@ -135,3 +136,11 @@ def test_statistics_of_triton():
 def test_gauges_are_named():
     gauges = {series.column for kind in KINDS for series in kind.series} & GAUGES
     assert gauges == GAUGES
+
+
+def test_statistics_of_a_step_count_the_requests_that_it_served():
+    """GIVEN a model that an ensemble asks twice for each request THEN seconds are those of both, and the count is halved."""
+    found = values_of_step({"success": (14, 70_000_000), "queue": (14, 3_500)}, "bert", 2)
+    assert found == pytest.approx(
+        {"request_s@bert": 0.07, "request_count@bert": 7, "queue_s@bert": 3.5e-6, "queue_count@bert": 7}
+    )

@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.real_servers import debian, network
 
 APPS = Path(__file__).parent / "apps"
-MODEL = "network"
+MODEL, SCALER, ENSEMBLE = "network", "scaler", "pipeline"
 HONEST, SHORT = 20, 1  # layers: about 10 ms of one CPU, and one beside which a fault leads
 LARGEST_BATCH = 8
 ROW = [0.5] * network.INPUTS
@@ -24,7 +24,7 @@ ROW = [0.5] * network.INPUTS
 class Knobs:
     """What is planted: a `fault` of apps/planted.py, so many instances, a batching window, numbers that nobody needs.
 
-    `other` is the port of the slow service beside it.
+    `other` is the port of the slow service beside it; an `ensemble` of Triton scales its inputs in a model of their own first.
     """
 
     fault: str = ""
@@ -32,6 +32,7 @@ class Knobs:
     window_s: float = 0.0
     needless_numbers: int = 0
     other: int = 0
+    ensemble: bool = False
 
     @property
     def layers(self) -> int:
@@ -82,6 +83,8 @@ def _triton(installed: Path, folder: Path, knobs: Knobs) -> Start:
         f"instance_group [{{ kind: KIND_CPU count: {knobs.instances} }}]\n"
         + (f"dynamic_batching {{ {window} }}\n" if knobs.window_s else "")
     )
+    if knobs.ensemble:
+        _ensemble(folder / "models")
     wheel = next(installed.glob("lib/python*/site-packages/pytriton"))
     command = (
         str(wheel / "tritonserver/bin/tritonserver"),
@@ -96,7 +99,30 @@ def _triton(installed: Path, folder: Path, knobs: Knobs) -> Start:
     )  # fmt: skip
     # The backend has lost its place beside its libraries; its stub embeds the Python that it finds first.
     libraries = f"{wheel.parent / 'nvidia_pytriton.libs'}:{sysconfig.get_config_var('LIBDIR')}"
-    return _of_the_protocol(http, command, {"LD_LIBRARY_PATH": libraries}, "triton", metrics)
+    asked = ENSEMBLE if knobs.ensemble else MODEL
+    return _of_the_protocol(http, command, {"LD_LIBRARY_PATH": libraries}, "triton", metrics, asked)
+
+
+def _ensemble(models: Path) -> None:
+    """Two steps of Triton's: what scales the inputs, and the network."""
+    (models / SCALER / "1").mkdir(parents=True)
+    (models / ENSEMBLE / "1").mkdir(parents=True)
+    shutil.copy(APPS / "triton_scaler.py", models / SCALER / "1/model.py")
+    inputs = f'max_batch_size: {LARGEST_BATCH}\ninput [{{ name: "x" data_type: TYPE_FP32 dims: [{network.INPUTS}] }}]\n'
+    (models / SCALER / "config.pbtxt").write_text(
+        f'backend: "python"\n{inputs}output [{{ name: "scaled" data_type: TYPE_FP32 dims: [{network.INPUTS}] }}]\n'
+        "instance_group [{ kind: KIND_CPU count: 1 }]\n"
+    )
+    steps = ((SCALER, ("x", "x"), ("scaled", "between")), (MODEL, ("x", "between"), ("y", "y")))
+    listed = ", ".join(
+        f'{{ model_name: "{name}" model_version: -1 input_map {{ key: "{taken[0]}" value: "{taken[1]}" }}'
+        f' output_map {{ key: "{given[0]}" value: "{given[1]}" }} }}'
+        for name, taken, given in steps
+    )
+    (models / ENSEMBLE / "config.pbtxt").write_text(
+        f'platform: "ensemble"\n{inputs}output [{{ name: "y" data_type: TYPE_FP32 dims: [{network.OUTPUTS}] }}]\n'
+        f"ensemble_scheduling {{ step [ {listed} ] }}\n"
+    )
 
 
 def _mlserver(installed: Path, folder: Path, knobs: Knobs) -> Start:
@@ -119,12 +145,12 @@ def _metrics_at(port: int) -> str:
 
 
 def _of_the_protocol(
-    port: int, command: tuple[str, ...], variables: Mapping[str, str], scheme: str, metrics: int
+    port: int, command: tuple[str, ...], variables: Mapping[str, str], scheme: str, metrics: int, asked: str = MODEL
 ) -> Start:
     """A server of the Open Inference Protocol, which tells its inputs itself."""
     body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, len(ROW)], "data": ROW}]}
-    model = f"http://127.0.0.1:{port}/v2/models/{MODEL}"
-    target = f"{scheme}+http://127.0.0.1:{port}/{MODEL}"
+    model = f"http://127.0.0.1:{port}/v2/models/{asked}"
+    target = f"{scheme}+http://127.0.0.1:{port}/{asked}"
     return Start(command, f"{model}/infer", f"{model}/ready", body, variables, target, metrics=_metrics_at(metrics))
 
 

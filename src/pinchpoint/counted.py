@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pinchpoint import stats
-from pinchpoint.domain.quantity import Quantity
+from pinchpoint.domain.quantity import Quantity, total
 from pinchpoint.domain.run import Floats, Telemetry, Visit
 from pinchpoint.domain.service import Counted, Queued
 from pinchpoint.moments_of_service import batched
-from pinchpoint.server_counters import GAUGES, PARTS, QUEUE, REQUESTS, count_of
+from pinchpoint.server_counters import GAUGES, PARTS, QUEUE, REQUESTS, count_of, steps_of
 
 FEWER = 0.9  # of the requests that were answered: a server that counted less does not tell of all of itself
 FELL = "its counters fell meanwhile: it was started anew, or several processes answer in turn, each for itself"
@@ -44,7 +44,8 @@ def tally(told: Telemetry, begin_ns: int, end_ns: int, asked: int) -> Tally:
         return Tally(
             reason=f"it counted {answered:,} of {asked:,} answers: the others come from what it does not tell of"
         )
-    return Tally(tuple(each for part in PARTS if (each := _counted(part, columns))), answered)
+    parts = ((part, step) for step in ("", *steps_of(columns)) for part in PARTS)
+    return Tally(tuple(each for part, step in parts if (each := _counted(part, step, columns))), answered)
 
 
 def queued(told: Telemetry, visits: Sequence[Visit]) -> tuple[Queued, ...]:
@@ -53,7 +54,13 @@ def queued(told: Telemetry, visits: Sequence[Visit]) -> tuple[Queued, ...]:
     for visit in visits:
         parts = tally(told, visit.begin_ns, visit.end_ns, 0).counted if visit.load else ()
         found.setdefault(visit.load, []).extend(each for each in parts if each.name == QUEUE)
-    return tuple(Queued(load, _mean(counts)) for load, counts in sorted(found.items()) if counts)
+    return tuple(Queued(load, _in_all(counts)) for load, counts in sorted(found.items()) if counts)
+
+
+def _in_all(counts: Sequence[Counted]) -> Quantity:
+    """The queues of all steps of an ensemble, one after the other."""
+    steps = [[each for each in counts if each.step == step] for step in dict.fromkeys(each.step for each in counts)]
+    return total([_mean(each) for each in steps])
 
 
 def _mean(counts: Sequence[Counted]) -> Quantity:
@@ -63,10 +70,10 @@ def _mean(counts: Sequence[Counted]) -> Quantity:
     return replace(stats.ratio_interval(seconds, times), n=sum(times)).clipped(0.0, math.inf)
 
 
-def _counted(part: str, grown: Mapping[str, Floats]) -> Counted | None:
-    counter = count_of(part, tuple(grown))
-    seconds = grown.get(f"{part}_s")
+def _counted(part: str, step: str, grown: Mapping[str, Floats]) -> Counted | None:
+    counter = count_of(part, tuple(grown), step)
+    seconds = grown.get(f"{part}_s@{step}" if step else f"{part}_s")
     if seconds is None or counter is None or (count := round(float(grown[counter].sum()))) < 1:
         return None
     mean = replace(batched(seconds, grown[counter]), n=count) if len(seconds) > 1 else None
-    return Counted(part, count, float(seconds.sum()), mean, "token" if counter.endswith("_tokens") else "request")
+    return Counted(part, count, float(seconds.sum()), mean, "token" if counter.endswith("_tokens") else "request", step)

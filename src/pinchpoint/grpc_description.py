@@ -50,17 +50,35 @@ def _described_prediction(sending: Sending, chance: np.random.Generator) -> byte
     return prediction_messages.predict(model, version, *prediction_messages.inputs_of(answer), chance)
 
 
-def statistics(sending: Sending) -> Mapping[str, tuple[int, int]]:
-    """What a server has counted of the URL's model so far, as Triton does; nothing where it tells nothing."""
+def statistics(sending: Sending, model: str) -> Mapping[str, tuple[int, int]]:
+    """What a server has counted of a model so far, as Triton does; nothing where it tells nothing."""
+    answer = _told(sending, inference_messages.STATISTICS, model)
+    try:
+        return inference_messages.durations(answer) if answer is not None else {}
+    except Malformed:
+        return {}
+
+
+def steps(sending: Sending, model: str) -> tuple[str, ...]:
+    """The models that an ensemble of Triton runs; none where it is none."""
+    answer = _told(sending, inference_messages.CONFIG, model)
+    try:
+        return inference_messages.steps_of(answer) if answer is not None else ()
+    except Malformed:
+        return ()
+
+
+def _told(sending: Sending, method: str, model: str) -> bytes | None:
+    """What a server of the protocol says of a model; None where it says nothing."""
     address = sending.address
     if address.target != INFER:
-        return {}
+        return None
+    version = address.version if model == address.model else ""
     try:
-        message = inference_messages.named(address.model, address.version)
-        came = _called(sending, inference_messages.STATISTICS, message)
-        return {} if came.code else inference_messages.durations(came.answer)
-    except (Malformed, BadInput):
-        return {}
+        came = _called(sending, method, inference_messages.named(model, version))
+    except BadInput:
+        return None
+    return None if came.code else came.answer
 
 
 def _called(sending: Sending, method: str, message: bytes) -> Came:

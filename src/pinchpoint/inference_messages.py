@@ -16,6 +16,7 @@ from pinchpoint.load.protobuf import Message, block, decoded, packed
 
 SERVICE = "/inference.GRPCInferenceService"
 METADATA, STATISTICS, INDEX = f"{SERVICE}/ModelMetadata", f"{SERVICE}/ModelStatistics", f"{SERVICE}/RepositoryIndex"
+CONFIG = f"{SERVICE}/ModelConfig"
 MOST_ELEMENTS = 1 << 22  # of a tensor
 MOST_REQUEST_BYTES = 64 << 20
 MOST_DIMENSION, MOST_DIMENSIONS = 1 << 16, 64
@@ -101,6 +102,11 @@ def listed(answer: bytes) -> tuple[Listed, ...]:
 def _listed(told: Message) -> Listed:
     state, reason = told.text(3).rpartition(".")[2] or READY, told.text(4)
     return Listed(told.text(1), told.text(2), f"{state}: {reason}" if reason and state != READY else state)
+
+
+def steps_of(answer: bytes) -> tuple[str, ...]:
+    """The models that an ensemble runs, by ModelConfigResponse (model_config.proto of Triton); Malformed where it is none."""
+    return tuple(each.text(1) for each in decoded(answer).message(1).message(15).messages(1))
 
 
 def durations(answer: bytes) -> Mapping[str, tuple[int, int]]:

@@ -23,6 +23,10 @@ from pinchpoint.slow_requests import FULL, collection_seconds, shape_seconds
 from pinchpoint.timeline import steady
 
 LEFT_AT_LEAST = 0.001  # of the latency: a prediction never claims that a request becomes free
+# What a server's CPU takes longer for a request after it slept: woken from its idle states, its caches filled anew. On virtual
+# machines 1.2 ms of a request were gone with the 20 ms that it slept; nobody knows how much of what is left is of that kind.
+COLDER_S = 0.0012
+WAITING = ("wait", "network")
 ROOFLINE, STARTUP = "roofline", "startup"
 ONE = exact(1.0)
 NEW_SHAPES, TYPICAL = "new shapes", "typical latency"
@@ -51,7 +55,9 @@ def _foreseen(tables: Tables, change: Change) -> Prediction | None:
         return predict_known_shapes(tables, change)
     if change.without == LARGER_AHEAD:
         return predict_unblocked(tables, change)
-    return predict_tail(tables, change) if change.without else predict(tables.typical, change)
+    if change.without:
+        return predict_tail(tables, change)
+    return predict(tables.typical, change, COLDER_S if tables.run.service is not None else 0.0)
 
 
 def _changes(tables: Tables, findings: Sequence[Finding], remedies: Sequence[Remedy]) -> Iterator[Change]:
@@ -65,8 +71,11 @@ def _changes(tables: Tables, findings: Sequence[Finding], remedies: Sequence[Rem
                         yield change if tables.run.service is None else replace(change, setting=())
 
 
-def predict(ledger: Ledger, change: Change) -> Prediction:
-    """Seconds before and after the change, and the gain; for a batch the gain is by item."""
+def predict(ledger: Ledger, change: Change, colder_s: float = 0.0) -> Prediction:
+    """Seconds before and after the change, and the gain; for a batch the gain is by item.
+
+    Where the change takes away what is waited for, up to `colder_s` of what is left may go with it: a bound counts with that.
+    """
     before = ledger.latency
     sums = _Sums()
     for row in ledger.rows:
@@ -74,7 +83,9 @@ def predict(ledger: Ledger, change: Change) -> Prediction:
     least = max(before.value * LEFT_AT_LEAST, sums.floor)
     value = max(before.value - sums.saved, least)
     down, up = sums.half_widths()
-    after = Quantity(value, max(value - down, least), value + up, sums.n or before.n)
+    warm = min(value, max(value - min(colder_s, sums.waited), least, sums.wire))
+    sooner = warm if change.kind == "bound" else value
+    after = Quantity(sooner, max(warm - down, least), value + up, sums.n or before.n)
     each = change.per_request
     gain = Quantity(
         each * before.value / after.value, each * before.value / after.high, each * before.value / after.low, after.n
@@ -224,7 +235,7 @@ class _Sums:
     The latency itself is known well, so the seconds after a change are known as well as the cells that go, or as those
     that stay, whichever is better. Noise of cells adds in quadrature; what they share (the roofline's overlap of arithmetic
     and memory, an edit's factor) adds linearly. `floor` is what anchored edits leave at the least, where the cells sum to
-    more than the latency.
+    more than the latency. `waited` is what goes of waiting, `wire` what stays of the network.
     """
 
     saved: float = 0.0
@@ -234,6 +245,8 @@ class _Sums:
     overlap: list[float] = field(default_factory=lambda: [0.0, 0.0])
     factors: list[float] = field(default_factory=lambda: [0.0, 0.0])
     n: int = 0
+    waited: float = 0.0
+    wire: float = 0.0
 
     def add(self, row: Row, edit: Edit | None) -> None:
         """Account for a row under its edit; None leaves it as it is."""
@@ -241,6 +254,8 @@ class _Sums:
         kept = 1.0 if factor is None else factor.value
         known = 0.0 if edit and edit.anchored else kept  # an anchored cell ends where its floor is, whatever it is now
         self.saved += seconds.value * (1 - kept)
+        self.waited += seconds.value * (1 - kept) if row.state in WAITING else 0.0
+        self.wire += seconds.value * kept if row.site == "wire" else 0.0
         for side, half in enumerate((seconds.value - seconds.low, seconds.high - seconds.value)):
             if row.source == ROOFLINE:
                 self.overlap[side] += half * min(abs(1 - kept), known)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -24,7 +25,7 @@ from pinchpoint.load.engine import Sending
 from pinchpoint.load.fetching import page
 from pinchpoint.load.payloads import headers
 from pinchpoint.prometheus_text import Sample, samples
-from pinchpoint.self_description import statistics
+from pinchpoint.self_description import statistics, steps
 from pinchpoint.server_counters import (
     KINDS,
     QUEUE,
@@ -34,6 +35,7 @@ from pinchpoint.server_counters import (
     kind_of,
     values_of,
     values_of_statistics,
+    values_of_step,
 )
 
 EVERY_S, OF_TIME = 1.0, 0.01
@@ -73,6 +75,7 @@ def sources(sending: Sending, model: str, served: Served, named: str = "", softw
     if model and statistics(sending, model):
         kind = TRITON
         read.append(lambda: values_of_statistics(statistics(sending, model)))  # of its page, these are finer
+        read += [partial(_step, sending, *each) for each in Counter(steps(sending, model)).items()]
     for place in [_named(sending, named)] if named else _places(sending, served):
         told = _samples(place)
         found = kind_of(told)
@@ -116,6 +119,10 @@ def _places(sending: Sending, served: Served) -> Iterator[Sending]:
             yield Sending(replace(ours, kind="http", port=port, target=path, tls=False), (), ())
 
 
+def _step(sending: Sending, model: str, times: int) -> Mapping[str, float]:
+    return values_of_step(statistics(sending, model), model, times)
+
+
 def _samples(place: Sending) -> tuple[Sample, ...]:
     return tuple(samples(page(place, TIMEOUT_S) or b""))
 
@@ -154,7 +161,7 @@ class Scraper:
         rows = tuple(self._rows)
         if not rows:
             return Telemetry.nothing()
-        names = sorted(set.intersection(*(set(values) for _, values in rows)))
+        names = [name for name in rows[0][1] if all(name in values for _, values in rows)]
         columns = tuple((name, np.array([values[name] for _, values in rows])) for name in names)
         return Telemetry(np.array([t for t, _ in rows], dtype=np.int64), columns)
 

@@ -13,11 +13,14 @@ import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from pinchpoint import grpc_description
+import numpy as np
+
+from pinchpoint import grpc_description, inference_messages
 from pinchpoint.driving import LoadOptions, understood
 from pinchpoint.errors import BadInput
 from pinchpoint.load.addresses import OF_MODELS
@@ -30,10 +33,11 @@ ONLY_A_NAME = re.compile(r"^/(?P<model>[^/]+)/?$")
 FILE, MESSAGE = "random-values.json", "random-values.bin"
 MOST_ELEMENTS = 1 << 22
 MOST_DIMENSION = 1 << 16  # that a free dimension could not be taken as
-MOST_SHOWN = 8
-FLOATS = frozenset({"FP32", "FP64"})  # the shorter ones Triton takes in its binary form only
+MOST_SHOWN, MOST_STEPS = 8, 16
+FLOATS = frozenset({"FP32", "FP64"})  # the shorter ones are taken in the binary form only
 INTEGERS = re.compile(r"U?INT(8|16|32|64)")
 PROTOCOL = "Open Inference Protocol"
+BINARY, LENGTH_OF_HEAD = "binary_tensor_data", "Inference-Header-Content-Length"  # an extension of the protocol
 COUNTED = ("success", "queue", "compute_input", "compute_infer", "compute_output")
 
 
@@ -74,11 +78,40 @@ def described(options: LoadOptions, folder: Path, seed: int) -> Described:
         what = f"model {model!r} is not served here, or tells nothing of its inputs"
         raise BadInput(what=what, where=where, todo=f"Served are {_served(sending)}; or give --input")
     asked = _to(options, f"{place}/infer")
-    if not asked.input:
+    if not asked.input and _takes_binary(sending):
+        asked = _with_binary(asked, folder, metadata["inputs"], seed, where)
+    elif not asked.input:
         body = request_of(metadata["inputs"], random.Random(seed), where)  # noqa: S311  # values, not secrets
         (folder / FILE).write_text(json.dumps(body), "utf-8")
         asked = replace(asked, input=(str(folder / FILE),))
     return Described(asked, PROTOCOL, model)
+
+
+def _takes_binary(sending: Sending) -> bool:
+    """Whether a server takes tensors as bytes behind the JSON, as the clients of Triton send them."""
+    told = fetched(sending, "/v2")
+    extensions = told.get("extensions") if isinstance(told, dict) else None
+    return isinstance(extensions, list) and BINARY in extensions
+
+
+def _with_binary(asked: LoadOptions, folder: Path, inputs: Sequence[Any], seed: int, where: str) -> LoadOptions:
+    """The options with such a request; its outputs come as bytes too."""
+    tensors = [
+        inference_messages.Tensor(name, kind, tuple(shape)) for name, kind, shape in map(partial(_told, where), inputs)
+    ]
+    try:
+        drawn = list(inference_messages.drawn(tensors, np.random.default_rng(seed)))
+    except ValueError as error:
+        todo = "Give a request with --input"
+        raise BadInput(what=f"its input {error} cannot be made up", where=where, todo=todo) from None
+    told = [
+        {"name": each.name, "datatype": each.kind, "shape": sizes, "parameters": {"binary_data_size": len(values)}}
+        for each, sizes, values in drawn
+    ]
+    head = json.dumps({"inputs": told, "parameters": {"binary_data_output": True}}).encode()
+    (folder / MESSAGE).write_bytes(head + b"".join(values for _, _, values in drawn))
+    length = f"{LENGTH_OF_HEAD}: {len(head)}"
+    return replace(asked, input=(str(folder / MESSAGE),), header=(*asked.header, length))
 
 
 def _of_grpc(options: LoadOptions, folder: Path, seed: int) -> Described:
@@ -102,16 +135,22 @@ def request_of(inputs: Sequence[Any], chance: random.Random, where: str) -> Mapp
 
 
 def _tensor(told: Any, chance: random.Random, where: str) -> Mapping[str, object]:  # noqa: ANN401  # of a server's JSON
-    told = told if isinstance(told, dict) else {}
-    name, kind, shape = told.get("name"), told.get("datatype"), told.get("shape")
-    if not isinstance(name, str) or not isinstance(kind, str) or not _is_shape(shape):
-        raise BadInput(what="its metadata is not that of the protocol", where=where, todo="Give a request with --input")
+    name, kind, shape = _told(where, told)
     sizes = [max(each, 1) for each in shape]
     count, make = math.prod(sizes), _values(kind, chance)
     if make is None or count > MOST_ELEMENTS:
         what = f"its input {name!r} ({kind} {shape}) cannot be made up as JSON"
         raise BadInput(what=what, where=where, todo="Give a request with --input")
     return {"name": name, "datatype": kind, "shape": sizes, "data": [make() for _ in range(count)]}
+
+
+def _told(where: str, told: Any) -> tuple[str, str, list[int]]:  # noqa: ANN401  # of a server's JSON
+    """Name, datatype and shape of an input."""
+    told = told if isinstance(told, dict) else {}
+    name, kind, shape = told.get("name"), told.get("datatype"), told.get("shape")
+    if not isinstance(name, str) or not isinstance(kind, str) or not _is_shape(shape):
+        raise BadInput(what="its metadata is not that of the protocol", where=where, todo="Give a request with --input")
+    return name, kind, shape
 
 
 def _is_shape(found: Any) -> bool:  # noqa: ANN401  # of a server's JSON
@@ -138,7 +177,7 @@ def _served(sending: Sending) -> str:
 def statistics(sending: Sending, model: str) -> Mapping[str, tuple[int, int]]:
     """What a server has counted of a model so far: how often, and nanoseconds in all (Triton's extension of the protocol)."""
     if sending.address.kind == "grpc":
-        return grpc_description.statistics(sending)
+        return grpc_description.statistics(sending, model)
     found = fetched(sending, f"/v2/models/{quote(model)}/stats")
     listed = found.get("model_stats") if isinstance(found, dict) else None
     first = listed[0] if isinstance(listed, list) and listed else None
@@ -150,6 +189,17 @@ def statistics(sending: Sending, model: str) -> Mapping[str, tuple[int, int]]:
         if type(count) is int and type(ns) is int:
             counted[name] = count, ns
     return counted
+
+
+def steps(sending: Sending, model: str) -> tuple[str, ...]:
+    """The models that an ensemble of Triton runs, by its configuration; none where it is none."""
+    if sending.address.kind == "grpc":
+        return grpc_description.steps(sending, model)[:MOST_STEPS]
+    config = fetched(sending, f"/v2/models/{quote(model)}/config")
+    scheduled = config.get("ensemble_scheduling") if isinstance(config, dict) else None
+    listed = scheduled.get("step") if isinstance(scheduled, dict) else None
+    names = (each.get("model_name") for each in listed if isinstance(each, dict)) if isinstance(listed, list) else ()
+    return tuple(each for each in names if isinstance(each, str) and each)[:MOST_STEPS]
 
 
 def routes(sending: Sending) -> tuple[str, ...]:

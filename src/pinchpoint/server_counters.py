@@ -2,7 +2,7 @@
 
 Names differ between versions: of several the first that is there is taken, and a column of which none is there is left out. All
 columns but those of `GAUGES` count up, so only differences of them say anything. Their names are `NAME_s` for seconds in all,
-`NAME_count` or `NAME_tokens` for how often, where that is not `requests`.
+`NAME_count` or `NAME_tokens` for how often, where that is not `requests`. Of a step of an ensemble `@` and its model follow.
 """
 
 from __future__ import annotations
@@ -179,12 +179,29 @@ def values_of(kind: ServerKind, found: Iterable[Sample], model: str = "") -> Map
 
 def values_of_statistics(told: Mapping[str, tuple[int, int]]) -> Mapping[str, float]:
     """The columns of Triton's statistics of a model: how often, and nanoseconds in all."""
+    return _durations(told) | ({REQUESTS: float(told["success"][0])} if "success" in told else {})
+
+
+def values_of_step(told: Mapping[str, tuple[int, int]], model: str, times: int) -> Mapping[str, float]:
+    """The same of a model that an ensemble runs so many `times` for each request: how many requests it has served so."""
+    columns = _durations(told).items()
+    return {f"{name}@{model}": value / (times if name.endswith("_count") else 1) for name, value in columns}
+
+
+def _durations(told: Mapping[str, tuple[int, int]]) -> dict[str, float]:
     found: dict[str, float] = {}
     for name, (count, ns) in told.items():
         found |= {f"{STATISTICS[name]}_s": ns / 1e9, f"{STATISTICS[name]}_count": float(count)}
-    return found | ({REQUESTS: float(told["success"][0])} if "success" in told else {})
+    return found
 
 
-def count_of(part: str, columns: Sequence[str]) -> str | None:
+def steps_of(columns: Iterable[str]) -> tuple[str, ...]:
+    """The models of an ensemble's steps, in the order in which they are told."""
+    return tuple(dict.fromkeys(name.partition("@")[2] for name in columns if "@" in name))
+
+
+def count_of(part: str, columns: Sequence[str], step: str = "") -> str | None:
     """The column that says how often something was done; None where none does."""
+    if step:
+        return next((name for name in columns if name == f"{part}_count@{step}"), None)
     return next((name for name in (f"{part}_count", REQUESTS, f"{part}_tokens") if name in columns), None)

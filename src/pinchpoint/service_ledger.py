@@ -102,10 +102,10 @@ def account_service(run: Run, chosen: Steady, requests: str) -> Ledger:
             own = _times(spent.cpu.scaled(factor), share)
             cells.add(where, "cpu", CLOCK, own.scaled(each), overlapped_s=own.value * (1 - each))
         cells.add(Place(UNPLACED, ""), "starved", QUEUE, spent.starved.scaled(factor * each))
-        queued = service.mean("queue") if requests == TYPICAL else None
-        if queued is not None:
-            cells.add(Place(QUEUE_STAGE, ""), "wait", COUNTERS, queued, site="queue")
-        for row in _waits(run, here, mean.value, queued.value if queued else 0.0):
+        queued = service.parts("queue") if requests == TYPICAL else ()
+        for part in queued:
+            cells.add(Place(QUEUE_STAGE, part.step), "wait", COUNTERS, part.each, site="queue")
+        for row in _waits(run, here, mean.value, sum(part.each.value for part in queued)):
             cells.add(*row)
     cells.finish()
     return Ledger("latency", requests, mean, tuple(cells.rows), SEEN if _seen_inside(service) else UNSEEN)

@@ -124,6 +124,12 @@ def test_whatever_is_secret_is_found_and_hidden():
     assert "abc" not in hidden  # short ones occur by chance
 
 
+def test_what_is_said_of_the_body_is_no_secret():
+    address = parse("http://h/")
+    sent = headers(["Content-Type: application/json", "Inference-Header-Content-Length: 1024", "X-Key: 2048"], address)
+    assert secrets(sent, address) == ("2048",)
+
+
 # --- requests ------------------------------------------------------------------------------------------------------
 def lines(method, payload, *said, address=HERE):
     head, _, body = rendered(address, method, payload, headers(said, address, {})).partition(b"\r\n\r\n")

@@ -65,7 +65,7 @@ class Peer:
 @dataclass(frozen=True, slots=True)
 class Counted:
     """What the server itself counted while one request was in flight: how often, seconds in all, and their mean with an interval
-    where it was read several times. `of` is what was counted: a request or a token.
+    where it was read several times. `of` is what was counted: a request or a token; `step` is the model of an ensemble.
     """
 
     name: str
@@ -73,6 +73,7 @@ class Counted:
     seconds: float
     mean: Quantity | None = None
     of: str = "request"
+    step: str = ""
 
     @property
     def each(self) -> Quantity:
@@ -131,9 +132,9 @@ class Service:
     answered: int | None = None
     teller: str = ""
 
-    def mean(self, name: str) -> Quantity | None:
-        """Mean seconds of what the server counted; None where it does not tell."""
-        return next((each.each for each in self.counted if each.name == name and each.count > 0), None)
+    def parts(self, name: str) -> tuple[Counted, ...]:
+        """What the server counted of one kind, of an ensemble for each step too; nothing where it does not tell."""
+        return tuple(each for each in self.counted if each.name == name and each.count > 0)
 
     def look(self, kind: str, load: int) -> StackLook | None:
         """How the stacks of a kind were looked for at a load; None where they were not."""

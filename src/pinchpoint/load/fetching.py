@@ -14,7 +14,7 @@ from pinchpoint.errors import BadInput, TargetFailed
 from pinchpoint.load.addresses import Address, resolved
 from pinchpoint.load.engine import Sending, tls_context
 from pinchpoint.load.greeting import greet
-from pinchpoint.load.payloads import Header, Payload, rendered
+from pinchpoint.load.payloads import OF_THE_BODY, Header, Payload, rendered
 
 TIMEOUT_S = 5.0
 NOTHING = Payload("", b"", "")
@@ -71,4 +71,4 @@ def _asked(sending: Sending, address: Address, method: str, payload: Payload, ti
 
 def _own(headers: Sequence[Header]) -> list[Header]:
     """The user's headers that say who asks; what the body is, is ours to say."""
-    return [each for each in headers if each.name.lower() != "content-type"]
+    return [each for each in headers if each.name.lower() not in OF_THE_BODY]

@@ -16,6 +16,7 @@ TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 FROM_ENVIRONMENT = "env:"
 OWN = {"content-length", "transfer-encoding"}
+OF_THE_BODY = {"content-type", "inference-header-content-length"}  # what is said of a body, and no secret
 MOST_FILES, MOST_BYTES, MOST_HEADER_BYTES = 1000, 256 << 20, 16 << 10
 TYPES = {
     ".json": "application/json",
@@ -114,7 +115,8 @@ def _header(text: str, environment: Mapping[str, str]) -> Header:
 
 def secrets(sent: Iterable[Header], address: Address) -> tuple[str, ...]:
     """What must not be shown, longest first: values of headers, with their parts, and what is secret in the URL."""
-    values = [part for each in sent for part in (each.value, *each.value.split())]
+    own = (each.value for each in sent if each.name.lower() not in OF_THE_BODY)
+    values = [part for value in own for part in (value, *value.split())]
     values += [*address.secrets, *address.userinfo.split(":")]
     return tuple(sorted({each for each in values if len(each) >= LEAST_SECRET}, key=len, reverse=True))
 

@@ -16,11 +16,14 @@ def counted(service: ServiceFacts | None) -> str:
     if service is None or not (service.counted or service.answered):
         return ""
     requests = "" if service.answered is None else f" {service.answered:,} requests, {_ours(service)};"
-    parts = [_each(unit, [one for one in service.counted if one.of == unit]) for unit in ("request", "token")]
+    whole = [each for each in service.counted if not each.step]
+    parts = [_each(f"a {unit}", [one for one in whole if one.of == unit]) for unit in ("request", "token")]
+    steps = dict.fromkeys(each.step for each in service.counted if each.step)
+    parts += [_each(f"in {clean(step)}", [one for one in service.counted if one.step == step]) for step in steps]
     crowded = [each for each in service.queued[-1:] if each.load > 1]
     parts += [f"queued {_time(each.each)} with {each.load} in flight (n={each.each.n:,})" for each in crowded]
-    whole = f"Its own counters ({clean(service.teller)}):{requests} {'; '.join(filter(None, parts))}"
-    return f"{whole.strip().rstrip(';')}."
+    said = f"Its own counters ({clean(service.teller)}):{requests} {'; '.join(filter(None, parts))}"
+    return f"{said.strip().rstrip(';')}."
 
 
 def _ours(service: ServiceFacts) -> str:
@@ -28,10 +31,10 @@ def _ours(service: ServiceFacts) -> str:
     return "all ours" if service.answered <= service.ours else f"{service.ours:,} of them ours"
 
 
-def _each(unit: str, parts: Sequence[Counted]) -> str:
-    """What one request, or one token, took."""
+def _each(what: str, parts: Sequence[Counted]) -> str:
+    """What one request took, or one token, or a request in one step of an ensemble."""
     said = ", ".join(f"{COUNTED_WORDS.get(each.name, clean(each.name))} {_time(each.each)}" for each in parts)
-    return f"a {unit} (n={max(each.count for each in parts):,}): {said}" if said else ""
+    return f"{what} (n={max(each.count for each in parts):,}): {said}" if said else ""
 
 
 def _time(found: Quantity) -> str:

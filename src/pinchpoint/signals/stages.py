@@ -71,7 +71,7 @@ def model_memory(tables: Tables) -> Quantity | str:
 def queued(tables: Tables) -> Quantity | str:
     """Waiting in the server's queue, with one request in flight; 0 where the target has no queue, being called directly."""
     service = tables.run.service
-    if service is not None and service.mean("queue") is None:
+    if service is not None and not service.parts("queue"):
         return "the server does not tell how long requests queue"
     return share(tables.typical, lambda row: row.stage == "queue")
 
