@@ -31,7 +31,7 @@ UNIX_COLUMNS = 8
 HEAD = struct.Struct("=IHHII")
 REQUEST = struct.Struct("=BBBxI48s")
 MESSAGE = struct.Struct("=BBBB2s2s16s16s")  # family, state, timer, retransmits, ports, addresses; big-endian inside
-INODE_AT, MESSAGE_BYTES = 68, 72
+QUEUED_AT, INODE_AT, MESSAGE_BYTES = 56, 68, 72
 UNACKED_AT = 24  # segments; delayed acknowledgements take up to 40 ms
 LAST_SENT_AT, LAST_RECEIVED_AT, ACKNOWLEDGED_AT, RECEIVED_AT = 44, 52, 120, 128  # in tcp_info: milliseconds ago, bytes
 TOLD_BYTES = 136
@@ -44,13 +44,16 @@ MOST_DESCRIPTORS = 4096
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A TCP connection: its own port, the other end's, its raw IP address, and whether an answer is awaited."""
+    """A TCP connection: its own port, the other end's, its raw IP address, and whether an answer is awaited. Of a socket that
+    listens, `queued` is how many connections wait to be accepted.
+    """
 
     inode: int
     port: int
     peer_port: int
     peer: bytes
     awaits: bool
+    queued: int = 0
 
     @property
     def address(self) -> str:
@@ -160,9 +163,9 @@ def _sockets(processes: Sequence[int]) -> Iterator[int]:
                         yield int(link[8:-1])
 
 
-def _connections(diag: socket.socket, family: int) -> Iterator[Connection]:
+def _connections(diag: socket.socket, family: int, states: int = STATES) -> Iterator[Connection]:
     """All TCP connections of this network namespace."""
-    body = REQUEST.pack(family, socket.IPPROTO_TCP, 1 << (INFO - 1), STATES, b"")
+    body = REQUEST.pack(family, socket.IPPROTO_TCP, 1 << (INFO - 1), states, b"")
     diag.send(HEAD.pack(HEAD.size + len(body), SOCK_DIAG_BY_FAMILY, NLM_REQUEST_DUMP, 1, 0) + body)
     while True:
         data = memoryview(diag.recv(ANSWER_BYTES))
@@ -176,7 +179,7 @@ def _connections(diag: socket.socket, family: int) -> Iterator[Connection]:
 
 def _connection(message: memoryview) -> Connection:
     family, state, _, _, source, port, _, host = MESSAGE.unpack_from(message)
-    inode = struct.unpack_from("=I", message, INODE_AT)[0]
+    queued, inode = (struct.unpack_from("=I", message, at)[0] for at in (QUEUED_AT, INODE_AT))
     awaits = state == SYN_SENT
     rest = message[MESSAGE_BYTES:]
     while len(rest) >= ATTRIBUTE.size:
@@ -187,7 +190,7 @@ def _connection(message: memoryview) -> Connection:
             awaits = awaits or _awaits(rest[ATTRIBUTE.size :])
         rest = rest[length + 3 & ~3 :]
     raw = host[:4] if family == socket.AF_INET else host
-    return Connection(inode, int.from_bytes(source, "big"), int.from_bytes(port, "big"), raw, awaits)
+    return Connection(inode, int.from_bytes(source, "big"), int.from_bytes(port, "big"), raw, awaits, queued)
 
 
 def _awaits(info: memoryview) -> bool:
@@ -199,6 +202,41 @@ def _awaits(info: memoryview) -> bool:
     return bool(
         sent < received or open_ or (acknowledged > 1 and not answered)
     )  # the first byte stands for the handshake
+
+
+class Doors:
+    """The TCP sockets at which some processes listen."""
+
+    def __init__(self, processes: Sequence[int]) -> None:
+        self._diag = _kernel()
+        self._mine = frozenset(_sockets(processes))
+
+    def waiting(self) -> dict[int, int]:
+        """How many connections wait to be accepted, by port; empty where none listens, or the kernel does not answer."""
+        found: dict[int, int] = {}
+        if self._diag is not None:
+            with contextlib.suppress(OSError):
+                for family in FAMILIES:
+                    for each in _connections(self._diag, family, 1 << LISTEN):
+                        if each.inode in self._mine:
+                            found[each.port] = found.get(each.port, 0) + each.queued
+        return found
+
+    def busiest(self) -> int:
+        """The port with most connections, of those at which they listen; 0 where they listen at none."""
+        found = dict.fromkeys(self.waiting(), 0)
+        if self._diag is not None and len(found) > 1:
+            with contextlib.suppress(OSError):
+                for family in FAMILIES:
+                    for each in _connections(self._diag, family):
+                        if each.port in found:
+                            found[each.port] += 1
+        return max(found, key=lambda port: found[port], default=0)
+
+    def close(self) -> None:
+        """Let go of the kernel's ear."""
+        if self._diag is not None:
+            self._diag.close()
 
 
 class ServedSockets:

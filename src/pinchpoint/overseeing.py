@@ -235,7 +235,7 @@ class Watching:
             return
         pids = [each.pid for each in self.served.processes]
         roots = [each.pid for each in self.served.processes if each.parent not in pids]
-        self.affinity = float(len(_allowed(self.served)))
+        self.affinity = float(len(allowed(self.served)))
         self.served = replace(self.served, cpus=_cpus(self.affinity, quota_of(pids[0])))
         self.overseer = Overseer(roots, probes)
 
@@ -263,7 +263,7 @@ def overseen(
         watched.telemetry = watching.stop()
 
 
-def _allowed(served: Served) -> set[int]:
+def allowed(served: Served) -> set[int]:
     """The CPUs on which a server's processes may run."""
     allowed: set[int] = set()
     for each in served.processes:

@@ -123,16 +123,26 @@ class StackReader:
 
 def python_threads(process: int) -> frozenset[int]:
     """The threads of a process that its interpreter knows; none where that cannot be seen."""
+    return frozenset(dumped(process))
+
+
+def dumped(process: int) -> dict[int, tuple[str, ...]]:
+    """What each thread of an interpreter does at this moment, as frames of a `Stack`; nothing where that cannot be seen."""
     tool = program()
     if tool is None:
-        return frozenset()
+        return {}
     command = [tool, "dump", "--nonblocking", "--json", "--pid", str(process)]
     with contextlib.suppress(OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
         done = subprocess.run(command, capture_output=True, timeout=PATIENCE_S, check=True, stdin=subprocess.DEVNULL)
-        return frozenset(
-            int(each["os_thread_id"]) for each in json.loads(done.stdout[:MOST_BYTES]) if each["os_thread_id"]
-        )
-    return frozenset()
+        return {
+            int(each["os_thread_id"]): tuple(
+                _shown(str(frame["filename"]), str(frame["line"] or 0), str(frame["name"]))
+                for frame in reversed(each["frames"][:MOST_FRAMES])
+            )
+            for each in json.loads(done.stdout[:MOST_BYTES])
+            if each["os_thread_id"]
+        }
+    return {}
 
 
 def parsed(text: str) -> Counter[tuple[str, ...]]:
@@ -162,11 +172,17 @@ def _split(stack: str) -> list[str]:
 def _frame(text: str) -> str:
     """`origin|file|line|function` of a frame; empty for what is none."""
     found = _FRAME.match(text)
-    if found is None:
-        return ""
-    origin, file = _whose(found["file"])
-    clean = (each.replace("|", "_")[:NAME_KEPT] for each in (file, found["line"] or "0", found["function"]))
-    return "|".join((origin, *clean))
+    return "" if found is None else _shown(found["file"], found["line"] or "0", found["function"])
+
+
+def _shown(path: str, line: str, function: str) -> str:
+    origin, file = _whose(path)
+    return "|".join((origin, *(each.replace("|", "_")[:NAME_KEPT] for each in (file, line, function))))
+
+
+def at_home(frames: Sequence[str]) -> bool:
+    """Whether a thread waits for work, as its stack tells: nothing of the user's own is in it, and it sits in the library's."""
+    return bool(frames) and frames[-1].startswith("std|") and not any(each.startswith("own|") for each in frames)
 
 
 def _whose(path: str) -> tuple[str, str]:

@@ -48,6 +48,7 @@ UNLIMITED_MS = 1 << 30
 TURN_MS = 5  # after so long a thread that waits for CPython's interpreter asks for it (sys.setswitchinterval)
 
 Windows = Sequence[tuple[int, int]]
+Told = Sequence[tuple[int, int, Mapping[int, bool]]]  # from when to when, and which threads' stacks wait for work then
 Mask = npt.NDArray[np.bool_]
 
 
@@ -116,6 +117,13 @@ class _Rows:
     site: list[int] = field(default_factory=list)
     place: list[int] = field(default_factory=list)
     limit_ms: list[int] = field(default_factory=list)  # of a selector; UNLIMITED_MS without
+
+    def columns(self) -> tuple[Ints, Ints, Ints, Ints, Ints]:
+        """The same as arrays."""
+        t, thread, site, place, limit = (
+            np.array(each, dtype=np.int64) for each in (self.t_ns, self.thread, self.site, self.place, self.limit_ms)
+        )
+        return t, thread, site, place, limit
 
 
 class ThreadWatch:
@@ -309,10 +317,7 @@ class ThreadWatch:
         """All that was seen, once it is over: the samples with parked threads told from blocked ones, the threads, and the
         services that were waited for. `idle` are times without a request, `requests` those of requests alone in flight.
         """
-        rows = self._rows
-        t, thread, site, place, limit = (
-            np.array(each, dtype=np.int64) for each in (rows.t_ns, rows.thread, rows.site, rows.place, rows.limit_ms)
-        )
+        t, thread, site, place, limit = self._rows.columns()
         at_rest, asked = within(t, idle), within(t, requests)
         homes = {number: self._homes(place[at_rest & (thread == number)]) for number in self._known}
         selectors = np.array([kind == SELECTOR for kind in self._kinds], dtype=bool)[np.abs(place)] & (place != 0)
@@ -325,8 +330,34 @@ class ThreadWatch:
         site[self._in_turn(site, place, selectors, timed, homes)] = PARKED
         site[self._at_their_queue(thread, site, place, homes)] = PARKED
         place[(site == FUTEX) & (place < 0) & (limit <= TURN_MS)] = INTERPRETER
+        return self._told(t, thread, site, place, {number: own[0] for number, own in homes.items() if own})
+
+    def seen_at_work(self, told: Told) -> tuple[Samples, tuple[ServerThread, ...], tuple[Peer, ...]]:
+        """The same of a server that was never left alone. An epoll is a place of rest by its kind, and so is `accept` (or a poll)
+        while no other service is awaited. Of a lock the stacks say whether it is a queue's, at which a thread waits for work, or
+        one that the user's own code waits for; of another one it is not said that it is a lock.
+        """
+        t, thread, site, place, limit = self._rows.columns()
+        kinds = np.array(self._kinds)[np.abs(place)]
+        calls = np.isin(t, t[(thread == OTHERS) & (site == NETWORK)])
+        site[(kinds == SELECTOR) | ((kinds == ACCEPTING) & (site == NETWORK) & ~calls)] = PARKED
+        in_lock = (site == FUTEX) & (place != 0)
+        said = _said(t[in_lock], thread[in_lock], np.abs(place[in_lock]), told)
+        queues, locks = ([at for at, votes in said.items() if votes * sign > 0] for sign in (1, -1))
+        site[in_lock & np.isin(np.abs(place), queues)] = PARKED
+        site[in_lock & (place > 0) & ~np.isin(place, [*queues, *locks])] = OTHER
+        place[(site == FUTEX) & (place < 0) & (limit <= TURN_MS)] = INTERPRETER
+        parked = (site == PARKED) & (place != 0)
+        usual = {number: np.abs(place[parked & (thread == number)]) for number in self._known}
+        return self._told(
+            t, thread, site, place, {number: int(np.bincount(at).argmax()) for number, at in usual.items() if len(at)}
+        )
+
+    def _told(
+        self, t: Ints, thread: Ints, site: Ints, place: Ints, homes: Mapping[int, int]
+    ) -> tuple[Samples, tuple[ServerThread, ...], tuple[Peer, ...]]:
         threads = tuple(
-            ServerThread(each.thread, each.process, each.name, self._kinds[own[0]] if (own := homes[number]) else "")
+            ServerThread(number, each.process, each.name, self._kinds[homes[number]] if number in homes else "")
             for number, each in sorted(self._known.items())
         )
         peers = tuple(Peer(address, count, self._moments) for address, count in self._awaited.most_common())
@@ -397,6 +428,18 @@ class ThreadWatch:
             ):
                 found |= mine & alone & (limit < short)
         return found
+
+
+def _said(t: Ints, thread: Ints, place: Ints, told: Told) -> Counter[int]:
+    """For each place in a lock how many more stacks say that it is a queue's than that it is a lock of the user's own."""
+    votes: Counter[int] = Counter()
+    for begin, end, waiting in told:
+        now = slice(*np.searchsorted(t, (begin, end)))
+        for number, for_work in waiting.items():
+            at = place[now][thread[now] == number]
+            if len(at):
+                votes[int(np.bincount(at).argmax())] += 1 if for_work else -1
+    return votes
 
 
 def _found(process: int, thread: int) -> _Thread:

@@ -10,6 +10,7 @@ from pinchpoint.domain.served import Served
 # What was looked at when a stack was seen (`Stack.kind`).
 IDLE, ACTIVE, ALL, HOLDING = "idle", "active", "all", "holding"
 INTERPRETER = -(1 << 40)  # the place of a thread that waits for the interpreter's lock (`Samples.place`)
+UNKNOWN_LOAD = -1  # of stacks and looks, where nobody knows how many requests were in flight
 # Where a thread sits while nothing is asked (`ServerThread.parked`).
 SELECTOR, ACCEPTING, WAITING_FOR_WORK, SLEEPING, ELSEWHERE = "selector", "accepting", "work", "timer", "elsewhere"
 
@@ -109,7 +110,8 @@ class Service:
     server's own CPU time; `client_ceiling_per_s` is the most that our own side can send, and `client_used` what share of it, or
     of our time, one request in flight took. `software` is what its answers say that it is. `frames` are
     the user's own stages by the beginning of a frame's path. `counted` is what the server (a `teller`) itself counted,
-    `answered` how many requests, those of others included; None where it does not tell.
+    `answered` how many requests, those of others included; None where it does not tell. `stretches` are the times (begin and
+    end) of a server that was watched without any request of ours; there are none of one that was asked.
     """
 
     served: Served
@@ -131,6 +133,7 @@ class Service:
     stream: Stream | None = None
     answered: int | None = None
     teller: str = ""
+    stretches: tuple[tuple[int, int], ...] = ()
 
     def parts(self, name: str) -> tuple[Counted, ...]:
         """What the server counted of one kind, of an ensemble for each step too; nothing where it does not tell."""
