@@ -15,9 +15,20 @@ from typing import Protocol
 
 import msgspec
 
-from pinchpoint import __version__, calibration, environment, inquire, plugins, record_service, store, text_generation
+from pinchpoint import (
+    __version__,
+    calibration,
+    environment,
+    inquire,
+    plugins,
+    record_passive,
+    record_service,
+    store,
+    text_generation,
+)
 from pinchpoint import limits as shipped_limits
 from pinchpoint.asked import named, unrecognised, workload_of
+from pinchpoint.closing import answered, line_of
 from pinchpoint.contracts import Plan
 from pinchpoint.domain.load_report import LoadReport
 from pinchpoint.domain.run import Environment, Run
@@ -33,6 +44,7 @@ from pinchpoint.load.engine import Sending
 from pinchpoint.load_figures import load_report
 from pinchpoint.overseeing import overseen
 from pinchpoint.probes import cgroup
+from pinchpoint.probes.backlog import BacklogProbe
 from pinchpoint.probes.host import HostProbe
 from pinchpoint.probes.tool import ToolProbe
 from pinchpoint.process import Ended
@@ -124,7 +136,7 @@ def diagnose(
     if store.is_run(Path(target)):
         run = store.load(Path(target))
         found = _inquired(Kept(run, Path(target)), judged)
-        return Outcome(found, Path(target), COMPLETE if _answered(found) else INCONCLUSIVE, _line(run, found))
+        return Outcome(found, Path(target), COMPLETE if answered(found) else INCONCLUSIVE, line_of(run, found))
     spec = TargetSpec("", target, tuple((settings or {}).items()), python, input, trust)
     workload = workload_of(budget_s, seed, timeout_s, batch, length, workers)
     with interrupts_held() as interrupts:
@@ -136,8 +148,10 @@ def diagnose(
 
 
 def record(
-    target: str | Path | Callable[..., object],
+    target: str | Path | Callable[..., object] = "",
     *,
+    pid: int | None = None,
+    passive: bool = False,
     budget_s: float = 60.0,
     out: Path | str | None = None,
     input: str | None = None,  # noqa: A002  # the option's own name
@@ -155,13 +169,15 @@ def record(
     frames: Mapping[str, str] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Outcome:
-    """Observe a target and write a run folder; `diagnose` it later, anywhere."""
-    target = named(target)
-    spec = TargetSpec("", target, tuple((settings or {}).items()), python, input, trust)
+    """Observe a target and write a run folder; `diagnose` it later, anywhere.
+
+    `passive` watches a server that runs, a URL or the process `pid` in place of a target, and sends nothing (docs/servers.md).
+    """
+    spec = TargetSpec("", named(target), tuple((settings or {}).items()), python, input, trust)
     workload = workload_of(budget_s, seed, timeout_s, batch, length, workers)
     with interrupts_held() as interrupts:
-        asked = _Asked(spec, tuple(header), method, max_rate, tuple((frames or {}).items()))
-        kept = _record(asked, workload, Path(out or RUNS), progress or _silent, _unseen)
+        asked = _Asked(spec, tuple(header), method, max_rate, tuple((frames or {}).items()), pid, passive)
+        kept = _record(asked, workload, Path(out or RUNS), progress or _silent, _silent)
     if kept.folder is None and kept.trouble is not None:
         raise kept.trouble
     return _outcome(kept, None, interrupted=interrupts.seen)
@@ -346,6 +362,8 @@ class _Asked:
     method: str | None
     max_rate: str | None
     frames: tuple[tuple[str, str], ...]
+    pid: int | None = None
+    passive: bool = False
 
 
 def _record(
@@ -353,8 +371,9 @@ def _record(
 ) -> Kept[Run]:
     """Record and save; a failure before the first answer leaves no folder behind."""
     now, uri = datetime.now().astimezone(), asked.spec.uri
-    kind = next((t for t in plugins.builtin().targets if t.recognises(uri)), None)
-    if kind is None and "://" not in uri:
+    watched = asked.passive or asked.pid is not None
+    kind = None if watched else next((t for t in plugins.builtin().targets if t.recognises(uri)), None)
+    if kind is None and not watched and "://" not in uri:
         raise unrecognised(uri)
     if kind is not None and (asked.header or asked.method or asked.max_rate):
         raise BadInput(
@@ -365,7 +384,9 @@ def _record(
     naming = folder.name, now.isoformat(timespec="seconds"), __version__
     try:
         with interrupts_heard():
-            if kind is None:
+            if watched:
+                run = _of_passive(asked, workload, naming, progress)
+            elif kind is None:
                 run = _of_service(asked, workload, naming, progress, glimpse)
             else:
                 with store.writing(folder):
@@ -406,16 +427,25 @@ def _of_service(
     return record_service.record_service(traffic, sending, workload, conditions)
 
 
+def _of_passive(
+    asked: _Asked, workload: Workload, naming: tuple[str, str, str], progress: Callable[[str], None]
+) -> Run:
+    """A run of a server that nothing is sent to."""
+    spec, probes = asked.spec, (cgroup.CgroupProbe, HostProbe, ToolProbe, BacklogProbe)
+    sends = bool(spec.input or spec.settings or asked.header or asked.method or asked.max_rate)
+    watched = record_passive.meant(spec.uri, asked.pid, passive=asked.passive, sends=sends)
+    conditions = record_service.Conditions(
+        *naming, _environment(), probes, cgroup.quota_cpus, asked.frames, progress=progress
+    )
+    return record_passive.record_passive(*watched, workload, conditions)
+
+
 def _meant(options: LoadOptions) -> tuple[Traffic, Sending, Described]:
     """What is to be sent, and what the server itself told of it."""
     describe = text_generation.described if text_generation.is_generation(options.url) else described
     with tempfile.TemporaryDirectory(prefix="pinchpoint-") as made:
         known = describe(options, Path(made), options.seed)
         return *understood(known.options), known
-
-
-def _unseen(_: Run) -> None:
-    """No glimpse at an unfinished run."""
 
 
 def _first_verdict(progress: Callable[[str], None], judged: Limits, run: Run) -> None:
@@ -451,7 +481,7 @@ def _environment() -> Environment:
 
 def _outcome(kept: Kept[Run], found: Diagnosis | None, *, interrupted: bool) -> Outcome:
     """What came of a recording, and of the diagnosis if there was one."""
-    line = _line(kept.run, found)
+    line = line_of(kept.run, found)
     if interrupted and kept.run.ended == "complete":
         line = f"{kept.run.target.uri}: interrupted when everything was measured; nothing is lost."
     line = kept.line(line)
@@ -459,29 +489,9 @@ def _outcome(kept: Kept[Run], found: Diagnosis | None, *, interrupted: bool) -> 
         return Outcome(found, kept.folder, INTERRUPTED, line)
     if kept.folder is None:
         return Outcome(found, None, UNKEPT, line)
-    answered = kept.run.ended == "complete" and (found is None or _answered(found))
-    return Outcome(found, kept.folder, COMPLETE if answered else INCONCLUSIVE, line)
+    complete = kept.run.ended == "complete" and (found is None or answered(found))
+    return Outcome(found, kept.folder, COMPLETE if complete else INCONCLUSIVE, line)
 
 
-def _answered(found: Diagnosis) -> bool:
-    """Whether the latency is concluded; what several requests in flight leave open is said and takes nothing from it."""
-    return found.valid and found.verdicts["latency"].bound != "unknown"
-
-
-def _line(run: Run, found: Diagnosis | None) -> str | None:
-    """One line about why the run ended early, does not count, or answers less than was asked; None where all is well."""
-    uri = run.target.uri
-    if run.ended != "complete":
-        count = len(run.requests.index)
-        answered = f"{count:,} request{'' if count == 1 else 's'}"
-        return f"{uri}: {run.ended} after {answered}; what was measured until then is shown and kept."
-    if found is None or _answered(found):
-        return None
-    if not found.valid:
-        return f"{uri}: this run does not count: {'; '.join((*found.reasons, *run.notes))}."
-    opened = found.verdicts["latency"].sentence
-    return f"{uri}: inconclusive: {opened} Measure longer with --budget, or mark its stages."
-
-
-def _silent(_: str) -> None:
+def _silent(_: object) -> None:
     return None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pinchpoint import copies, roofline, stats
+from pinchpoint import copies, observed_verdict, roofline, stats
 from pinchpoint.capacity import capacity_verdict
 from pinchpoint.contracts import Plugins, Tables
 from pinchpoint.counted import queued
@@ -15,13 +15,15 @@ from pinchpoint.derive import derive
 from pinchpoint.diagnose import diagnose
 from pinchpoint.domain.demand import Rung, best, crowding
 from pinchpoint.domain.finding import Finding
-from pinchpoint.domain.quantity import Quantity
+from pinchpoint.domain.ledger import Ledger
+from pinchpoint.domain.quantity import Quantity, exact
 from pinchpoint.domain.run import Run
 from pinchpoint.domain.service import Service, ServiceFacts
 from pinchpoint.domain.verdict import Diagnosis, Measured, Verdict
 from pinchpoint.domain.words import SIGNAL_WORDS
 from pinchpoint.ledger import latency_ledger
 from pinchpoint.limits import Limits
+from pinchpoint.observed_use import observed
 from pinchpoint.pictures import pictures
 from pinchpoint.predict import predictions
 from pinchpoint.readiness import besides_startup, startup_verdict
@@ -46,6 +48,8 @@ OTHERS, THEIR_TIME = "measurement.server_count_disagreement", "measurement.serve
 
 def inquire(run: Run, plugins: Plugins, limits: Limits) -> Diagnosis:
     """Diagnose a run."""
+    if run.service is not None and run.service.stretches:
+        return _of_what_was_watched(run, plugins, limits)
     climbed = rungs(run.ladder, run.ladder_crew)
     tables = Tables(run, {"latency": latency_ledger(run)}, demands(run), roofline.sessions(run), climbed, tail(run),
                     startup(run))  # fmt: skip
@@ -83,6 +87,32 @@ def inquire(run: Run, plugins: Plugins, limits: Limits) -> Diagnosis:
     )
 
 
+def _of_what_was_watched(run: Run, plugins: Plugins, limits: Limits) -> Diagnosis:
+    """Diagnose a run in which nothing was sent: what is full, and nothing of any request."""
+    nothing = Ledger("latency", "typical", exact(0.0, 0), ())
+    found = observed(run)
+    signals = observed_verdict.signals(Tables(run, {"latency": nothing}), found, plugins.signals)
+    findings = diagnose(signals, nothing, plugins.detectors, limits)
+    unseen = (*run.environment.unobservable, *observed_verdict.unobserved(found))
+    return Diagnosis(
+        run=run.id,
+        valid=run.ended == "complete",
+        reasons=() if run.ended == "complete" else (f"ended early: {run.ended}",),
+        target=run.target,
+        workload=run.workload,
+        environment=run.environment,
+        measured=observed_verdict.measured(),
+        ledger=(),
+        demands=(),
+        verdicts=observed_verdict.verdicts(run, found, findings, limits),
+        findings=findings,
+        predictions=(),
+        unobservable=tuple(f"{what}: {why}" for what, why in unseen),
+        service=_service(run, ()),
+        observed=found,
+    )
+
+
 def _service(run: Run, climbed: Sequence[Rung]) -> ServiceFacts | None:
     """What is told of a live server."""
     found = run.service
@@ -93,8 +123,9 @@ def _service(run: Run, climbed: Sequence[Rung]) -> ServiceFacts | None:
         served=found.served, method=found.method, software=found.software, protocol=found.protocol,
         frameworks=frameworks(stack.frames for stack in found.stacks),
         processes=len({each.process for each in found.threads}) or len(found.served.processes), threads=len(found.threads),
-        request_bytes=found.request_bytes, answer_bytes=found.answer_bytes,
-        loads=tuple(sorted({1, *(visit.load for visit in run.ladder if visit.load)})),
+        request_bytes=None if found.stretches else found.request_bytes,
+        answer_bytes=None if found.stretches else found.answer_bytes,
+        loads=() if found.stretches else tuple(sorted({1, *(visit.load for visit in run.ladder if visit.load)})),
         client_used=max((each for each in used if each is not None), default=None), round_trip=found.round_trip,
         peers=tuple(each.address for each in found.peers), stream=found.stream, units_per_s=_units(found, climbed),
         counted=found.counted, answered=found.answered, ours=len(run.requests.index), teller=found.teller,

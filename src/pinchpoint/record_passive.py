@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 from pinchpoint.connections import Doors
-from pinchpoint.contracts import Probe
 from pinchpoint.domain.run import Environment, Probes, Requests, Run, Spans, Telemetry
 from pinchpoint.domain.served import Served
 from pinchpoint.domain.service import ACTIVE, ALL, HOLDING, UNKNOWN_LOAD, Service, Stack, StackLook
@@ -20,7 +19,7 @@ from pinchpoint.domain.target import TargetFacts
 from pinchpoint.domain.workload import Workload
 from pinchpoint.errors import BadInput, Interrupted
 from pinchpoint.listeners import family, served_by
-from pinchpoint.load.addresses import Address, is_local, resolved
+from pinchpoint.load.addresses import DESCRIBED, is_local, parse, resolved
 from pinchpoint.overseeing import Overseer, allowed
 from pinchpoint.record_service import RENAMED, Conditions
 from pinchpoint.stacks import StackReader, at_home, dumped, is_python
@@ -89,11 +88,35 @@ def record_passive(served: Served, facts: TargetFacts, workload: Workload, condi
     return _finished(watch, telemetry, facts, workload, conditions)
 
 
+def meant(uri: str, pid: int | None, *, passive: bool, sends: bool) -> tuple[Served, TargetFacts]:
+    """Which processes are to be watched: one with all that it started, or those behind a URL. BadInput for anything else, and
+    where something was given that only requests need (`sends`).
+    """
+    if not passive:
+        todo = "Give its URL, or watch it without load: --passive"
+        raise BadInput(what="load needs a URL", where=f"--pid {pid}", todo=todo)
+    if sends:
+        where = "--input, --set, --header, --method, --max-rate"
+        raise BadInput(what="nothing is sent with --passive", where=where, todo="Leave them out")
+    if pid is not None:
+        if uri:
+            raise BadInput(
+                what="a process and a target are two", where=f"--pid {pid}", todo=f"Leave out {uri}, or --pid"
+            )
+        return processes_of(pid), TargetFacts("process", f"pid {pid}")
+    if "://" not in uri:
+        todo = "Give a server's URL, or the number of its process with --pid"
+        raise BadInput(what="only a server that runs can be watched", where=uri or "--passive", todo=todo)
+    return processes_behind(uri)
+
+
 def processes_of(pid: int, proc: Path = Path("/proc")) -> Served:
     """A process and all that it started. BadInput for one that is not there, that may not be looked into, or that is ours."""
     where = f"--pid {pid}"
     try:
-        status = dict(line.split(":", 1) for line in (proc / str(pid) / "status").read_text(errors="replace").splitlines())
+        status = dict(
+            line.split(":", 1) for line in (proc / str(pid) / "status").read_text(errors="replace").splitlines()
+        )
     except (OSError, ValueError):
         raise BadInput(what="there is no such process", where=where, todo="Give the number of one that runs") from None
     owner = int(status.get("Tgid", pid))
@@ -113,11 +136,13 @@ def processes_of(pid: int, proc: Path = Path("/proc")) -> Served:
     return Served(tuple(family([pid], proc)))
 
 
-def processes_behind(address: Address) -> Served:
-    """The processes that serve an address. BadInput where they are elsewhere, or may not be looked into."""
+def processes_behind(uri: str) -> tuple[Served, TargetFacts]:
+    """The processes that serve a URL. BadInput where they are elsewhere, or may not be looked into."""
+    scheme, _, rest = uri.partition("://")
+    address = parse(f"http://{rest}" if scheme in DESCRIBED else uri)
     hosts = resolved(address)
     if not is_local(hosts):
-        todo = f"Run pinchpoint record {address.uri} --passive there"
+        todo = "Run pinchpoint record --pid N --passive there"
         raise BadInput(what="another machine cannot be watched from here", where=address.uri, todo=todo)
     served = served_by(hosts, address.port, address.unix)
     if served.tunnel:
@@ -125,7 +150,7 @@ def processes_behind(address: Address) -> Served:
         raise BadInput(what=what, where=address.uri, todo="Run pinchpoint record --pid 1 --passive there")
     if not served.processes:
         raise BadInput(what=served.reason, where=address.uri, todo="Give the server's process with --pid")
-    return served
+    return served, TargetFacts(address.kind, address.uri)
 
 
 def _port(pids: Sequence[int]) -> int:
@@ -146,8 +171,8 @@ def _watched(watch: _Watch, budget_s: float, progress: Callable[[str], None]) ->
     dumps = {count * number // DUMPS for number in range(DUMPS)}
     under_way = ""
     for number in range(count):
-        progress(f"watching, nothing is sent: {number * length:.0f} of {budget_s:.0f} s")
         if number in begins:
+            progress(f"watching, nothing is sent: {number * length:.0f} of {budget_s:.0f} s")
             _take(watch, under_way, look_s)
             under_way = begins[number]
             watch.readers[under_way].begin(under_way, look_s)
@@ -189,9 +214,7 @@ def _dump(watch: _Watch) -> None:
         began = time.monotonic_ns()
         stacks = dumped(pid)
         watch.python_threads |= stacks.keys()
-        said = {
-            number: at_home(frames) for number, frames in stacks.items() if at_home(frames) or _in_own_code(frames)
-        }
+        said = {number: at_home(frames) for number, frames in stacks.items() if at_home(frames) or _in_own_code(frames)}
         watch.said.append((began, time.monotonic_ns(), said))
 
 

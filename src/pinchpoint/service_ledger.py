@@ -93,7 +93,7 @@ def account_service(run: Run, chosen: Steady, requests: str) -> Ledger:
         cells.add(Place(NETWORK_STAGE, ""), "network", NOTHING, service.round_trip, site="wire")
     spent = _spent(run, chosen.main) if len(here.t_ns) >= FEWEST else None
     if spent is not None:
-        stages = _shares(service, ACTIVE, 1, ())
+        stages = shares(service, ACTIVE, 1, ())
         if tuple(stages) == (INSIDE,):
             stages = _phases(run, here, RUNNING) or stages
         factor = _factor(here, usual, mean.value, float(run.requests.latency_s[chosen.main].mean()))
@@ -197,7 +197,7 @@ def _waits(run: Run, here: Moments, mean_s: float, queued_s: float) -> Iterator[
     """
     service = run.service
     assert service is not None
-    blocked = _shares(service, ALL, 1, _at_home(service))
+    blocked = shares(service, ALL, 1, _at_home(service))
     wire = service.round_trip.value / mean_s if service.round_trip else 0.0
     for site in (PARKED, TIMER, FUTEX, OTHER, IPC, NETWORK, DISK, SYNC, FAULT):
         if not np.any(here.site == site):
@@ -232,7 +232,7 @@ def _at_home(service: Service) -> frozenset[tuple[str, ...]]:
     return frozenset(stack.frames for stack in service.stacks if stack.kind == IDLE)
 
 
-def _shares(
+def shares(
     service: Service, kind: str, load: int, without: frozenset[tuple[str, ...]] | tuple[()]
 ) -> Mapping[Place, Quantity]:
     """The shares of places among the stacks of a kind. Those on a CPU are taken off from all, where blocked ones are asked for.

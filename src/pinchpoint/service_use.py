@@ -29,8 +29,8 @@ UNEVEN = 0.5  # of the busiest process's time: what the idlest one is busy at mo
 
 
 @dataclass(frozen=True, slots=True)
-class _Looked:
-    """What was seen in a visit: how many moments, and a row for each thread that was not parked in one."""
+class Looked:
+    """What was seen in a stretch of time: how many moments, and a row for each thread that was not parked in one."""
 
     moments: int
     at: Ints  # the number of the moment
@@ -73,12 +73,12 @@ def ladder_of(run: Run) -> tuple[Visit, ...]:
     service = run.service
     if service is None or not run.ladder:
         return run.ladder
-    looked = [_looked(run.samples, visit) for visit in run.ladder]
+    looked = [looked_at(run.samples, visit.begin_ns, visit.end_ns) for visit in run.ladder]
     serving = [each.thread for each in workers(service)] or _computing(service, looked)
     counts = [each.busy(serving) for each, visit in zip(looked, run.ladder, strict=True) if visit.load]
     most = max((float(np.quantile(each, AT_MOST)) for each in counts if len(each) >= FEWEST), default=0.0)
     limited = most >= 1 and max(visit.load for visit in run.ladder) >= MORE_IN_FLIGHT * most
-    loops, uneven = _serving_loops(service, looked), _uneven(run, service, looked)
+    loops, uneven = serving_loops(service, looked), _uneven(run, service, looked)
     found = []
     for visit, seen in zip(run.ladder, looked, strict=True):
         held: list[Held] = []
@@ -100,7 +100,7 @@ def workers(service: Service) -> tuple[ServerThread, ...]:
     return tuple(each for each in service.threads if each.parked != SELECTOR and each.python)
 
 
-def _computing(service: Service, looked: Sequence[_Looked]) -> list[int]:
+def _computing(service: Service, looked: Sequence[Looked]) -> list[int]:
     """The threads that compute most of the time in any visit, of a server that has no Python in it: its workers."""
     if any(each.python is not False for each in service.threads):
         return []
@@ -109,25 +109,26 @@ def _computing(service: Service, looked: Sequence[_Looked]) -> list[int]:
     return [thread for thread in others if any(seen.runs(thread) > COMPUTES for seen in known)]
 
 
-def _looked(samples: Samples, visit: Visit) -> _Looked:
-    first, last = np.searchsorted(samples.t_ns, (visit.begin_ns, visit.end_ns))
+def looked_at(samples: Samples, begin_ns: int, end_ns: int) -> Looked:
+    """What was seen from one moment to another."""
+    first, last = np.searchsorted(samples.t_ns, (begin_ns, end_ns))
     t = samples.t_ns[first:last]
     moments, at = np.unique(t, return_inverse=True)
     kept = samples.site[first:last] != PARKED
     place = samples.place[first:last] if len(samples.place) else np.zeros(len(t), np.int64)
-    return _Looked(
+    return Looked(
         len(moments), at[kept].astype(np.int64), samples.thread[first:last][kept], samples.site[first:last][kept], place[kept]
     )  # fmt: skip
 
 
-def _serving_loops(service: Service, looked: Sequence[_Looked]) -> list[ServerThread]:
+def serving_loops(service: Service, looked: Sequence[Looked]) -> list[ServerThread]:
     """The event loops that do anything in any visit."""
     known = [each for each in looked if each.moments >= FEWEST]
     selectors = [each for each in service.threads if each.parked == SELECTOR]
     return [loop for loop in selectors if any(seen.busy([loop.thread]).mean() > USED for seen in known)]
 
 
-def _loops(visit: Visit, seen: _Looked, loops: Sequence[ServerThread]) -> list[Held]:
+def _loops(visit: Visit, seen: Looked, loops: Sequence[ServerThread]) -> list[Held]:
     """How much of the time each event loop is neither waiting in its selector nor for the interpreter. Several may be alike, or
     one may serve what another takes in: so each is a resource of its own.
     """
@@ -139,7 +140,7 @@ def _loops(visit: Visit, seen: _Looked, loops: Sequence[ServerThread]) -> list[H
     return found
 
 
-def _workers(visit: Visit, seen: _Looked, serving: Collection[int], most: float) -> list[Held]:
+def _workers(visit: Visit, seen: Looked, serving: Collection[int], most: float) -> list[Held]:
     """Workers, where more requests are in flight than are ever served at once: then there are no more of them."""
     mean = float(seen.busy(serving).mean())
     waited = max(visit.load - mean, 0.0)
@@ -149,7 +150,7 @@ def _workers(visit: Visit, seen: _Looked, serving: Collection[int], most: float)
 Crews = Mapping[int, Collection[int]]  # the threads of each process
 
 
-def _uneven(run: Run, service: Service, looked: Sequence[_Looked]) -> Crews:
+def _uneven(run: Run, service: Service, looked: Sequence[Looked]) -> Crews:
     """The processes that serve alike where requests lie unevenly among them; none where they do not."""
     threads: dict[int, list[int]] = defaultdict(list)
     for each in service.threads:
@@ -176,7 +177,7 @@ def _alike(served: Served, busy: Collection[int]) -> Sequence[int]:
     return max(siblings.values(), key=len, default=[])
 
 
-def _processes(visit: Visit, seen: _Looked, crews: Crews) -> list[Held]:
+def _processes(visit: Visit, seen: Looked, crews: Crews) -> list[Held]:
     """How much of the time each of some processes has anything to do."""
     return [
         Held(PROCESS, str(pid), 1, seen.busy_share(threads) * visit.seconds, 0.0, visit.done)
@@ -184,7 +185,7 @@ def _processes(visit: Visit, seen: _Looked, crews: Crews) -> list[Held]:
     ]
 
 
-def _lock(visit: Visit, seen: _Looked, serving: Collection[int]) -> list[Held]:
+def _lock(visit: Visit, seen: Looked, serving: Collection[int]) -> list[Held]:
     """The lock that threads wait for most: whenever one waits, somebody holds it. Where only one ever waits is its own queue."""
     waiting = seen.waiting(serving)
     pairs = np.unique(np.stack([seen.place[waiting], seen.thread[waiting]]), axis=1)
@@ -198,7 +199,7 @@ def _lock(visit: Visit, seen: _Looked, serving: Collection[int]) -> list[Held]:
     return [Held(LOCK, OF_THE_SERVER, 1, held_s, waited_s, visit.done)]
 
 
-def _interpreters(run: Run, visit: Visit, seen: _Looked) -> tuple[int, int]:
+def _interpreters(run: Run, visit: Visit, seen: Looked) -> tuple[int, int]:
     """A visit's part of the looks at the interpreters' locks at its load, and in how many of them one was held, a process on
     average; 0, 0 where nobody looked. Where a thread waits for it, it is held or handed over.
     """

@@ -44,12 +44,13 @@ def _option(name: str, metavar: str | None, words: str, **more: Any) -> Any:  # 
     return typer.Option(name, metavar=metavar, help=words, show_default=False, **more)
 
 
-Target = Annotated[
-    str,
-    typer.Argument(
-        metavar="TARGET", help="model.onnx, model.pt2, model.py:build, app.py:handle, a server's URL, or a run."
-    ),
-]
+_TARGET = typer.Argument(
+    metavar="TARGET", help="model.onnx, model.pt2, model.py:build, app.py:handle, a server's URL, or a run."
+)
+Target = Annotated[str, _TARGET]
+TargetOrNone = Annotated[str | None, _TARGET]
+Pid = Annotated[int | None, _option("--pid", "N", "Watch this process and all that it started.", min=1)]
+Passive = Annotated[bool, _option("--passive", None, "Watch a server that runs, and send nothing.")]
 Budget = Annotated[float, _option("--budget", "60|5m", "Time to measure for (60 s).", parser=duration)]
 Json = Annotated[str | None, _option("--json", "PATH|-", "Write JSON; with - to stdout, and the screen to stderr.")]
 Out = Annotated[Path | None, _option("--out", "FOLDER", "Where runs are kept (pinchpoint-runs).")]

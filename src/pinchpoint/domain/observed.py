@@ -9,7 +9,7 @@ from pinchpoint.domain.quantity import Quantity
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """How much of a resource was in use, as a share of its capacity; `n` counts stretches of time, or looks at the interpreter."""
+    """How much of a resource was in use, as a share of its capacity; `n` counts stretches of time, or looks."""
 
     resource: str
     capacity: float

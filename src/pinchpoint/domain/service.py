@@ -139,6 +139,11 @@ class Service:
         """What the server counted of one kind, of an ensemble for each step too; nothing where it does not tell."""
         return tuple(each for each in self.counted if each.name == name and each.count > 0)
 
+    @property
+    def watched_s(self) -> float:
+        """How long it was watched without any request of ours."""
+        return sum(end - begin for begin, end in self.stretches) / 1e9
+
     def look(self, kind: str, load: int) -> StackLook | None:
         """How the stacks of a kind were looked for at a load; None where they were not."""
         return next((each for each in self.looks if (each.kind, each.load) == (kind, load)), None)
@@ -159,8 +164,8 @@ class ServiceFacts:
     frameworks: tuple[str, ...]
     processes: int
     threads: int
-    request_bytes: int
-    answer_bytes: int
+    request_bytes: int | None
+    answer_bytes: int | None
     loads: tuple[int, ...]
     client_used: float | None
     round_trip: Quantity | None

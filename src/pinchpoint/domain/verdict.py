@@ -9,6 +9,7 @@ from pinchpoint.domain.copied import Copies
 from pinchpoint.domain.demand import Crowding, Demand, Rung
 from pinchpoint.domain.finding import Finding
 from pinchpoint.domain.ledger import Row
+from pinchpoint.domain.observed import Observed
 from pinchpoint.domain.picture import Pictures
 from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.run import Environment, Phase
@@ -91,4 +92,5 @@ class Diagnosis:
     copies: Copies | None = None
     service: ServiceFacts | None = None
     crowding: Crowding | None = None
+    observed: Observed | None = None  # of a server that was only watched
     schema: str = field(default=SCHEMA)

@@ -62,7 +62,9 @@ def _server(service: ServiceFacts) -> str:
 
 
 def _sent(target: TargetFacts, service: ServiceFacts) -> str:
-    """What was asked, how much at once, and what that took of our own side."""
+    """What was asked, how much at once, and what that took of our own side; or that nothing was."""
+    if service.request_bytes is None or service.answer_bytes is None:
+        return "Load: its own; nothing was sent."
     what = f"{service.method} {shortened(clean(target.input_text), _LONGEST_INPUT)}".strip()
     size = f"{amount(service.request_bytes, 'B')}, answer {amount(service.answer_bytes, 'B')}"
     loads = f"{service.loads[0]} to {service.loads[-1]}" if len(service.loads) > 1 else "1"
