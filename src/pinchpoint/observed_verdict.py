@@ -16,8 +16,9 @@ from pinchpoint.domain.quantity import Quantity, exact
 from pinchpoint.domain.run import Environment, Run
 from pinchpoint.domain.signal import Signal, Signals
 from pinchpoint.domain.verdict import Measured, Verdict
-from pinchpoint.domain.words import CAPACITY_HEADLINE, QUOTA_HEADLINE, STAGE_WORDS
+from pinchpoint.domain.words import CAPACITY_HEADLINE, QUOTA_HEADLINE, RESOURCE_WORDS, STAGE_WORDS
 from pinchpoint.limits import Limits
+from pinchpoint.units import percent
 
 NO_REQUEST = "no request was observed"
 WITHOUT_REQUESTS = frozenset(  # signals of counters that need none
@@ -79,7 +80,7 @@ def verdicts(run: Run, found: Observed, findings: Sequence[Finding], limits: Lim
     return {
         "latency": _unknown(unasked, stages_from),
         "capacity": _capacity(run.environment, found, findings, limits, stages_from),
-        "tail": _unknown(unasked, stages_from),
+        "tail": _unknown(f"not known: {NO_REQUEST}.", stages_from),
         "startup": _unknown(f"not known: {run.starts_ended}.", stages_from),
     }
 
@@ -127,10 +128,10 @@ def _full(binding: Use, cause: str | None, found: Observed) -> str:
         return sentence
     most = next(iter(found.cpu_time), None)
     if most is None:
-        return f"THE CPUS ARE FULL: {binding.used.value:.0%} of them are in use."
+        return f"THE CPUS ARE FULL: {percent(binding.used.value)} of them are in use."
     stage = STAGE_WORDS.get(most.stage, most.stage)
     line = f", {most.label}" if most.label else ""
-    return f"THE CPUS ARE FULL: most of their time goes to {stage} ({most.share.value:.0%}{line})."
+    return f"THE CPUS ARE FULL: most of their time goes to {stage} ({percent(most.share.value)}{line})."
 
 
 def _nothing_full(found: Observed, limits: Limits) -> str:
@@ -139,19 +140,10 @@ def _nothing_full(found: Observed, limits: Limits) -> str:
     if most is None:
         return "NOTHING COULD BE WATCHED: whether anything is full is not known."
     name = RESOURCE_WORDS.get(kind_of(most), most.resource)
-    used = f"{most.used.value:.0%} ({most.used.low:.0%} to {most.used.high:.0%})"
+    used = f"{percent(most.used.value)} in use ({percent(most.used.low)} to {percent(most.used.high)})"
     if most.used.high > limits.saturated.value:
-        return f"TOO CLOSE TO CALL: {name} at {used}; watch longer with --budget."
-    return f"NOTHING IS FULL at the load that there was; the busiest is {name} at {used}."
-
-
-RESOURCE_WORDS = {
-    demands.CPU: "the CPUs",
-    demands.GIL: "Python's interpreter lock",
-    demands.LOOP: "the event loop",
-    demands.LOCK: "a lock of its own code",
-    demands.POOLS[0]: "its workers",
-}
+        return f"TOO CLOSE TO CALL: {name}, {used}; watch longer with --budget."
+    return f"NOTHING IS FULL at the load that there was; busiest: {name}, {used}."
 
 
 def _unknown(sentence: str, stages_from: str) -> Verdict:

@@ -66,6 +66,15 @@ CAPACITY_HEADLINE: dict[str, str] = {
     "memory": "Memory is read as fast as this machine can.",
 }
 
+# What a resource is called, by the first word of its name.
+RESOURCE_WORDS: dict[str, str] = {
+    "cpu": "CPUs",
+    "gil": "Python's interpreter lock",
+    "lock": "a lock of its own code",
+    "loop": "event loop",
+    "pool": "workers",
+}
+
 # Where what serves alike is not used alike.
 UNEVEN_HEADLINE = "{name} is busy all the time while {other} is idle {idle:.0%} of it: requests lie unevenly."
 

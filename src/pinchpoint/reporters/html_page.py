@@ -10,7 +10,7 @@ from importlib import resources
 
 from pinchpoint.contracts import Reporter
 from pinchpoint.domain.verdict import Diagnosis
-from pinchpoint.reporters import charts, sections
+from pinchpoint.reporters import charts, observed, sections
 from pinchpoint.reporters.counters import counted
 from pinchpoint.reporters.heading import facts
 from pinchpoint.reporters.layout import clean
@@ -76,6 +76,10 @@ def _facts(diagnosis: Diagnosis) -> dict[str, object]:
         "changes": sections.changes(diagnosis),
         "advice": sections.advice(diagnosis),
         "ledger": sections.ledger(diagnosis),
+        "uses": observed.uses(diagnosis.observed),
+        "cpu_time": observed.parts(diagnosis.observed.cpu_time if diagnosis.observed else ()),
+        "waits": observed.parts(diagnosis.observed.waits if diagnosis.observed else ()),
+        "of_what_was_watched": observed.UNITS,
         "tail": sections.tail(diagnosis),
         "demands": sections.demands(diagnosis),
         "rungs": sections.rungs(diagnosis),

@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from pinchpoint.contracts import Reporter
+from pinchpoint.domain.observed import Observed
 from pinchpoint.domain.verdict import Diagnosis
-from pinchpoint.reporters import sections
+from pinchpoint.reporters import observed, sections
 from pinchpoint.reporters.counters import counted
 from pinchpoint.reporters.heading import facts
 from pinchpoint.reporters.layout import clean
@@ -59,6 +60,8 @@ def _blocks(diagnosis: Diagnosis) -> Iterator[str]:
     yield escaped(" ".join(filter(None, [f"{size}.", machine, asked, *told])))
     yield from _answer(diagnosis)
     yield from _to_do(diagnosis)
+    if diagnosis.observed is not None:
+        yield from _watched(diagnosis.observed)
     yield from _section("Where the time goes", _table(("part", "time", "share", "n"), sections.ledger(diagnosis),
                                                       ("name", "seconds", "share", "n")))  # fmt: skip
     yield from _section("What slow requests spend beyond typical ones", _table(
@@ -96,6 +99,15 @@ def _to_do(diagnosis: Diagnosis) -> Iterator[str]:
     if changes:
         yield "A gain is before over after; above 1 is better. A bound: no change of this kind can gain more."
     yield _list(f"To try {each['words']}: {each['how']}" for each in changes if each["how"])
+
+
+def _watched(found: Observed) -> Iterator[str]:
+    """What was in use, of a server that nothing was sent to."""
+    yield from _section("What was in use", _table(("resource", "there are", "in use", "n"), observed.uses(found),
+                                                  ("name", "of", "share", "n")))  # fmt: skip
+    for title, rows in (("Where CPU time goes", found.cpu_time), ("Where Python threads wait", found.waits)):
+        yield from _section(title, _table(("part", "share", "n"), observed.parts(rows), ("name", "share", "n")))
+    yield observed.UNITS
 
 
 def _findings(diagnosis: Diagnosis) -> Iterator[str]:

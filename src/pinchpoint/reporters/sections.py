@@ -27,6 +27,7 @@ from pinchpoint.reporters.cell_names import cell_name, setting
 from pinchpoint.reporters.copies import copied
 from pinchpoint.reporters.figures import figure, limit, seconds, share, value_and_interval
 from pinchpoint.reporters.layout import clean, shortened
+from pinchpoint.reporters.observed import figures
 from pinchpoint.reporters.starts import started
 from pinchpoint.reporters.terminal import codes_found, figures_of, headline, leading, slow_operators
 from pinchpoint.units import amount, duration
@@ -79,6 +80,10 @@ def reasons(diagnosis: Diagnosis) -> list[str]:
 
 def questions(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
     """The four questions, a sentence each, and what watching cost."""
+    if diagnosis.observed is not None:
+        yield from ((question.capitalize(), clean(each.sentence)) for question, each in diagnosis.verdicts.items())
+        yield from figures(diagnosis.observed)
+        return
     latency = diagnosis.verdicts.get("latency")
     said = _latency(diagnosis)
     asked = list(OTHER_QUESTIONS)

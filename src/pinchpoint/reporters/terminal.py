@@ -11,6 +11,7 @@ from pinchpoint.contracts import Reporter
 from pinchpoint.domain.demand import Rung
 from pinchpoint.domain.finding import Evidence, Finding
 from pinchpoint.domain.ledger import Row
+from pinchpoint.domain.observed import Observed
 from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.verdict import Diagnosis, Measured, Verdict
 from pinchpoint.domain.words import BOUND_HEADLINE, CAUSE_HEADLINE, CAUSE_NOUN, CAUSE_WHY, PROOF_WORDS, SIGNAL_WORDS
@@ -33,6 +34,7 @@ from pinchpoint.reporters.layout import (
     shortened,
     wrapped,
 )
+from pinchpoint.reporters.observed import in_use
 from pinchpoint.reporters.starts import only_of_a_start, started
 from pinchpoint.reporters.streams import streamed
 from pinchpoint.units import digits, duration, percent
@@ -72,6 +74,9 @@ TERMINAL_COLOUR = Reporter("terminal-colour", render_coloured)
 
 def _screen(diagnosis: Diagnosis) -> Iterator[Line]:
     """All lines, from the target to where to read more."""
+    if diagnosis.observed is not None:
+        yield from _watched(diagnosis, diagnosis.observed)
+        return
     verdict = diagnosis.verdicts.get("latency") if diagnosis.valid else None
     causes = codes_found(diagnosis, verdict)
     shown = parts(_typical(diagnosis), causes, slow_operators(diagnosis))
@@ -105,13 +110,34 @@ def _screen(diagnosis: Diagnosis) -> Iterator[Line]:
     yield from _footer(diagnosis, first)
 
 
+def _watched(diagnosis: Diagnosis, found: Observed) -> Iterator[Line]:
+    """All lines of a server that nothing was sent to."""
+    first = leading(diagnosis)
+    yield from heading(diagnosis.target, diagnosis.workload, diagnosis.environment, diagnosis.service)
+    yield line("")
+    yield from _headline(diagnosis, first)
+    yield line("")
+    yield from in_use(found)
+    yield from _other_answers(diagnosis, ("latency", "tail", "startup"))
+    yield line("")
+    if first is not None:
+        said = [CAUSE_WHY.get(first.cause or "", ""), _evidence(diagnosis, first)]
+        yield from map(line, wrapped(" ".join(filter(None, said)), "", 2) if any(said) else ())
+        yield from to_do(diagnosis.predictions, first)
+        yield from _look_alikes(diagnosis, first)
+    yield from _not_seen(diagnosis)
+    yield from _footer(diagnosis, first)
+
+
 def leading(diagnosis: Diagnosis) -> Verdict | None:
-    """The verdict that is said first: of a server that on capacity, where it names a cause, else that on latency; None where the
-    run does not count.
+    """The verdict that is said first: of a server that on capacity, where it names a cause or nothing was sent, else that on
+    latency; None where the run does not count.
     """
     if not diagnosis.valid:
         return None
     capacity = diagnosis.verdicts.get("capacity")
+    if diagnosis.observed is not None:
+        return capacity
     if diagnosis.service is not None and capacity is not None and capacity.cause:
         return capacity
     return diagnosis.verdicts.get("latency")
@@ -368,7 +394,8 @@ def _look_alikes(diagnosis: Diagnosis, verdict: Verdict | None) -> Iterator[Line
     named = map(clean, verdict.also) if verdict.bound != "unknown" else ()
     also = [f"{_noun(code)}{in_figures(by_code.get(code))} ({code})" for code in named]
     absent = [_noun(f.code) + _figure_of(f, "absent") for f in others if f.status == "absent"]
-    unknown = [_noun(f.code) + _doubt(f) for f in others if f.status == "unknown"]
+    asked = diagnosis.observed is None  # without requests most causes are unknown, which is said once
+    unknown = [_noun(f.code) + _doubt(f) for f in others if f.status == "unknown" and asked]
     for items, lead, most in ((also, "Also found: ", 2), (absent, "Ruled out: ", 2), (unknown, "Not ruled out: ", 2)):
         for text in listed(items, lead, most):
             yield line(text)
