@@ -14,7 +14,7 @@ import numpy as np
 from pinchpoint.connections import Doors
 from pinchpoint.domain.run import Environment, Probes, Requests, Run, Spans, Telemetry
 from pinchpoint.domain.served import Served
-from pinchpoint.domain.service import ACTIVE, ALL, HOLDING, UNKNOWN_LOAD, Service, Stack, StackLook
+from pinchpoint.domain.service import ACTIVE, ALL, HOLDING, SELECTOR, UNKNOWN_LOAD, Service, Stack, StackLook
 from pinchpoint.domain.target import TargetFacts
 from pinchpoint.domain.workload import Workload
 from pinchpoint.errors import BadInput, Interrupted
@@ -22,12 +22,12 @@ from pinchpoint.listeners import family, served_by
 from pinchpoint.load.addresses import DESCRIBED, is_local, parse, resolved
 from pinchpoint.overseeing import Overseer, allowed
 from pinchpoint.record_service import RENAMED, Conditions
-from pinchpoint.stacks import StackReader, at_home, dumped, is_python
+from pinchpoint.stacks import StackReader, at_home, dumped, in_a_loop, is_python
 from pinchpoint.thread_watch import ThreadWatch
 
 STRETCHES, SHORTEST_S, LOOKED_S = 30, 1.0, 2.0  # threads are looked at in the first seconds of each stretch
 LEAST_S = 5.0  # fewer stretches have no interval
-LOOK_SHARE, LOOK_S = 1 / 10, (1, 5)  # of each look at stacks
+LOOK_SHARE, LOOK_S = 1 / 6, (1, 5)  # of each look at stacks
 LOOKS = (ACTIVE, HOLDING, ALL)
 DUMPS, MOST_DUMPED = 6, 8  # when all stacks are told once, and of how many processes
 ALIVE_EVERY_S = 0.2
@@ -46,6 +46,7 @@ class _Watch:
     readers: dict[str, StackReader]
     said: list[tuple[int, int, dict[int, bool]]] = field(default_factory=list)
     python_threads: set[int] = field(default_factory=set)
+    loops: set[int] = field(default_factory=set)
     stretches: list[tuple[int, int]] = field(default_factory=list)
     found: list[Stack] = field(default_factory=list)
     looks: list[StackLook] = field(default_factory=list)
@@ -214,6 +215,7 @@ def _dump(watch: _Watch) -> None:
         began = time.monotonic_ns()
         stacks = dumped(pid)
         watch.python_threads |= stacks.keys()
+        watch.loops |= {number for number, frames in stacks.items() if in_a_loop(frames)}
         said = {number: at_home(frames) for number, frames in stacks.items() if at_home(frames) or _in_own_code(frames)}
         watch.said.append((began, time.monotonic_ns(), said))
 
@@ -236,6 +238,7 @@ def _finished(
 ) -> Run:
     samples, threads, peers = watch.threads.seen_at_work(watch.said)
     known, unknown = watch.python_threads, None if watch.pythons else False
+    threads = tuple(replace(each, parked=SELECTOR) if each.thread in watch.loops else each for each in threads)
     service = Service(
         served=watch.served,
         method="",

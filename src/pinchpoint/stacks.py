@@ -31,6 +31,7 @@ NAME_KEPT = 80
 _FRAME = re.compile(r"(?P<function>.*?) \((?P<file>.*?)(?::(?P<line>\d+))?\)$")
 _STANDARD = re.compile(r"/lib/python3\.\d+t?/(?P<rest>.*)$|^<frozen (?P<frozen>[^>]*)>")
 _PROCESS = "process "
+_RUNS = ("run_forever", "run_until_complete", "Runner.run", "|run")  # functions of asyncio that end with its loop
 OWN_PARTS = 3  # of a path of the user's own
 
 
@@ -178,6 +179,11 @@ def _frame(text: str) -> str:
 def _shown(path: str, line: str, function: str) -> str:
     origin, file = _whose(path)
     return "|".join((origin, *(each.replace("|", "_")[:NAME_KEPT] for each in (file, line, function))))
+
+
+def in_a_loop(frames: Sequence[str]) -> bool:
+    """Whether a thread runs an event loop, as its stack tells: one that is never idle is not seen in its selector."""
+    return any(each.startswith("std|asyncio/") and each.endswith(_RUNS) for each in frames)
 
 
 def at_home(frames: Sequence[str]) -> bool:

@@ -372,7 +372,7 @@ SIGNAL_WORDS: dict[str, str] = {
     "capacity.pool_utilization": "the busiest pool's workers taken",
     "capacity.busiest_share": "the busiest of several workers",
     "capacity.idlest_share": "the idlest of several workers",
-    "capacity.idle_share": "CPUs idle at the highest throughput",
+    "capacity.idle_share": "CPUs idle under load",
     "capacity.scaling": "throughput over that of one in flight",
     "request.new_shape_share": "first of its shape",
     "tail.new_shape_share": "first of its shape, in slow requests",

@@ -14,7 +14,7 @@ from pinchpoint.units import amount
 _TAG, _NAME, _BAR = 10, 38, 22
 _MOST_ROWS = 8
 _LEAST = 0.01  # of the time: a smaller part is left to the page
-_HARDLY = 0.005  # threads that wait for a CPU, or connections for a worker, on average
+_HARDLY = 0.05  # threads that wait for a CPU, or connections for a worker, on average
 UNITS = "n counts stretches of time, and of the interpreter, of CPU time and of waits what was looked at."
 
 Words = dict[str, str]
