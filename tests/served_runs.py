@@ -13,8 +13,10 @@ from pinchpoint.domain.served import Served, ServerProcess
 from pinchpoint.domain.service import (
     ACTIVE,
     ALL,
+    HOLDING,
     IDLE,
     SELECTOR,
+    UNKNOWN_LOAD,
     WAITING_FOR_WORK,
     ServerThread,
     Service,
@@ -25,6 +27,7 @@ from pinchpoint.domain.target import TargetFacts
 from pinchpoint.domain.workload import Workload
 
 NS = 1_000_000_000
+MACHINE = Machine("test", 2, 2, None, None, "Linux", virtualized=False)
 BEGIN = 10**15
 PID = 10
 LOOP, WORKER, SECOND, THIRD, FOURTH = range(10, 15)
@@ -73,7 +76,7 @@ def a_run(samples, requests=None, telemetry=None, service=None, ladder=(), **cha
     """A run of these tables."""
     made = Run(
         id="1123-1729", created="", version="0", target=TargetFacts("http", "http://127.0.0.1:8000/"),
-        workload=Workload(), environment=Machine("test", 2, 2, None, None, "Linux", virtualized=False),
+        workload=Workload(), environment=MACHINE,
         requests=Requests(*no_table(4)) if requests is None else requests,
         probes=Probes(*no_table(14)), spans=Spans(*no_table(12)), span_names=(), samples=samples,
         telemetry=Telemetry.nothing() if telemetry is None else telemetry, request_thread=-1, ladder=tuple(ladder),
@@ -144,3 +147,33 @@ def climbed(*visits, looked=100, seconds=1.0, **changes):
         parts.append(moments(t, {LOOP: PARKED, **columns}))
     samples = Samples(*(np.concatenate([getattr(each, name) for each in parts]) for name in Samples.__slots__))
     return a_run(samples, service=a_service(**changes), ladder=ladder)
+
+
+# --- only watched --------------------------------------------------------------------------------------------------
+def watched(*stretches, seconds=2.0, looked=100, cpu_s=(), counters=(), run=None, **changes):
+    """A server that nothing was sent to: {thread: sites, or (sites, places)} in each stretch, of which the processes used so
+    many seconds of CPU; `counters` are further columns, by what they grow in each stretch, and `changes` those of the service.
+    """
+    begins = [BEGIN + int(number * seconds * NS) for number in range(len(stretches))]
+    ends = [begin + int(seconds * NS) for begin in begins]
+    parts = [
+        moments(np.linspace(begin, end, looked, endpoint=False).astype(np.int64), columns)
+        for begin, end, columns in zip(begins, ends, stretches, strict=True)
+        if columns
+    ] or [Samples(*no_table(5))]
+    samples = Samples(*(np.concatenate([getattr(each, name) for each in parts]) for name in Samples.__slots__))
+    grown = {"process.cpu_s": cpu_s or [0.1] * len(stretches), **dict(counters)}
+    t = np.array([begins[0], *ends], dtype=np.int64)
+    columns = tuple((name, np.concatenate(([0.0], np.cumsum(each)))) for name, each in grown.items())
+    service = {
+        "method": "", "software": "", "client_ceiling_per_s": None, "client_used": None, "round_trip": None,
+        "stretches": tuple(zip(begins, ends, strict=True)), **changes,
+    }  # fmt: skip
+    return a_run(samples, telemetry=Telemetry(t, columns), service=a_service(**service), **(run or {}))
+
+
+def seen_executing(active=(), blocked=(), holding=0):
+    """`stacks` and `looks` of a server that was only watched."""
+    found = stacks(active, blocked, at_home=False, load=UNKNOWN_LOAD)
+    looks = (*found["looks"], StackLook(HOLDING, UNKNOWN_LOAD, MOMENTS, 1))
+    return {"stacks": (*found["stacks"], Stack(HOLDING, UNKNOWN_LOAD, holding, HANDLER)), "looks": looks}

@@ -13,7 +13,7 @@ import time
 import psutil
 import pytest
 
-from pinchpoint.connections import Connection, Peers, ServedSockets, _connections, _kernel
+from pinchpoint.connections import Connection, Doors, Peers, ServedSockets, _connections, _kernel
 
 PATIENCE_S = 3.0
 NOT_THE_SERVED_PORT = 1
@@ -296,3 +296,39 @@ def test_a_link_to_a_unix_socket_leads_to_its_connections(tmp_path):
         with listener.accept()[0] as accepted:
             assert ServedSockets(0, str(tmp_path / "link" / "it")).has(inode(accepted))
             assert not ServedSockets(0, str(tmp_path / "another")).has(inode(accepted))
+
+
+# --- doors ---------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("family", [IPV4, IPV6])
+def test_connections_that_nobody_accepted_wait_at_the_door(family):
+    with socket.socket(family[0]) as listener, contextlib.ExitStack() as clients:
+        try:
+            listener.bind((family[1], 0))
+        except OSError:
+            pytest.skip("this machine has no such address")
+        listener.listen()
+        port = listener.getsockname()[1]
+        with contextlib.closing(Doors(HERE)) as doors:
+            assert doors.waiting()[port] == 0
+            for count in (1, 2, 3):
+                clients.enter_context(socket.create_connection(listener.getsockname()[:2]))
+                assert doors.waiting()[port] == count
+            for count in (2, 1, 0):
+                clients.enter_context(listener.accept()[0])
+                assert doors.waiting()[port] == count
+
+
+def test_the_busiest_door_is_that_with_most_connections():
+    with contextlib.ExitStack() as opened:
+        quiet, busy = (opened.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2))
+        for listener in (quiet, *[busy] * 30):
+            opened.enter_context(socket.create_connection(listener.getsockname()))
+        with contextlib.closing(Doors(HERE)) as doors:
+            assert doors.busiest() == busy.getsockname()[1]
+
+
+def test_who_does_not_listen_has_no_door():
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        with contextlib.closing(Doors([process.pid])) as doors:
+            assert (doors.waiting(), doors.busiest()) == ({}, 0)
+        process.kill()

@@ -11,7 +11,7 @@ import pytest
 
 from pinchpoint import stacks
 from pinchpoint.domain.service import ACTIVE, HOLDING
-from pinchpoint.stacks import MOST_FRAMES, StackReader, is_python, parsed, python_threads
+from pinchpoint.stacks import MOST_FRAMES, StackReader, at_home, dumped, in_a_loop, is_python, parsed, python_threads
 
 PLAIN = 'process 7:"python app.py"'
 SITE = "/venv/lib/python3.11/site-packages"
@@ -193,3 +193,38 @@ def test_the_threads_of_an_interpreter(spinning, sleeping):
     pid, threads = spinning
     assert python_threads(pid) == threads
     assert python_threads(sleeping) == frozenset()
+
+
+WORKER = ("std|threading.py|1002|Thread._bootstrap", "std|concurrent/futures/thread.py|81|_worker")
+
+
+@pytest.mark.parametrize(("frames", "waits_for_work"), [
+    (WORKER, True),
+    ((*WORKER, "own|app.py|7|handle"), False),
+    ((*WORKER, "own|app.py|7|handle", "std|threading.py|320|Condition.wait"), False),  # what its own code waits for
+    ((*WORKER, "site|onnxruntime/capi.py|220|run"), False),
+    ((), False),
+])  # fmt: skip
+def test_a_thread_waits_for_work_where_nothing_is_of_the_users(frames, waits_for_work):
+    assert at_home(frames) == waits_for_work
+
+
+@pytest.mark.parametrize(("frames", "loop"), [
+    (("own|app.py|1|<module>", "std|asyncio/runners.py|118|Runner.run", "own|app.py|9|handle"), True),
+    (("std|asyncio/base_events.py|608|BaseEventLoop.run_forever",), True),
+    (("std|asyncio/runners.py|190|run", "site|uvicorn/server.py|70|serve"), True),
+    ((*WORKER, "std|asyncio/threads.py|25|to_thread"), False),
+    (WORKER, False),
+    ((), False),
+])  # fmt: skip
+def test_a_thread_runs_a_loop_where_its_stack_says_so(frames, loop):
+    assert in_a_loop(frames) == loop
+
+
+def test_all_stacks_at_one_moment(spinning, sleeping):
+    if not stacks.program():
+        pytest.skip("py-spy is not installed")
+    found = dumped(spinning)
+    assert found.keys() == python_threads(spinning)
+    assert all(frames[0].count("|") == 3 for frames in found.values())
+    assert dumped(sleeping) == {}  # no interpreter

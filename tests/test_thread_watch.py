@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pinchpoint.domain.run import FUTEX, NETWORK, PARKED, RUNNING, TIMER
+from pinchpoint.domain.run import FUTEX, NETWORK, OTHER, PARKED, RUNNING, TIMER
 from pinchpoint.domain.service import ACCEPTING, SELECTOR, SLEEPING, WAITING_FOR_WORK
 from pinchpoint.thread_watch import OTHERS, ThreadWatch, within
 
@@ -181,7 +181,17 @@ def seen():
     busy = [windows[name] for name in ("sleep", "spin", "lock", "patience", "peer", "turn", "window")]
     samples, threads, peers = watch.seen([windows["idle"], windows["idle later"]], busy)
     return SimpleNamespace(samples=samples, threads={each.thread: each for each in threads}, peers=peers, windows=windows,
-                           numbers=facts["threads"], pid=process.pid)  # fmt: skip
+                           numbers=facts["threads"], pid=process.pid, watch=watch)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def at_work(seen):
+    """The same as of a server that was never left alone: looks at the stacks of its worker at rest, and of what waits in a lock."""
+    worker = seen.numbers["worker"]
+    told = [(*seen.windows["idle later"], {worker: True}), (*seen.windows["lock"], {worker: False})]
+    samples, threads, peers = seen.watch.seen_at_work(told)
+    return SimpleNamespace(samples=samples, threads={each.thread: each for each in threads}, peers=peers, windows=seen.windows,
+                           numbers=seen.numbers)  # fmt: skip
 
 
 def rows(seen, thread, window):
@@ -268,3 +278,62 @@ def test_a_watch_that_never_looked_is_stopped():
     with contextlib.closing(SimpleNamespace(close=watch.stop)):
         samples, threads, peers = watch.seen([], [])
     assert (len(samples.t_ns), threads, peers) == (0, (), ())
+
+
+# --- never left alone ----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("window", "thread", "site"), [
+    ("sleep", "worker", TIMER),
+    ("spin", "worker", RUNNING),
+    ("lock", "worker", FUTEX),  # its stack says that it is the program's own
+    ("idle later", "worker", PARKED),  # its stack says that it waits for work
+    ("idle later", "batching", OTHER),  # of this lock nobody said anything
+    ("lock", "main", PARKED),  # an epoll, by its kind
+    ("turn", "taking_turns", PARKED),
+    ("sleep", "polling", PARKED),  # so is a poll
+    ("sleep", "beating", TIMER),
+])  # fmt: skip
+def test_where_a_thread_was_without_a_moment_of_rest(at_work, window, thread, site):
+    assert share(at_work, thread, window, site) > 0.8
+
+
+def test_a_lock_of_which_a_stack_says_so_keeps_its_place(seen, at_work):
+    sites, places = rows(at_work, "worker", "lock")
+    assert np.all(places[sites == FUTEX] > 0)
+    samples, _, _ = seen.watch.seen_at_work([])
+    assert not np.any((samples.site == FUTEX) & (samples.place > 0))  # without a word of any stack it is no lock
+
+
+@pytest.mark.parametrize(("thread", "parked"), [
+    ("main", SELECTOR), ("taking_turns", SELECTOR), ("worker", WAITING_FOR_WORK), ("polling", ACCEPTING),
+    ("accepting", ACCEPTING), ("batching", ""), ("beating", ""),
+])  # fmt: skip
+def test_where_a_thread_is_parked_as_far_as_that_can_be_told(at_work, thread, parked):
+    assert at_work.threads[at_work.numbers[thread]].parked == parked
+
+
+def test_the_same_services_are_awaited(seen, at_work):
+    assert at_work.peers == seen.peers
+
+
+@pytest.mark.parametrize(("awaited", "site"), [(False, PARKED), (True, NETWORK)])
+def test_a_poll_is_a_place_of_rest_unless_another_service_is_awaited_then(awaited, site):
+    watch = ThreadWatch(list, 1, "", seed=0, calls_always=True)
+    place = watch._place((7, 1), ACCEPTING)
+    for now in range(FEWEST):
+        watch._note(now, 7, NETWORK, place)
+        watch._note(now, OTHERS, NETWORK if awaited else PARKED, 0)
+    samples, _, _ = watch.seen_at_work([])
+    assert set(samples.site[samples.thread == 7].tolist()) == {site}
+
+
+def test_other_services_are_asked_for_while_a_thread_runs_where_that_is_wanted(monkeypatch):
+    for always in (False, True):
+        watch = ThreadWatch(list, 1, "", seed=0, calls_always=always)
+        monkeypatch.setattr(
+            watch,
+            "_threads",
+            {7: SimpleNamespace(awake=True, glance=lambda: b"running", told=None, text=b"", thread=7)},
+        )
+        monkeypatch.setattr(watch._peers, "awaited", lambda _: ("10.0.0.1:80",))
+        watch._look()
+        assert watch._rows.site == [RUNNING, NETWORK if always else PARKED]

@@ -127,10 +127,14 @@ class _Rows:
 
 
 class ThreadWatch:
-    """Looks at all threads of the processes that `processes` names, while it is not paused."""
+    """Looks at all threads of the processes that `processes` names, while it is not paused. Whether another service is awaited is
+    asked while none of them runs, or always (`calls_always`).
+    """
 
-    def __init__(self, processes: Callable[[], Sequence[int]], port: int, unix: str, seed: int) -> None:
-        self._processes = processes
+    def __init__(
+        self, processes: Callable[[], Sequence[int]], port: int, unix: str, seed: int, *, calls_always: bool = False
+    ) -> None:
+        self._processes, self._calls_always = processes, calls_always
         self._served, self._peers = ServedSockets(port, unix), Peers(port)
         self._random = random.Random(seed)  # noqa: S311  # jitter, not secrets
         self._rows = _Rows()
@@ -207,7 +211,7 @@ class ThreadWatch:
             except (OSError, ValueError, IndexError):
                 self._refreshed = 0.0
         self._moments += 1
-        awaited = self._peers.awaited(self._processes()) if parked else ()
+        awaited = self._peers.awaited(self._processes()) if parked or self._calls_always else ()
         self._note(now, OTHERS, NETWORK if awaited else PARKED, 0)
         self._awaited.update(awaited)
 

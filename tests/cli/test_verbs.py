@@ -65,7 +65,7 @@ def test_the_defaults_are_those_of_the_api(api):
     assert named == {
         "budget_s": 60.0, "out": None, "input": None, "settings": {}, "python": None, "seed": 0, "timeout_s": 120.0,
         "batch": 1, "length": None, "workers": "threads", "trust": False,
-        "header": (), "method": None, "max_rate": None, "frames": {},
+        "header": (), "method": None, "max_rate": None, "frames": {}, "pid": None, "passive": False,
     }  # fmt: skip
 
 

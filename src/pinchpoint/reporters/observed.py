@@ -11,7 +11,7 @@ from pinchpoint.reporters.figures import figure, share, value_and_interval
 from pinchpoint.reporters.layout import Line, clean, line, padded, shortened, wrapped
 from pinchpoint.units import amount
 
-_TAG, _NAME, _BAR = 10, 38, 22
+_TAG, _NAME, _BAR = 10, 36, 20
 _MOST_ROWS = 8
 _LEAST = 0.01  # of the time: a smaller part is left to the page
 _HARDLY = 0.05  # threads that wait for a CPU, or connections for a worker, on average
@@ -22,11 +22,12 @@ Words = dict[str, str]
 
 def in_use(found: Observed) -> Iterator[Line]:
     """The screen's part about it."""
-    text = f"of {found.seconds:.0f} s in {found.stretches} stretches, under the load that there was:"
+    stretches = f"{found.stretches} stretch{'' if found.stretches == 1 else 'es'}"
+    text = f"of {found.seconds:.0f} s in {stretches}, under the load that there was:"
     yield line(f"{'IN USE':<{_TAG}}{text}", "bold", "IN USE")
     yield from (_row(_resource(each), each.used) for each in sorted(found.uses, key=lambda each: -each.used.value))
     yield from _block("CPU TIME", "by what Python was seen to execute", found.cpu_time)
-    yield from _block("WAITS", "by the line of your code that Python threads were seen to wait at", found.waits)
+    yield from _block("WAITS", "by the line of your code that Python was seen to wait at", found.waits)
     for tag, words in figures(found):
         for text in wrapped(words, f"{tag.upper():<{_TAG}}", _TAG):
             yield line(text, "bold", tag.upper())
