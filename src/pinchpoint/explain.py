@@ -76,6 +76,11 @@ GLOSSARY: dict[str, str] = {
     "llama-server, vLLM, MLServer, KServe). Only differences of them are told: what was counted while one request was in "
     "flight. A gauge (running, waiting, the share of a KV cache) is shown over time only. docs/servers.md says where each "
     "server tells them.",
+    "passive": "Of `record`: a server that runs is watched under the load that it has, by its URL or its process (--pid N), and "
+    "nothing is sent. It tells which resources are how full, where CPU time goes and what is waited for, as shares of the time. "
+    "No request is observed: latency, tail and throughput are not known. docs/servers.md says what can be told and what not.",
+    "backlog": "Connections to a server that are made and that it has not accepted: who made them waits for a worker, or for "
+    "the event loop.",
     "running": "A gauge that some servers tell: requests that are worked on at a moment.",
     "prefill": "Of an answer that comes as a stream of tokens: what is computed until the first one is there.",
     "decode": "Of an answer that comes as a stream of tokens: what is computed from the first one to the last.",
