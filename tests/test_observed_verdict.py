@@ -117,6 +117,12 @@ def test_an_idle_server_has_nothing_full():
     assert not [each for each in found["findings"] if each["status"] == "present"]
 
 
+def test_a_loop_is_not_ruled_out_where_no_stack_told_of_one():
+    threads = tuple(replace(each, parked="", python=None) for each in s.THREADS)
+    found = json.loads(document(diagnosed(s.watched(*[{s.LOOP: RUNNING}] * 5, threads=threads))))
+    assert status(found, "W105") == "unknown"
+
+
 def test_nothing_of_a_request_is_claimed():
     found = json.loads(document(diagnosed(BUSY)))
     assert (found["ledger"], found["demands"], found["predictions"], found["rungs"]) == ([], [], [], [])

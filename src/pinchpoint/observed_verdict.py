@@ -49,10 +49,13 @@ def _signal(tables: Tables, uses: Mapping[str, Quantity | str], source: SignalSo
 
 
 def _used(run: Run, found: Observed) -> dict[str, Quantity | str]:
-    """How full the fullest resource of each kind is; no event loop is one that is not busy."""
+    """How full the fullest resource of each kind is. Where stacks told which threads run a loop, none of them is one that is not busy:
+    a loop that is never idle is not known otherwise.
+    """
     cpu = _fullest(found, demands.CPU)
     idle = UNWATCHED if cpu is None else Quantity(1 - cpu.value, 1 - cpu.high, 1 - cpu.low, cpu.n).clipped(0.0, 1.0)
-    no_loop = exact(0.0, found.stretches) if len(run.samples.t_ns) else UNWATCHED
+    told = run.service is not None and any(each.python for each in run.service.threads) and len(run.samples.t_ns)
+    no_loop = exact(0.0, found.stretches) if told else UNWATCHED
     return {
         "capacity.gil_utilization": _fullest(found, demands.GIL) or UNWATCHED,
         "capacity.lock_utilization": _fullest(found, demands.LOCK) or "no lock of its own code was seen to be waited for",

@@ -25,7 +25,7 @@ def in_use(found: Observed) -> Iterator[Line]:
     stretches = f"{found.stretches} stretch{'' if found.stretches == 1 else 'es'}"
     text = f"of {found.seconds:.0f} s in {stretches}, under the load that there was:"
     yield line(f"{'IN USE':<{_TAG}}{text}", "bold", "IN USE")
-    yield from (_row(_resource(each), each.used) for each in sorted(found.uses, key=lambda each: -each.used.value))
+    yield from (_row(_counted(each), each.used) for each in sorted(found.uses, key=lambda each: -each.used.value))
     yield from _block("CPU TIME", "by what Python was seen to execute", found.cpu_time)
     yield from _block("WAITS", "by the line of your code that Python was seen to wait at", found.waits)
     for tag, words in figures(found):
@@ -90,11 +90,16 @@ def parts(found: Sequence[Part]) -> list[Words]:
 
 
 def _resource(use: Use) -> str:
-    """What it is called, with how many there are of it, and which one it is where there are several."""
+    """What it is called, and which one it is where there are several."""
     kind, _, which = use.resource.partition(" ")
     name = RESOURCE_WORDS.get(kind, clean(use.resource))
     which = clean(which) if which.startswith("of process") else ""
-    return f"{name} {which}".strip() + (f" ({use.capacity:g})" if use.capacity != 1 else "")
+    return f"{name} {which}".strip()
+
+
+def _counted(use: Use) -> str:
+    """The same with how many there are of it."""
+    return _resource(use) + (f" ({use.capacity:g})" if use.capacity != 1 else "")
 
 
 def _part(part: Part) -> str:

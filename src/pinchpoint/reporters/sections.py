@@ -37,6 +37,7 @@ GROUPS = (("Found", "present"), ("Not decided", "unknown"), ("Ruled out", "absen
 OTHER_QUESTIONS = ("capacity", "tail", "startup")
 INVALID = "NOT VALID: this run cannot answer the question."
 NOT_DECIDED = "INCONCLUSIVE: this run does not decide what limits the target."
+CAPACITY = "capacity."  # signals of resources under load
 ANSWERS = {"present": "yes", "absent": "no"}
 
 Words = dict[str, str]
@@ -221,8 +222,13 @@ def _rung(rung: Rung) -> Words:
 
 # --- findings ------------------------------------------------------------------------------------------------------
 def judged(diagnosis: Diagnosis, status: str) -> list[Judged]:
-    """The findings of a status with their evidence."""
-    return [_judged(each) for each in diagnosis.findings if each.status == status]
+    """The findings of a status with their evidence. Where no request was observed, most are open for that reason alone, which is
+    said once: those are told that are about capacity.
+    """
+    found = [each for each in diagnosis.findings if each.status == status]
+    if diagnosis.observed is not None and status == "unknown":
+        found = [each for each in found if any(test.signal.name.startswith(CAPACITY) for test in each.evidence)]
+    return [_judged(each) for each in found]
 
 
 def _judged(finding: Finding) -> Judged:
