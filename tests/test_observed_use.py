@@ -50,6 +50,22 @@ def test_several_loops_are_each_told():
     assert used(observed(run)) == pytest.approx({"cpu": 0.025, "loop of process 10": 0.9, "loop of process 11": 0.2})
 
 
+def test_processes_that_serve_alike_and_unevenly_are_told_as_such():
+    """GIVEN two siblings of one name with a loop each THEN one that idles while the other is full is no loop's fault."""
+    served = Served(tuple(ServerProcess(pid, parent, "uvicorn") for pid, parent in ((1, 0), (10, 1), (11, 1))))
+    loops = (s.THREADS[0], replace(s.THREADS[0], thread=11, process=11))
+    for idle, names in (
+        (99, {"process 10", "process 11"}),
+        (60, {"process 10", "process 11"}),
+        (50, {"loop of process 10", "loop of process 11"}),
+    ):
+        columns = {s.LOOP: some((RUNNING, 95), (PARKED, 5)), 11: some((RUNNING, 100 - idle), (PARKED, idle))}
+        assert used(observed(s.watched(*[columns] * THREE, threads=loops, served=served))).keys() - {"cpu"} == names
+    other = replace(served, processes=(*served.processes[:2], ServerProcess(11, 1, "metrics")))
+    columns = {s.LOOP: some((RUNNING, 95), (PARKED, 5)), 11: PARKED}
+    assert used(observed(s.watched(*[columns] * THREE, threads=loops, served=other))).keys() - {"cpu"} == {"loop"}
+
+
 def test_cpus_are_shared_out_over_those_that_are_granted():
     quota = {"environment": replace(s.a_run(None).environment, quota_cpus=0.5)}
     assert used(observed(s.watched({}, {}, cpu_s=[1.0, 1.4])))["cpu"] == pytest.approx(2.4 / (4.0 * 2))

@@ -13,6 +13,7 @@ from pinchpoint import limits, plugins, store
 from pinchpoint.domain.observed import Observed, Part, Use
 from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.run import PARKED, RUNNING
+from pinchpoint.domain.served import Served, ServerProcess
 from pinchpoint.inquire import inquire
 from pinchpoint.observed_verdict import unobserved, verdicts
 from pinchpoint.reporters.json_document import document
@@ -44,6 +45,8 @@ def concluded(*uses, environment=MACHINE, cpu_time=RESIZING):
     ([("cpu", 0.30), ("pool of the server", 1.0)], "wait", "W102", "queue"),
     ([("cpu", 0.98), ("loop", 0.99), ("gil", 0.99), ("pool of the server", 1.0)], "cpu", None, "preprocess"),
     ([("cpu", 0.30), ("loop of process 1", 0.10), ("loop of process 2", 0.97)], "wait", "W105", "preprocess"),
+    ([("cpu", 0.50), ("gil", 0.99), ("process 1", 0.10), ("process 2", 0.97)], "wait", "W106", "queue"),
+    ([("cpu", 0.20), ("process 1", 0.10), ("process 2", 0.40)], "unknown", None, None),
     ([("cpu", 0.30), ("loop", 0.60), ("gil", 0.60), ("pool of the server", 0.80)], "unknown", None, None),
     ([("cpu", 0.30), ("loop", 0.86)], "unknown", None, None),  # straddles the limit
     ([("cpu", 0.0)], "unknown", None, None),
@@ -107,6 +110,19 @@ def test_a_full_loop_is_a_finding_with_its_evidence():
     assert status(found, "W102") == status(found, "W104") == "unknown"  # neither workers nor locks could be told
     assert found["valid"]
     assert found["verdicts"]["latency"]["bound"] == "unknown"
+
+
+def test_uneven_processes_are_a_finding():
+    served = Served(tuple(ServerProcess(pid, 1, "uvicorn") for pid in (10, 11)))
+    loops = (s.THREADS[0], replace(s.THREADS[0], thread=11, process=11))
+    found = json.loads(
+        document(diagnosed(s.watched(*[{s.LOOP: RUNNING, 11: PARKED}] * 5, threads=loops, served=served)))
+    )
+    assert verdict(found, "capacity") == ("W106", "queue")
+    assert status(found, "W106") == "present"
+    assert found["verdicts"]["capacity"]["sentence"].startswith(
+        "Process 10 is busy all the time while process 11 is idle 100% of it"
+    )
 
 
 def test_an_idle_server_has_nothing_full():

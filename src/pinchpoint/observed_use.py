@@ -19,7 +19,7 @@ from pinchpoint.domain.run import DISK, FAULT, FUTEX, NETWORK, RUNNING, SYNC, Fl
 from pinchpoint.domain.service import ACTIVE, ALL, HOLDING, SELECTOR, UNKNOWN_LOAD, ServerThread, Service
 from pinchpoint.moments_of_service import FEWEST
 from pinchpoint.service_ledger import INSIDE, shares
-from pinchpoint.service_use import OF_THE_SERVER, POOL, USED, Looked, looked_at, serving_loops
+from pinchpoint.service_use import OF_THE_SERVER, POOL, UNEVEN, USED, Looked, looked_at, serving_loops
 from pinchpoint.stack_stages import LAUNCHER, Place
 from pinchpoint.timeline import Mask
 
@@ -64,15 +64,38 @@ def _uses(run: Run, service: Service, looked: Sequence[Looked]) -> Iterator[Use]
         yield Use(demands.GIL, 1.0, gil)
     if sum(each.moments for each in looked) < FEWEST:
         return
-    loops = serving_loops(service, looked)
-    for loop in loops:
-        name = f"{demands.LOOP} of process {loop.process}" if len(loops) > 1 else demands.LOOP
-        yield from _use(name, 1.0, looked, [float(each.computing([loop.thread]).sum()) for each in looked])
+    yield from _loops(service, looked)
     yield from _lock(looked)
     if working := _workers(service):
         numbers = [each.thread for each in working]
         taken = [float(each.busy(numbers).sum()) for each in looked]
         yield from _use(f"{POOL} {OF_THE_SERVER}", float(len(working)), looked, taken)
+
+
+def _loops(service: Service, looked: Sequence[Looked]) -> Iterator[Use]:
+    """Each event loop that does anything; of processes that serve alike and unevenly, the processes, idle ones too."""
+    serving = serving_loops(service, looked)
+    uneven = _uneven(service, looked)
+    for loop in [
+        each for each in service.threads if each in serving or (each.parked == SELECTOR and each.process in uneven)
+    ]:
+        name = f"{demands.LOOP} of process {loop.process}" if len(serving) > 1 else demands.LOOP
+        if loop.process in uneven:
+            name = f"{demands.PROCESS} {loop.process}"
+        yield from _use(name, 1.0, looked, [float(each.computing([loop.thread]).sum()) for each in looked])
+
+
+def _uneven(service: Service, looked: Sequence[Looked]) -> frozenset[int]:
+    """The siblings of one name with an event loop each, where one has far less to do than another; none where all have as much."""
+    moments = sum(each.moments for each in looked)
+    loops = {each.process: each.thread for each in service.threads if each.parked == SELECTOR}
+    siblings: dict[tuple[int, str], list[int]] = {}
+    for each in service.served.processes:
+        if each.pid in loops:
+            siblings.setdefault((each.parent, each.name), []).append(each.pid)
+    alike = max(siblings.values(), key=len, default=[])
+    busy = [sum(seen.computing([loops[pid]]).sum() for seen in looked) / moments for pid in alike]
+    return frozenset(alike) if len(alike) > 1 and min(busy) < UNEVEN * max(busy) else frozenset()
 
 
 def _use(resource: str, capacity: float, looked: Sequence[Looked], in_use: Sequence[float]) -> Iterator[Use]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from pinchpoint import demands
-from pinchpoint.capacity import INNER_FIRST_OF_SERVER, OWN_CAUSE, QUEUE, QUOTA, TOO_FEW
+from pinchpoint.capacity import IN_LINE, INNER_FIRST_OF_SERVER, OWN_CAUSE, QUEUE, QUOTA, UNEVEN
 from pinchpoint.contracts import SignalSource, Tables
 from pinchpoint.domain.finding import Finding
 from pinchpoint.domain.observed import Observed, Use
@@ -16,7 +16,7 @@ from pinchpoint.domain.quantity import Quantity, exact
 from pinchpoint.domain.run import Environment, Run
 from pinchpoint.domain.signal import Signal, Signals
 from pinchpoint.domain.verdict import Measured, Verdict
-from pinchpoint.domain.words import CAPACITY_HEADLINE, QUOTA_HEADLINE, RESOURCE_WORDS, STAGE_WORDS
+from pinchpoint.domain.words import CAPACITY_HEADLINE, QUOTA_HEADLINE, RESOURCE_WORDS, STAGE_WORDS, UNEVEN_HEADLINE
 from pinchpoint.limits import Limits
 from pinchpoint.units import percent
 
@@ -49,20 +49,28 @@ def _signal(tables: Tables, uses: Mapping[str, Quantity | str], source: SignalSo
 
 
 def _used(run: Run, found: Observed) -> dict[str, Quantity | str]:
-    """How full the fullest resource of each kind is. Where stacks told which threads run a loop, none of them is one that is not busy:
-    a loop that is never idle is not known otherwise.
+    """How full the fullest resource of each kind is. Where stacks told which threads run a loop, none is one that is not busy: a
+    loop that is never idle is not known otherwise.
     """
     cpu = _fullest(found, demands.CPU)
     idle = UNWATCHED if cpu is None else Quantity(1 - cpu.value, 1 - cpu.high, 1 - cpu.low, cpu.n).clipped(0.0, 1.0)
     told = run.service is not None and any(each.python for each in run.service.threads) and len(run.samples.t_ns)
     no_loop = exact(0.0, found.stretches) if told else UNWATCHED
+    busy = _processes(found)
     return {
         "capacity.gil_utilization": _fullest(found, demands.GIL) or UNWATCHED,
         "capacity.lock_utilization": _fullest(found, demands.LOCK) or "no lock of its own code was seen to be waited for",
         "capacity.loop_utilization": _fullest(found, demands.LOOP) or no_loop,
         "capacity.pool_utilization": _fullest(found, demands.POOLS[0]) or "how many workers there are is not known",
+        "capacity.busiest_share": busy[-1] if busy else no_loop,
+        "capacity.idlest_share": busy[0] if busy else no_loop,
         "capacity.idle_share": idle,
     }  # fmt: skip
+
+
+def _processes(found: Observed) -> list[Quantity]:
+    """How busy processes are of which one has far less to do than another, the idlest first."""
+    return sorted((each.used for each in found.uses if kind_of(each) == demands.PROCESS), key=lambda used: used.value)
 
 
 def _fullest(found: Observed, kind: str) -> Quantity | None:
@@ -100,11 +108,11 @@ def _capacity(
     binding = min(full, key=_order)
     kind = kind_of(binding)
     limited = environment.quota_cpus is not None and environment.quota_cpus < environment.affinity
-    cause = (QUOTA if limited else None) if kind == demands.CPU else OWN_CAUSE.get(kind)
+    cause = (QUOTA if limited else None) if kind == demands.CPU else {**OWN_CAUSE, demands.PROCESS: UNEVEN}[kind]
     others = (f.code for f in findings if f.status == "present" and f.bound != "measurement" and f.code != cause)
     return Verdict(
         bound="cpu" if kind == demands.CPU else "wait",
-        where=QUEUE if cause == TOO_FEW else next((each.stage for each in found.cpu_time), None),
+        where=QUEUE if cause in IN_LINE else next((each.stage for each in found.cpu_time), None),
         cause=cause,
         kind="defect" if cause else None,
         proof="hypothesis",
@@ -126,6 +134,12 @@ def _full(binding: Use, cause: str | None, found: Observed) -> str:
     """That a resource is full, and what takes most of the CPUs where these are."""
     if cause == QUOTA:
         return QUOTA_HEADLINE
+    if cause == UNEVEN:
+        idlest = min(
+            (each for each in found.uses if kind_of(each) == demands.PROCESS), key=lambda each: each.used.value
+        )
+        name = binding.resource[0].upper() + binding.resource[1:]
+        return UNEVEN_HEADLINE.format(name=name, other=idlest.resource, idle=1 - idlest.used.value)
     sentence = CAPACITY_HEADLINE[kind_of(binding)].format(name=binding.resource)
     if kind_of(binding) != demands.CPU:
         return sentence

@@ -73,6 +73,7 @@ RESOURCE_WORDS: dict[str, str] = {
     "lock": "a lock of its own code",
     "loop": "event loop",
     "pool": "workers",
+    "process": "process",
 }
 
 # Where what serves alike is not used alike.

@@ -93,7 +93,7 @@ def _resource(use: Use) -> str:
     """What it is called, and which one it is where there are several."""
     kind, _, which = use.resource.partition(" ")
     name = RESOURCE_WORDS.get(kind, clean(use.resource))
-    which = clean(which) if which.startswith("of process") else ""
+    which = clean(which) if which.startswith("of process") or kind == "process" else ""
     return f"{name} {which}".strip()
 
 

@@ -82,7 +82,8 @@ def reasons(diagnosis: Diagnosis) -> list[str]:
 def questions(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
     """The four questions, a sentence each, and what watching cost."""
     if diagnosis.observed is not None:
-        yield from ((question.capitalize(), clean(each.sentence)) for question, each in diagnosis.verdicts.items())
+        for question in ("capacity", "latency", "tail", "startup") if diagnosis.valid else ():
+            yield question.capitalize(), clean(diagnosis.verdicts[question].sentence)
         yield from figures(diagnosis.observed)
         return
     latency = diagnosis.verdicts.get("latency")
