@@ -200,9 +200,10 @@ def test_an_interrupt_keeps_what_was_seen(monkeypatch, after, kept):
                 watched(served)
 
 
-def test_a_glance_is_too_short():
-    with pytest.raises(BadInput, match="at least 5 s"):
-        watched(Served((ServerProcess(os.getpid(), 1, "x"),)), budget_s=2.0)
+@pytest.mark.parametrize("budget_s", [0.0, 4.9, 3601.0, float("inf"), float("nan")])
+def test_a_glance_is_too_short_and_a_day_too_long(budget_s):
+    with pytest.raises(BadInput, match="for 5 s to 1 h"):
+        watched(Served((ServerProcess(os.getpid(), 1, "x"),)), budget_s=budget_s)
 
 
 def test_stacks_say_who_waits_for_work_and_who_runs_a_loop(monkeypatch):

@@ -86,7 +86,7 @@ def _loops(service: Service, looked: Sequence[Looked]) -> Iterator[Use]:
 
 
 def _uneven(service: Service, looked: Sequence[Looked]) -> frozenset[int]:
-    """The siblings of one name with an event loop each, where one has far less to do than another; none where all have as much."""
+    """Siblings of one name with an event loop each, where one has far less to do than another; none where all have as much."""
     moments = sum(each.moments for each in looked)
     loops = {each.process: each.thread for each in service.threads if each.parked == SELECTOR}
     siblings: dict[tuple[int, str], list[int]] = {}

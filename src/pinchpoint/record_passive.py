@@ -26,7 +26,7 @@ from pinchpoint.stacks import StackReader, at_home, dumped, in_a_loop, is_python
 from pinchpoint.thread_watch import ThreadWatch
 
 STRETCHES, SHORTEST_S, LOOKED_S = 30, 1.0, 2.0  # threads are looked at in the first seconds of each stretch
-LEAST_S = 5.0  # fewer stretches have no interval
+LEAST_S, MOST_S = 5.0, 3600.0  # fewer stretches have no interval; what is read in more has no room
 LOOK_SHARE, LOOK_S = 1 / 6, (1, 5)  # of each look at stacks
 LOOKS = (ACTIVE, HOLDING, ALL)
 DUMPS, MOST_DUMPED = 6, 8  # when all stacks are told once, and of how many processes
@@ -56,11 +56,12 @@ class _Watch:
 def record_passive(served: Served, facts: TargetFacts, workload: Workload, conditions: Conditions) -> Run:
     """Watch these processes for the workload's budget.
 
-    Raises BadInput where that is too short, Interrupted where the user stopped it before anything was seen; processes that end
+    Raises BadInput where that is too short or too long, Interrupted where the user stopped it before anything was seen; processes that end
     meanwhile leave what was seen until then.
     """
-    if workload.budget_s < LEAST_S:
-        raise BadInput(what=f"too short to watch a server: at least {LEAST_S:g} s", where="--budget", todo="Give more")
+    if not LEAST_S <= workload.budget_s <= MOST_S:
+        what = f"a server is watched for {LEAST_S:g} s to {MOST_S / 3600:g} h"
+        raise BadInput(what=what, where="--budget", todo="Give a time between them")
     pids = [each.pid for each in served.processes]
     roots = [each.pid for each in served.processes if each.parent not in pids]
     pythons = [pid for pid in pids if is_python(pid)]
