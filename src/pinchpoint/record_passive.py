@@ -56,8 +56,8 @@ class _Watch:
 def record_passive(served: Served, facts: TargetFacts, workload: Workload, conditions: Conditions) -> Run:
     """Watch these processes for the workload's budget.
 
-    Raises BadInput where that is too short or too long, Interrupted where the user stopped it before anything was seen; processes that end
-    meanwhile leave what was seen until then.
+    Raises BadInput where that is too short or too long, Interrupted where the user stopped it before anything was seen; processes
+    that end meanwhile leave what was seen until then.
     """
     if not LEAST_S <= workload.budget_s <= MOST_S:
         what = f"a server is watched for {LEAST_S:g} s to {MOST_S / 3600:g} h"
