@@ -163,7 +163,7 @@ def test_a_program_that_computes_is_seen_to_and_the_run_is_kept(tmp_path):
 
 @pytest.mark.usefixtures("short")
 def test_a_server_that_ends_meanwhile_leaves_what_was_seen():
-    with program("import time; print(1, flush=True); time.sleep(1)") as (process, _):
+    with program("import time; print(1, flush=True); time.sleep(2)") as (process, _):
         served = processes_of(process.pid)
         run = watched(served, budget_s=6.0)
     assert run.ended == "the process ended while it was watched"

@@ -69,9 +69,7 @@ def record_passive(served: Served, facts: TargetFacts, workload: Workload, condi
     tops = [pid for pid in pythons if parents[pid] not in pythons]
     overseer = Overseer(roots, conditions.probes)
     threads = ThreadWatch(overseer.processes, _port(pids), "", workload.seed, calls_always=True)
-    watch = _Watch(
-        served, overseer, threads, pythons, {kind: StackReader(tops, len(pythons)) for kind in LOOKS}
-    )  # fmt: skip
+    watch = _Watch(served, overseer, threads, pythons, {kind: StackReader(tops, len(pythons)) for kind in LOOKS})
     try:
         overseer.start()
         threads.start()
