@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import IO
 
 from bench.plants.cgroups import cgroup, joining
+from bench.plants.networks import Place
 
 STARTS_S = 30.0
+HERE = Place((), "127.0.0.1")
 WORK = '''
     import os, time, threading, json
     def spin(ms):
@@ -81,7 +83,8 @@ def program(port: int) -> list[str]:
 
 @contextlib.contextmanager
 def serving(
-    folder: str | Path, source: str, command: Callable[..., list[str]] = uvicorn, quota: float | None = None, **how: int
+    folder: str | Path, source: str, command: Callable[..., list[str]] = uvicorn, quota: float | None = None,
+    place: Place = HERE, **how: int,
 ) -> Iterator[int]:
     """A server of `source` in a folder, answering; its port. `quota` are the CPUs that a control group of its own grants it."""
     Path(folder).mkdir(parents=True, exist_ok=True)
@@ -90,7 +93,7 @@ def serving(
     with contextlib.ExitStack() as around:
         log = around.enter_context((Path(folder) / "server.log").open("wb"))
         prefix = joining(around.enter_context(cgroup("cpu", _granting(quota)))) if quota else ()
-        yield from _served(port, [*prefix, *command(port, **how)], folder, log)
+        yield from _served(place.host, port, [*prefix, *place.prefix, *command(port, **how)], folder, log)
 
 
 def _granting(quota: float) -> dict[str, str]:
@@ -98,13 +101,13 @@ def _granting(quota: float) -> dict[str, str]:
     return {"cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": str(round(quota * 100_000))}
 
 
-def _served(port: int, command: list[str], folder: str | Path, log: IO[bytes]) -> Iterator[int]:
+def _served(host: str, port: int, command: list[str], folder: str | Path, log: IO[bytes]) -> Iterator[int]:
     server = subprocess.Popen(
         command, cwd=folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
         start_new_session=True, env={**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
     )  # fmt: skip
     try:
-        _wait(port, server, folder)
+        _wait(host, port, server, folder)
         yield port
     finally:
         with contextlib.suppress(ProcessLookupError):
@@ -120,13 +123,13 @@ class DidNotStart(Exception):
     """A server ended, or never listened; in words, the end of its log."""
 
 
-def _wait(port: int, server: subprocess.Popen[bytes], folder: str | Path) -> None:
+def _wait(host: str, port: int, server: subprocess.Popen[bytes], folder: str | Path) -> None:
     """Until it listens; DidNotStart with its log where it ends instead."""
     end = time.monotonic() + STARTS_S
     while time.monotonic() < end:
         if server.poll() is not None:
             raise DidNotStart((Path(folder) / "server.log").read_text()[-2000:])
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        with contextlib.suppress(OSError), socket.create_connection((host, port), 1):
             return
         time.sleep(0.05)
     raise DidNotStart("it does not listen")

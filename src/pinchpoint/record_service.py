@@ -20,7 +20,7 @@ from pinchpoint.domain.arrivals import CLOSED
 from pinchpoint.domain.demand import saturated
 from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.run import CONTROL, OBSERVED, Environment, Events, Probes, Run, Samples, Telemetry, Visit
-from pinchpoint.domain.service import ACTIVE, ALL, HOLDING, IDLE, Peer, ServerThread, Service, Stack, StackLook
+from pinchpoint.domain.service import ACTIVE, ALL, HOLDING, IDLE, Peer, ServerThread, Service, Stack, StackLook, Wire
 from pinchpoint.domain.target import TargetFacts
 from pinchpoint.domain.traffic import Client, Traffic
 from pinchpoint.domain.workload import Workload
@@ -32,9 +32,10 @@ from pinchpoint.load.crew import Crew, Rows, Seen
 from pinchpoint.load.engine import Met, Sending, cpus_for, meet, told
 from pinchpoint.overseeing import CPU, DELAY, PROCESSES, RSS, THREADS, Watching
 from pinchpoint.process import Ended
+from pinchpoint.reaching import reach
 from pinchpoint.scraping import Scraper, Sources, sources
 from pinchpoint.self_description import routes
-from pinchpoint.service_requests import PHASES, asked_of, phases_of, requests_of, stream_of
+from pinchpoint.service_requests import SPANS, asked_of, phases_of, requests_of, stream_of
 from pinchpoint.service_visits import failure_of, spent, used_of_client, visit_of
 from pinchpoint.stacks import StackReader, is_python, python_threads
 from pinchpoint.thread_watch import ThreadWatch, Windows
@@ -101,6 +102,7 @@ class _Recording:
     crew: Crew
     sources: Sources
     scraper: Scraper
+    wire: Wire
     rows: list[tuple[Rows, int]] = field(default_factory=list)
     asked: list[tuple[int, Rows]] = field(default_factory=list)  # with the requests in flight
     alone: list[tuple[int, int]] = field(default_factory=list)
@@ -131,6 +133,7 @@ def record_service(traffic: Traffic, sending: Sending, workload: Workload, condi
     say("what the client can do")
     client = self_proof.client(met.plan, met.request, met.greeted.raw, self_proof.IN_FLIGHT, traffic.workers)
     alone = self_proof.round_trip(met.plan, met.request, met.greeted.raw)
+    wire = reach(sending, met, traffic.timeout_s)
     pids = [each.pid for each in watching.served.processes] if watching.overseer else []
     pythons = [pid for pid in pids if is_python(pid)]
     parents = {each.pid: each.parent for each in watching.served.processes}
@@ -141,7 +144,7 @@ def record_service(traffic: Traffic, sending: Sending, workload: Workload, condi
         threads = ThreadWatch(watching.overseer.processes, sending.address.port, sending.address.unix, workload.seed)
     recording = _Recording(
         traffic, sending, workload, conditions, met, watching, threads, StackReader(tops, len(pythons)), client, alone,
-        deadline, crew, told_by, Scraper(told_by.read), alone_s=met.greeted.seconds,
+        deadline, crew, told_by, Scraper(told_by.read), wire, alone_s=met.greeted.seconds,
     )  # fmt: skip
     try:
         if watching.overseer is not None and threads is not None:
@@ -385,7 +388,7 @@ def _finished(recording: _Recording, telemetry: Telemetry) -> Run:
         requests=requests,
         probes=Probes(*(np.empty(0, dtype=np.int64) for _ in range(14))),
         spans=phases_of(recording.rows),
-        span_names=PHASES,
+        span_names=SPANS,
         samples=samples,
         telemetry=_renamed(telemetry, recording.alone),
         request_thread=-1,
@@ -449,6 +452,7 @@ def _service(
         stream=stream_of(recording.rows),
         answered=counts.answered,
         teller=recording.sources.kind.name if recording.sources.kind else "",
+        wire=recording.wire,
     )
 
 

@@ -1,6 +1,7 @@
 """Run of a server -> Ledger: where the time of chosen requests goes, every cell from a source of its own.
 
-- `network`: a request alone to a server that does nothing, with the same bytes.
+- `network`: a request alone to a server that does nothing, with the same bytes; what connections, distance, bytes and small
+  packets take beyond it (`on_the_way.py`).
 - `queue`: what the server itself counted, where it does.
 - `cpu`: the clocks of all threads of the server a request, less what they use without requests, over the number of threads that
   can run at once while any can (looked at). Its stages are the shares of what Python threads were seen executing on a CPU.
@@ -14,7 +15,7 @@ requests and in all, scale them. What is left is `unexplained`, with its sign.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -37,8 +38,9 @@ from pinchpoint.domain.run import (
     Run,
     Telemetry,
 )
-from pinchpoint.domain.service import ACTIVE, ALL, IDLE, Service, Stack
+from pinchpoint.domain.service import ACTIVE, ALL, CONNECTING, IDLE, RECEIVING, Service, Stack
 from pinchpoint.moments_of_service import FEWEST, Moments, batched, moments
+from pinchpoint.on_the_way import Part, inside_unseen, on_the_way
 from pinchpoint.stack_stages import Place, place
 from pinchpoint.stage_names import UNPLACED
 from pinchpoint.timeline import Mask, Steady
@@ -54,7 +56,7 @@ FEWEST_STACKS = 20
 AVOIDED = 0.5  # of the moments that would be there by chance
 FEWEST_READINGS = 6
 INSIDE = Place(UNPLACED, "inside the server")
-CLOCK, QUEUE, LOOKS, NOTHING = "thread clocks", "run-queue clocks", "sampling", "a server that does nothing"
+CLOCK, QUEUE, LOOKS = "thread clocks", "run-queue clocks", "sampling"
 COUNTERS = "the server's counters"
 
 
@@ -89,8 +91,9 @@ def account_service(run: Run, chosen: Steady, requests: str) -> Ledger:
     if requests == TYPICAL and _avoided(run, chosen, len(here.t_ns), len(usual.t_ns)):
         here = usual
     cells = _Cells(requests, mean)
-    if service.round_trip is not None:
-        cells.add(Place(NETWORK_STAGE, ""), "network", NOTHING, service.round_trip, site="wire")
+    ways = on_the_way(run, chosen.typical)
+    for part in ways:
+        cells.add(Place(NETWORK_STAGE, part.label), "network", part.source, part.seconds, site=part.site)
     spent = _spent(run, chosen.main) if len(here.t_ns) >= FEWEST else None
     if spent is not None:
         stages = shares(service, ACTIVE, 1, ())
@@ -103,10 +106,13 @@ def account_service(run: Run, chosen: Steady, requests: str) -> Ledger:
             cells.add(where, "cpu", CLOCK, own.scaled(each), overlapped_s=own.value * (1 - each))
         cells.add(Place(UNPLACED, ""), "starved", QUEUE, spent.starved.scaled(factor * each))
         queued = service.parts("queue") if requests == TYPICAL else ()
-        for part in queued:
-            cells.add(Place(QUEUE_STAGE, part.step), "wait", COUNTERS, part.each, site="queue")
-        for row in _waits(run, here, mean.value, sum(part.each.value for part in queued)):
+        for told in queued:
+            cells.add(Place(QUEUE_STAGE, told.step), "wait", COUNTERS, told.each, site="queue")
+        for row in _waits(run, here, mean.value, sum(told.each.value for told in queued), ways):
             cells.add(*row)
+    else:
+        for part in inside_unseen(run, chosen.typical, ways):
+            cells.add(INSIDE, "wait", part.source, part.seconds, site=part.site)
     cells.finish()
     return Ledger("latency", requests, mean, tuple(cells.rows), SEEN if _seen_inside(service) else UNSEEN)
 
@@ -180,9 +186,11 @@ def _factor(here: Moments, usual: Moments, mean_s: float, usual_mean_s: float) -
 def _phases(run: Run, here: Moments, site: int) -> Mapping[Place, Quantity]:
     """The shares of the phases of streamed answers among the moments at a site; none where answers are no streams."""
     at, spans = here.t_ns[here.site == site], run.spans
-    if not len(spans.index) or len(at) < FEWEST:
+    phases = [number for number, name in enumerate(run.span_names) if name not in (CONNECTING, RECEIVING)]
+    of_phases = np.flatnonzero(np.isin(spans.name, phases))
+    if not len(of_phases) or len(at) < FEWEST:
         return {}
-    order = np.argsort(spans.begin_ns, kind="stable")
+    order = of_phases[np.argsort(spans.begin_ns[of_phases], kind="stable")]
     which = np.searchsorted(spans.begin_ns[order], at, side="right") - 1
     inside = (which >= 0) & (at < spans.end_ns[order][np.maximum(which, 0)])
     counts = np.bincount(spans.name[order][which[inside]], minlength=len(run.span_names))
@@ -190,7 +198,9 @@ def _phases(run: Run, here: Moments, site: int) -> Mapping[Place, Quantity]:
     return {Place("model", name): _share_of(count, counts.sum()) for name, count in named if count}
 
 
-def _waits(run: Run, here: Moments, mean_s: float, queued_s: float) -> Iterator[tuple[Place, str, str, Quantity, str]]:
+def _waits(
+    run: Run, here: Moments, mean_s: float, queued_s: float, ways: Sequence[Part]
+) -> Iterator[tuple[Place, str, str, Quantity, str]]:
     """What is waited for while no thread can run: at whose line where that was seen.
 
     What the server says that requests queued is a row of its own and taken from these, first where nobody works on them.
@@ -198,12 +208,12 @@ def _waits(run: Run, here: Moments, mean_s: float, queued_s: float) -> Iterator[
     service = run.service
     assert service is not None
     blocked = shares(service, ALL, 1, _at_home(service))
-    wire = service.round_trip.value / mean_s if service.round_trip else 0.0
+    wire = sum(part.seconds.value for part in ways) / mean_s
     for site in (PARKED, TIMER, FUTEX, OTHER, IPC, NETWORK, DISK, SYNC, FAULT):
         if not np.any(here.site == site):
             continue
         share = here.share(site)
-        if site == PARKED:  # on the wire, which the server that does nothing accounts for, or awaited unseen
+        if site == PARKED:  # on the way, which is accounted for, or awaited unseen
             share = _less(share, wire)
         seconds = share.scaled(mean_s)
         if site in (PARKED, TIMER, FUTEX, OTHER) and queued_s > 0:

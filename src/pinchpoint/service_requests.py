@@ -8,11 +8,13 @@ import numpy as np
 
 from pinchpoint import stats
 from pinchpoint.domain.run import FAILED, TOLD, Asked, Ints, Requests, Spans
-from pinchpoint.domain.service import Stream
+from pinchpoint.domain.service import CONNECTING, RECEIVING, Stream
 from pinchpoint.load import records
 from pinchpoint.load.crew import ROW, Rows
 
 PREFILL, DECODE = PHASES = "prefill", "decode"  # until the first event of a stream, and from there to its end
+SPANS = (*PHASES, CONNECTING, RECEIVING)
+LONG_ENOUGH = 0.002  # of a request: a way that is shorter is not kept
 NS = 1_000_000_000
 MOST_ASKED = 500_000  # requests of which the payload is kept
 Noted = Sequence[tuple[Rows, int]]
@@ -50,18 +52,24 @@ def asked_of(noted: Sequence[tuple[int, Rows]]) -> Asked:
 
 
 def phases_of(noted: Noted) -> Spans:
-    """Two spans for each answered request whose answer came as a stream of several events; their names are `PHASES`."""
+    """The parts of each answered request as the client saw them, their names are `SPANS`: of a stream of several events its two
+    phases, and how long a connection was made and an answer came, where that took any time.
+    """
     rows, _ = _ended(noted)
-    mine = np.flatnonzero(_streamed(rows))
-    begin, first, end = (rows[name][mine].astype(np.int64) for name in ("due_ns", "first_ns", "done_ns"))
-    unread = np.full(2 * len(mine), -1, np.int64)
+    due, sent, first, done = (rows[name].astype(np.int64) for name in ("due_ns", "sent_ns", "first_ns", "done_ns"))
+    good, streamed, least = rows["outcome"] == records.OK, _streamed(rows), LONG_ENOUGH * (done - due)
+    parts = (
+        (streamed, due, first), (streamed, first, done),
+        (good & (sent - due > least), due, sent), (good & ~streamed & (done - first > least), first, done),
+    )  # fmt: skip
+    index = np.concatenate([np.flatnonzero(chosen) for chosen, _, _ in parts]).astype(np.int64)
+    name = np.repeat(np.arange(len(parts), dtype=np.int64), [np.count_nonzero(chosen) for chosen, _, _ in parts])
+    begin, end = (np.concatenate([part[at][part[0]] for part in parts]) for at in (1, 2))
+    order = np.lexsort((name, index))
+    unread = np.full(len(index), -1, np.int64)
     return Spans(
-        index=np.repeat(mine, 2).astype(np.int64),
-        name=np.tile(np.arange(2, dtype=np.int64), len(mine)),
-        kind=np.full(2 * len(mine), TOLD, np.int64),
-        thread=unread,
-        begin_ns=np.stack([begin, first], axis=1).ravel(),
-        end_ns=np.stack([first, end], axis=1).ravel(),
+        index=index[order], name=name[order], kind=np.full(len(index), TOLD, np.int64), thread=unread,
+        begin_ns=begin[order], end_ns=end[order],
         begin_cpu_ns=unread, end_cpu_ns=unread, begin_delay_ns=unread, end_delay_ns=unread,
         begin_faults=unread, end_faults=unread,
     )  # fmt: skip

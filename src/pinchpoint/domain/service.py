@@ -14,6 +14,12 @@ UNKNOWN_LOAD = -1  # of stacks and looks, where nobody knows how many requests w
 # Where a thread sits while nothing is asked (`ServerThread.parked`).
 SELECTOR, ACCEPTING, WAITING_FOR_WORK, SLEEPING, ELSEWHERE = "selector", "accepting", "work", "timer", "elsewhere"
 
+CONNECTING, RECEIVING = "connecting", "receiving"  # parts of a request as the client saw them, among `Run.span_names`
+# What a request's time on the network goes into (`Row.site` of the stage `network`): as for a server that does nothing on this
+# machine, a new connection, the way there and back, bytes, and small packets that wait to be acknowledged.
+WIRE, CONNECT, DISTANCE, TRANSFER, STALL = ON_THE_WAY = "wire", "connect", "distance", "transfer", "stall"
+INSIDE_UNSEEN = "inside"  # the site of what a server takes that cannot be looked into
+
 
 @dataclass(frozen=True, slots=True)
 class ServerThread:
@@ -103,6 +109,28 @@ class Stream:
 
 
 @dataclass(frozen=True, slots=True)
+class Wire:
+    """What a few requests on connections of their own told of the way to a server (the kernel's TCP_INFO), each part of an answer
+    acknowledged at once. What they did not tell is None.
+
+    `far` is whether that is beyond this machine's loopback. `round_trip` is the shortest that each connection saw, in seconds;
+    `rate_bytes_per_s` how fast a request's bytes were taken. `answer_s` is from the first byte of an answer to its last, `gap_s`
+    the longest pause in it, `fullness` how full its segments were: 1 is full. Of `segments` that we sent, `sent_again` were lost or
+    late. `packed` is the share of an answer's bytes that gzip would leave.
+    """
+
+    far: bool
+    round_trip: Quantity | None = None
+    rate_bytes_per_s: Quantity | None = None
+    answer_s: Quantity | None = None
+    gap_s: Quantity | None = None
+    fullness: Quantity | None = None
+    segments: int = 0
+    sent_again: int = 0
+    packed: Quantity | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """What is known of a server besides its requests.
 
@@ -134,6 +162,7 @@ class Service:
     answered: int | None = None
     teller: str = ""
     stretches: tuple[tuple[int, int], ...] = ()
+    wire: Wire | None = None
 
     def parts(self, name: str) -> tuple[Counted, ...]:
         """What the server counted of one kind, of an ensemble for each step too; nothing where it does not tell."""
@@ -177,3 +206,4 @@ class ServiceFacts:
     ours: int = 0
     teller: str = ""
     queued: tuple[Queued, ...] = ()  # by the server's counters, at each load
+    wire: Wire | None = None

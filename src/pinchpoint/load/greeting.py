@@ -45,7 +45,7 @@ class Greeting:
     keeps: bool
 
 
-class _Answer:
+class Answer:
     """What httptools says of an answer."""
 
     def __init__(self) -> None:
@@ -111,14 +111,15 @@ def _connected(
     failure: Exception | None = None
     for host in hosts or ("",):
         try:
-            return host, _connection(address, host, timeout_s, tls)
+            return host, opened(address, host, timeout_s, tls)
         except (OSError, ValueError) as error:
             failure = error
     assert failure is not None
     raise _no_connection(address, failure)
 
 
-def _connection(address: Address, host: str, timeout_s: float, tls: ssl.SSLContext | None) -> socket.socket:
+def opened(address: Address, host: str, timeout_s: float, tls: ssl.SSLContext | None) -> socket.socket:
+    """A connection to an address, at one IP address of its host. OSError or ValueError where there is none."""
     with contextlib.ExitStack() as stack:
         if address.unix:
             plain = stack.enter_context(socket.socket(socket.AF_UNIX))
@@ -160,12 +161,12 @@ def _no_connection(address: Address, error: Exception) -> BadInput | TargetFaile
 
 def _asked(
     address: Address, connection: socket.socket, request: bytes, timeout_s: float, begin: float
-) -> tuple[_Answer, bytearray, int]:
+) -> tuple[Answer, bytearray, int]:
     """The answer, its first bytes, and how many there were; TargetFailed where it is none."""
-    answer, raw, size = _Answer(), bytearray(), 0
+    answer, raw, size = Answer(), bytearray(), 0
     with _failures(address, timeout_s):
         connection.sendall(request)
-        for data in _pieces(connection, begin + timeout_s):
+        for data in pieces(connection, begin + timeout_s):
             size += len(data)
             if size <= KEPT_BYTES:
                 raw += data
@@ -216,7 +217,7 @@ def _failures(address: Address, timeout_s: float) -> Iterator[None]:
         raise _failed(address, f"it broke the connection at the first request: {why}", "Look at its log") from None
 
 
-def _pieces(connection: socket.socket, end: float) -> Iterator[bytes]:
+def pieces(connection: socket.socket, end: float) -> Iterator[bytes]:
     """What the server sends until it ends the connection; TimeoutError at `end` of the monotonic clock."""
     while True:
         left = end - time.monotonic()

@@ -48,8 +48,8 @@ def client(plan: Mapping[str, Any], request: bytes, answer: bytes | None, in_fli
 
 
 def round_trip(plan: Mapping[str, Any], request: bytes, answer: bytes | None) -> Quantity | None:
-    """Seconds that one request alone takes to a server that does nothing and back, without that server's own CPU time; None
-    where it could not be measured.
+    """Seconds that one request alone takes to a server that does nothing and back, on a connection that stands, without that
+    server's own CPU time; None where it could not be measured.
     """
     if answer is None:
         return None
@@ -77,7 +77,7 @@ def _alone(plan: Mapping[str, Any], port: int, process: int) -> list[float]:
             rows = seen.all_rows()
             rows = rows[(rows["outcome"] == records.OK) | (rows["outcome"] == records.STATUS)]
             if number and len(rows) >= LEAST_REQUESTS:
-                mean_s = float((rows["done_ns"] - rows["due_ns"]).mean()) / 1e9
+                mean_s = float((rows["done_ns"] - rows["sent_ns"]).mean()) / 1e9
                 found.append(max(mean_s - (_ran_s(process) - before) / len(rows), 0.0))
     finally:
         crew.close()
