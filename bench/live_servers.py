@@ -83,8 +83,12 @@ def program(port: int) -> list[str]:
 
 @contextlib.contextmanager
 def serving(
-    folder: str | Path, source: str, command: Callable[..., list[str]] = uvicorn, quota: float | None = None,
-    place: Place = HERE, **how: int,
+    folder: str | Path,
+    source: str,
+    command: Callable[..., list[str]] = uvicorn,
+    quota: float | None = None,
+    place: Place = HERE,
+    **how: int,
 ) -> Iterator[int]:
     """A server of `source` in a folder, answering; its port. `quota` are the CPUs that a control group of its own grants it."""
     Path(folder).mkdir(parents=True, exist_ok=True)

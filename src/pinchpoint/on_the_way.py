@@ -93,8 +93,9 @@ def _seconds(run: Run, name: str, chosen: Mask) -> Floats:
     spans = run.spans
     mine = spans.name == run.span_names.index(name) if name in run.span_names else np.zeros(len(spans.name), bool)
     lengths = (spans.end_ns - spans.begin_ns)[mine] / 1e9
-    found: Floats = np.bincount(spans.index[mine], lengths, len(run.requests.index))[chosen]
-    return found
+    found = np.zeros(len(run.requests.index))
+    np.add.at(found, spans.index[mine], lengths)
+    return found[chosen]
 
 
 def _mean(seconds: Floats) -> Quantity:

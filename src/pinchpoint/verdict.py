@@ -10,6 +10,7 @@ from pinchpoint.contracts import Tables
 from pinchpoint.domain.change import Prediction
 from pinchpoint.domain.finding import Finding
 from pinchpoint.domain.ledger import Ledger, Row
+from pinchpoint.domain.service import INSIDE_UNSEEN
 from pinchpoint.domain.signal import Signals
 from pinchpoint.domain.verdict import Gain, Verdict
 from pinchpoint.domain.words import CAUSE_HEADLINE, CAUSE_NOUN, SIGNAL_WORDS, STAGE_WORDS
@@ -129,7 +130,7 @@ def explains(finding: Finding, cell: Cell) -> bool:
     """Whether a finding's cause is one of this cell's time."""
     for stage, state, *sites in finding.cells:
         here = stage in ("*", cell.stage) and state == cell.state
-        if here and (not sites or cell.sites.get(sites[0], 0.0) >= cell.value * MOST):
+        if here and (not sites or sum(cell.sites.get(site, 0.0) for site in sites) >= cell.value * MOST):
             return True
     return False
 
@@ -187,6 +188,8 @@ def _headroom(finding: Finding, signals: Signals) -> float | None:
 
 def _without_cause(ledger: Ledger, largest: Cell, findings: Sequence[Finding], present: Sequence[Finding]) -> Verdict:
     """No cause explains the largest cell: its state is still a fact; undecided causes are named."""
+    if INSIDE_UNSEEN in largest.sites:
+        return _unknown(ledger, "THE SERVER takes most of the time, and not the way to it; it cannot be looked into.")
     undecided = [f for f in findings if f.status == "unknown" and f.bound != MEASUREMENT and explains(f, largest)]
     share = largest.value / ledger.latency.value
     if undecided:

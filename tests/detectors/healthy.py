@@ -102,6 +102,8 @@ HEALTHY: dict[str, Given] = {
     "measurement.foreign_share": 0.01,
     "client.used_share": 0.0,
     "request.queue_share": 0.0,
+    "request.round_trips_share": 0.0,
+    "request.transfer_share": 0.0,
 }
 
 

@@ -25,6 +25,8 @@ from pinchpoint.detectors.large_inputs_copied import large_inputs_copied
 from pinchpoint.detectors.load_imbalance import load_imbalance
 from pinchpoint.detectors.lock_wait import lock_wait
 from pinchpoint.detectors.memory_growth import memory_growth
+from pinchpoint.detectors.network_bandwidth import network_bandwidth
+from pinchpoint.detectors.network_round_trips import network_round_trips
 from pinchpoint.detectors.new_shapes import new_shapes
 from pinchpoint.detectors.no_batching import no_batching
 from pinchpoint.detectors.not_stationary import not_stationary
@@ -63,6 +65,8 @@ BUILTIN: tuple[Detector, ...] = (
     clock_lowered,
     disk_reads,
     slow_load,
+    network_round_trips,
+    network_bandwidth,
     downstream_call,
     synchronous_writes,
     weights_streamed,

@@ -15,7 +15,7 @@ from pinchpoint.limits import Limits
     title="a downstream call is awaited",
     question="Do requests wait for the answer of another service?",
     bound="io",
-    cells=(("*", "network"),),
+    cells=(("*", "network", "network"),),
     needs=("request.network_share",),
     remedies=("avoid-call",),
 )

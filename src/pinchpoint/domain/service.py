@@ -115,8 +115,8 @@ class Wire:
 
     `far` is whether that is beyond this machine's loopback. `round_trip` is the shortest that each connection saw, in seconds;
     `rate_bytes_per_s` how fast a request's bytes were taken. `answer_s` is from the first byte of an answer to its last, `gap_s`
-    the longest pause in it, `fullness` how full its segments were: 1 is full. Of `segments` that we sent, `sent_again` were lost or
-    late. `packed` is the share of an answer's bytes that gzip would leave.
+    the longest pause in it, `fullness` how full its segments were: 1 is full. Of `segments` that we sent, `sent_again` were
+    lost or late. `packed` is the share of an answer's bytes that gzip would leave.
     """
 
     far: bool

@@ -33,6 +33,8 @@ CAUSE_HEADLINE: dict[str, str] = {
     "M107": "RANDOM MEMORY ACCESS limits this model: look-ups wait.",
     "I101": "DISK READS hold up each request.",
     "I102": "READING FROM DISK makes the start slow.",
+    "I103": "ROUND TRIPS: packets on their way take the time, not the server.",
+    "I104": "BYTES ON THEIR WAY take the time: the network passes no more.",
     "I105": "A CALL TO ANOTHER SERVICE is awaited in each request.",
     "I106": "WRITES TO DISK (logs or syncs) hold up each request.",
     "W101": "PYTHON'S INTERPRETER LOCK (GIL) lets one thread work at a time.",
@@ -84,6 +86,8 @@ TAIL_HEADLINE: dict[str, str] = {
     "C108": "slow requests are stopped by the CPU quota.",
     "C109": "slow requests wait for a CPU that others have.",
     "I101": "slow requests read from disk.",
+    "I103": "slow requests are longer on their way.",
+    "I104": "slow requests wait for bytes on their way.",
     "I105": "slow requests wait for another service.",
     "I106": "slow requests wait for writes to disk.",
     "M103": "slow requests fetch memory pages back.",
@@ -136,6 +140,8 @@ CAUSE_NOUN: dict[str, str] = {
     "M107": "random memory access",
     "I101": "disk reads",
     "I102": "reading files at the start",
+    "I103": "network round trips",
+    "I104": "network bandwidth",
     "I105": "calls to other services",
     "I106": "writes to disk",
     "W101": "the interpreter lock (GIL)",
@@ -183,6 +189,8 @@ CAUSE_WHY: dict[str, str] = {
     "M107": "Single entries of a large table are fetched from all over memory, and each one waits for the last.",
     "I101": "Data is read from disk while the request waits for it.",
     "I102": "The model's files come from disk before the first request can be answered.",
+    "I103": "A packet takes its time there and back whatever is in it, and a new connection or a second small packet takes more.",
+    "I104": "The network passes so many bytes a second, and messages of this size occupy it that long.",
     "I105": "The request stands still until another process or server has answered.",
     "I106": "The request stands still until the disk has taken what was written.",
     "W101": "One thread at a time runs Python code; the others wait, and CPUs are idle.",
@@ -229,6 +237,8 @@ CAUSE_ADVICE: dict[str, str] = {
     "M107": "sort the indices, keep hot rows in cache, or shrink the table",
     "I101": "cache or prefetch the data, map it into memory, or keep it on a local disk",
     "I102": "keep the files in the page cache or a process ready, use a faster disk, or store a smaller model",
+    "I103": "keep connections open, write each answer at once (TCP_NODELAY), or move client and server closer",
+    "I104": "compress, send fewer bytes or a binary format, or use a faster link",
     "I105": "cache or batch the calls, make them while computing, or move the service closer",
     "I106": "log from another thread, log less, or drop the sync",
     "W101": "use processes, native code for the Python part, or a free-threaded build",
@@ -285,7 +295,7 @@ STATE_WORDS: dict[str, str] = {
 # What the memory of a model's operators is used for, by the cause that was found.
 MEMORY_WORDS: dict[str, str] = {"M101": "reading weights", "M102": "moving results", "M107": "looking up rows"}
 
-# What a thread was blocked on (domain.run.SITES), and two sites of the ledger's own.
+# What a thread was blocked on (domain.run.SITES), and sites of the ledger's own.
 SITE_WORDS: dict[str, str] = {
     "futex": "waiting for a lock",
     "timer": "waiting for a timer",
@@ -297,6 +307,10 @@ SITE_WORDS: dict[str, str] = {
     "pool": "on other threads",
     "new memory": "getting new memory",
     "copy": "copying",
+    "connect": "making a connection",
+    "distance": "there and back",
+    "transfer": "bytes on their way",
+    "stall": "small packets that wait",
 }
 
 # Rows of a session that are no operators of its graph.
@@ -409,6 +423,8 @@ SIGNAL_WORDS: dict[str, str] = {
     "measurement.error_share": "failed requests",
     "client.used_share": "what the client used",
     "request.queue_share": "waiting in the server's queue",
+    "request.round_trips_share": "round trips",
+    "request.transfer_share": "bytes on their way",
 }
 
 # What a server counts of itself.

@@ -1,4 +1,4 @@
-"""A few requests on new connections of their own: how far the server is, and how its answer comes, as the kernel tells (TCP_INFO).
+"""A few requests on new connections of their own: how far the server is and how its answer comes, by the kernel (TCP_INFO).
 
 Each part of an answer is acknowledged at once here (TCP_QUICKACK). Elsewhere the kernel waits up to 40 ms with it, in the hope
 of sending something along: a server that holds its next small packet back until then (Nagle's algorithm) is told by that.
@@ -90,7 +90,7 @@ class Trip:
 def trips(
     address: Address, host: str, request: bytes | None, timeout_s: float, tls: ssl.SSLContext | None
 ) -> tuple[Trip, ...]:
-    """Up to `MOST` of them, one after the other; fewer where they are slow or fail. Without a request a connection is only made."""
+    """Up to `MOST` of them, one after the other; fewer where they are slow or fail. A connection is all without a request."""
     found: list[Trip] = []
     end = time.monotonic() + MOST_S
     while len(found) < MOST and (not found or time.monotonic() < end):

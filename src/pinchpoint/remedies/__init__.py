@@ -16,6 +16,7 @@ from pinchpoint.remedies.more_processes import more_processes
 from pinchpoint.remedies.more_threads import more_threads
 from pinchpoint.remedies.more_workers import more_workers
 from pinchpoint.remedies.off_the_loop import off_the_loop
+from pinchpoint.remedies.on_the_way import ON_THE_WAY
 from pinchpoint.remedies.optimise_graph import optimise_graph
 from pinchpoint.remedies.removals import REMOVALS
 from pinchpoint.remedies.replace_operator import replace_operator
@@ -49,6 +50,7 @@ BUILTIN = (
     replace_operator,
     cache_rows,
     avoid_call,
+    *ON_THE_WAY,
     *REMOVALS,
     *STARTS,
 )

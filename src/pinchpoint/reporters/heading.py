@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pinchpoint.domain.run import Environment
-from pinchpoint.domain.service import ServiceFacts
+from pinchpoint.domain.service import ServiceFacts, Wire
 from pinchpoint.domain.target import Session, TargetFacts
 from pinchpoint.domain.workload import Workload
 from pinchpoint.reporters.layout import WIDTH, Line, clean, columns, line, shortened, wrapped
-from pinchpoint.units import amount, percent
+from pinchpoint.units import amount, duration, percent
 
 _LONGEST_NAME = 48
 _LONGEST_INPUT = 120
@@ -69,7 +69,15 @@ def _sent(target: TargetFacts, service: ServiceFacts) -> str:
     size = f"{amount(service.request_bytes, 'B')}, answer {amount(service.answer_bytes, 'B')}"
     loads = f"{service.loads[0]} to {service.loads[-1]}" if len(service.loads) > 1 else "1"
     used = f"; the client used {percent(service.client_used)} of its ceiling" if service.client_used is not None else ""
-    return f"{what}, {size}. Load: ours, {loads} in flight{used}."
+    return f"{what}, {size}. Load: ours, {loads} in flight{used}{_away(service.wire)}."
+
+
+def _away(wire: Wire | None) -> str:
+    """How far the server is, and what of our own packets was lost, where it is beyond this machine."""
+    if wire is None or not wire.far or wire.round_trip is None:
+        return ""
+    lost = f", {wire.sent_again} of {wire.segments} packets sent again" if wire.sent_again else ""
+    return f"; the way there and back takes {duration(wire.round_trip.value)}{lost}"
 
 
 def _size(target: TargetFacts) -> Iterator[str]:

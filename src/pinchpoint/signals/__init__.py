@@ -11,6 +11,7 @@ from pinchpoint.signals.idle import IDLE_SIGNALS
 from pinchpoint.signals.instruments import INSTRUMENT_SIGNALS
 from pinchpoint.signals.measurement import MEASUREMENT_SIGNALS
 from pinchpoint.signals.model import MODEL_SIGNALS
+from pinchpoint.signals.network import NETWORK_SIGNALS
 from pinchpoint.signals.processor import PROCESSOR_SIGNALS
 from pinchpoint.signals.quantised import QUANTISED_SIGNALS
 from pinchpoint.signals.stages import STAGE_SIGNALS
@@ -36,4 +37,5 @@ BUILTIN = (
     *GROWTH_SIGNALS,
     *MEASUREMENT_SIGNALS,
     *CLIENT_SIGNALS,
+    *NETWORK_SIGNALS,
 )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pinchpoint.contracts import Measure, SignalSource, Tables, signal
 from pinchpoint.domain.ledger import Row
 from pinchpoint.domain.quantity import Quantity
+from pinchpoint.domain.service import ON_THE_WAY
 from pinchpoint.signals.counters import slope
 from pinchpoint.signals.stages import share
 
@@ -56,7 +57,7 @@ BLOCKED_SIGNALS = (
     _sampled(
         "request.network_share",
         "Blocked on a connection, that of the request itself aside.",
-        lambda r: r.state == "network" and r.site != "wire",
+        lambda r: r.state == "network" and r.site not in ON_THE_WAY,
     ),
     _sampled(
         "request.lock_share", "Blocked in a futex while nothing ran for the request.", lambda r: r.site == "futex"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pinchpoint.contracts import Measure, SignalSource, Tables, signal
 from pinchpoint.domain.ledger import Ledger, Row
 from pinchpoint.domain.quantity import Quantity, total
+from pinchpoint.domain.service import INSIDE_UNSEEN
 from pinchpoint.service_ledger import UNSEEN
 
 UNSEEN_INSIDE = "what the server executes cannot be seen"
@@ -30,10 +31,10 @@ def _on_cpu(*stages: str) -> Measure:
 
 
 def _hidden(tables: Tables) -> bool:
-    """Whether a server computes for long enough, and what it computes could not be seen."""
+    """Whether a server computes, or does anything unseen, for long enough, and what it computes could not be seen."""
     if tables.run.service is None or tables.typical.stages_from != UNSEEN:
         return False
-    return share(tables.typical, lambda row: row.state == "cpu").high > HIDES
+    return share(tables.typical, lambda row: row.state == "cpu" or row.site == INSIDE_UNSEEN).high > HIDES
 
 
 def _cpu_signal(name: str, *stages: str) -> SignalSource:
