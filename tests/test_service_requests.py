@@ -8,7 +8,7 @@ import pytest
 from pinchpoint.domain.run import CONTROL, FAILED, OBSERVED, TOLD
 from pinchpoint.load import records
 from pinchpoint.load.crew import ROW
-from pinchpoint.service_requests import phases_of, requests_of, stream_of
+from pinchpoint.service_requests import SPANS, phases_of, requests_of, stream_of
 
 MS = 1_000_000
 
@@ -38,7 +38,7 @@ def test_requests_that_failed_are_marked_and_those_that_we_gave_up_are_none():
 
 def test_the_phases_of_a_stream_are_its_request():
     parts = [
-        (noted(2, events=0), OBSERVED),
+        (noted(2, events=0, between_ms=0), OBSERVED),
         (noted(3, begin=100 * MS), OBSERVED),
         (noted(1, outcome=records.SHORT), OBSERVED),
     ]
@@ -50,6 +50,24 @@ def test_the_phases_of_a_stream_are_its_request():
     assert (spans.end_ns[::2] == spans.begin_ns[1::2]).all()
     assert (spans.end_ns[1::2] == requests.end_ns[2:5]).all()
     assert set(spans.begin_cpu_ns.tolist()) == {-1}  # not measured is not 0
+
+
+def test_how_long_a_connection_was_made_and_an_answer_came():
+    """GIVEN requests that are sent 1 ms after they were due, and answered for 9 ms; streams; and one that failed."""
+    rows = np.concatenate([noted(2, events=0), noted(1), noted(1, outcome=records.RESET, events=0)])
+    rows["sent_ns"] = rows["due_ns"] + MS
+    spans = phases_of([(rows, OBSERVED)])
+    named = [(int(index), SPANS[name]) for index, name in zip(spans.index, spans.name, strict=True)]
+    assert named == [
+        (0, "connecting"), (0, "receiving"), (1, "connecting"), (1, "receiving"), (2, "prefill"), (2, "decode"), (2, "connecting"),
+    ]  # fmt: skip
+    assert (spans.end_ns - spans.begin_ns).tolist() == [MS, 9 * MS, MS, 9 * MS, 2 * MS, 9 * MS, MS]
+
+
+def test_what_takes_next_to_no_time_is_not_kept():
+    rows = noted(3, events=0, between_ms=0)
+    rows["sent_ns"] = rows["due_ns"] + 3_000  # of 2 ms
+    assert len(phases_of([(rows, OBSERVED)]).index) == 0
 
 
 def test_the_pace_of_tokens():

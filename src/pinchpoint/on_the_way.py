@@ -41,8 +41,9 @@ LEAST_STALL_S = (
     0.010  # an acknowledgement is held back for 40 ms (Linux, TCP_DELACK_MIN); a mean of several requests may be less
 )
 FULL = 0.8  # of a segment's room: smaller path limits and options leave as much
-PAUSE = 0.1  # of an answer's time: a link that is full makes none that long
+PAUSED = 0.5  # of an answer's time: a link that is full makes no pauses, but while a connection begins
 ROUND = 1.5  # of a round trip: the pause between two windows of a connection that begins slowly
+GROWING = 3  # round trips: a request whose bytes are taken in fewer of them is sent in windows that still grow
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,19 +114,20 @@ def _far(service: Service, wire: Wire) -> Iterator[Part]:
     rate = wire.rate_bytes_per_s
     if rate is not None and rate.low > 0 and service.request_bytes > FIRST_WINDOW:
         value, low, high = (service.request_bytes / end for end in (rate.value, rate.high, rate.low))
-        yield Part(TRANSFER, KERNEL, Quantity(value, low, high, rate.n), REQUEST)
+        if value > GROWING * (wire.round_trip.value if wire.round_trip else 0.0):
+            yield Part(TRANSFER, KERNEL, Quantity(value, low, high, rate.n), REQUEST)
 
 
 def _answer(service: Service, wire: Wire, receiving: Quantity) -> Iterator[Part]:
     """What an answer takes from its first byte to its last, where that is known to be the network's."""
-    alone, gap, far_s = wire.answer_s, wire.gap_s, wire.round_trip.value if wire.round_trip else 0.0
-    if alone is None or service.stream is not None:
+    alone, paused, pause = wire.answer_s, wire.paused_s, wire.pause_s
+    if alone is None or paused is None or pause is None or service.stream is not None:
         return
     if service.answer_bytes <= FIRST_WINDOW:
         if receiving.value - alone.value > LEAST_STALL_S:
             yield Part(STALL, CLIENT, receiving, ANSWER)
-    elif wire.far and gap is not None and wire.fullness is not None and wire.fullness.value > FULL:
-        if gap.value < PAUSE * alone.value:
+    elif wire.far and wire.fullness is not None and wire.fullness.value > FULL:
+        if paused.value < PAUSED * alone.value:
             yield Part(TRANSFER, CLIENT, receiving, ANSWER)
-        elif gap.value < ROUND * far_s:
+        elif wire.round_trip is not None and pause.value < ROUND * wire.round_trip.value:
             yield Part(DISTANCE, CLIENT, receiving, ANSWER)

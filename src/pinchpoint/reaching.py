@@ -30,13 +30,13 @@ def reach(sending: Sending, met: Met, timeout_s: float) -> Wire:
 def wire_of(found: Sequence[Trip], *, far: bool, answer: bytes | None) -> Wire:
     """The means over trips, and the smallest share of an answer that compressing leaves."""
     told = [each.told for each in found]
-    whole = [each for each in found if each.answer_s]
     return Wire(
         far=far,
         round_trip=_mean([each.round_trip_s for each in told]),
         rate_bytes_per_s=_mean([each.rate_bytes_per_s for each in told]),
         answer_s=_mean([each.answer_s for each in found]),
-        gap_s=_mean([each.gap_s for each in whole]),
+        paused_s=_mean([sum(each.pauses_s) for each in found if each.at_s]),
+        pause_s=_mean([max(each.pauses_s, default=0.0) for each in found if each.at_s]),
         fullness=_mean([each.fullness for each in told]),
         segments=sum(each.sent or 0 for each in told),
         sent_again=sum(each.sent_again or 0 for each in told),

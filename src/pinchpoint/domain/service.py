@@ -114,16 +114,17 @@ class Wire:
     acknowledged at once. What they did not tell is None.
 
     `far` is whether that is beyond this machine's loopback. `round_trip` is the shortest that each connection saw, in seconds;
-    `rate_bytes_per_s` how fast a request's bytes were taken. `answer_s` is from the first byte of an answer to its last, `gap_s`
-    the longest pause in it, `fullness` how full its segments were: 1 is full. Of `segments` that we sent, `sent_again` were
-    lost or late. `packed` is the share of an answer's bytes that gzip would leave.
+    `rate_bytes_per_s` how fast a request's bytes were taken. `answer_s` is from the first byte of an answer to its last, of which
+    `paused_s` passed in longer pauses, the longest of them `pause_s`; `fullness` is how full its segments were, 1 is full. Of
+    `segments` that we sent, `sent_again` were lost or late. `packed` is the share of an answer's bytes that gzip would leave.
     """
 
     far: bool
     round_trip: Quantity | None = None
     rate_bytes_per_s: Quantity | None = None
     answer_s: Quantity | None = None
-    gap_s: Quantity | None = None
+    paused_s: Quantity | None = None
+    pause_s: Quantity | None = None
     fullness: Quantity | None = None
     segments: int = 0
     sent_again: int = 0

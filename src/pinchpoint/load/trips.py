@@ -28,6 +28,7 @@ SEGMENT_AT, SENT_AGAIN_AT, SENT_AT, ROUND_TRIP_AT, SEGMENTS_IN_AT = 84, 100, 136
 RECEIVED_AT, RATE_AT = 128, 160
 NO_ROUND_TRIP = 0xFFFFFFFF
 US = 1_000_000
+PAUSE = 0.05  # of an answer's time: shorter ones are how pieces are taken in
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +79,23 @@ def _number(raw: bytes, at: int, kind: str = "=I") -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Trip:
-    """A request on a connection of its own: seconds from the first byte of the answer to its last, the longest pause between two
-    pieces of it, and what the kernel told; both times are None where nothing was asked.
+    """A request on a connection of its own: when the pieces of its answer came, in seconds from the first one on (none where
+    nothing was asked), and what the kernel told.
     """
 
-    answer_s: float | None
-    gap_s: float | None
+    at_s: tuple[float, ...]
     told: TcpInfo
+
+    @property
+    def answer_s(self) -> float | None:
+        """Seconds from the first piece to the last."""
+        return self.at_s[-1] if self.at_s else None
+
+    @property
+    def pauses_s(self) -> tuple[float, ...]:
+        """The pauses between two pieces that take more than a twentieth of the answer's time."""
+        gaps = (later - earlier for earlier, later in pairwise(self.at_s))
+        return tuple(gap for gap in gaps if gap > PAUSE * self.at_s[-1])
 
 
 def trips(
@@ -103,13 +114,12 @@ def trips(
 
 
 def _trip(connection: socket.socket, request: bytes | None, timeout_s: float) -> Trip:
-    answer_s = gap_s = None
+    at: list[float] = []
     if request is not None:
         connection.sendall(request)
         at = list(_arrivals(connection, timeout_s))
-        answer_s = at[-1] - at[0]
-        gap_s = max((later - earlier for earlier, later in pairwise(at)), default=0.0)
-    return Trip(answer_s, gap_s, tcp_info(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, INFO_BYTES)))
+    told = tcp_info(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, INFO_BYTES))
+    return Trip(tuple(each - at[0] for each in at), told)
 
 
 def _arrivals(connection: socket.socket, timeout_s: float) -> Iterator[float]:

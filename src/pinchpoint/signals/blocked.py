@@ -9,7 +9,7 @@ from pinchpoint.domain.ledger import Row
 from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.service import ON_THE_WAY
 from pinchpoint.signals.counters import slope
-from pinchpoint.signals.stages import share
+from pinchpoint.signals.stages import UNSEEN_INSIDE, hidden, share
 
 
 def _sampled(name: str, doc: str, wanted: Callable[[Row], bool]) -> SignalSource:
@@ -30,6 +30,8 @@ def starved(tables: Tables) -> Quantity | str:
     """Runnable and not running: run queue, quota, steal."""
     if len(tables.run.probes.run_delay_ns) and tables.run.probes.run_delay_ns.min() < 0:
         return "this kernel does not tell run-queue wait"
+    if hidden(tables.typical):
+        return UNSEEN_INSIDE
     return share(tables.typical, lambda row: row.state == "starved")
 
 

@@ -31,10 +31,15 @@ def _on_cpu(*stages: str) -> Measure:
 
 
 def _hidden(tables: Tables) -> bool:
-    """Whether a server computes, or does anything unseen, for long enough, and what it computes could not be seen."""
+    """Whether a server computes for long enough, or does anything unseen, and what it computes could not be seen."""
     if tables.run.service is None or tables.typical.stages_from != UNSEEN:
         return False
-    return share(tables.typical, lambda row: row.state == "cpu" or row.site == INSIDE_UNSEEN).high > HIDES
+    return hidden(tables.typical) or share(tables.typical, lambda row: row.state == "cpu").high > HIDES
+
+
+def hidden(ledger: Ledger) -> bool:
+    """Whether a good part of the time passes inside a server that cannot be looked into."""
+    return share(ledger, lambda row: row.site == INSIDE_UNSEEN).high > HIDES
 
 
 def _cpu_signal(name: str, *stages: str) -> SignalSource:
