@@ -9,6 +9,7 @@ from pinchpoint.contracts import Tables, signal
 from pinchpoint.domain.quantity import Quantity, exact
 from pinchpoint.domain.run import RUNNING, Run
 from pinchpoint.signals.counters import slope
+from pinchpoint.signals.stages import UNSEEN_INSIDE, hidden
 from pinchpoint.timeline import steady
 
 BATCHES = 20
@@ -128,6 +129,8 @@ def throttled_periods(tables: Tables) -> Quantity | str:
     """Periods of the CPU quota in which the container was stopped."""
     periods = tables.run.telemetry.column("cgroup.nr_periods")
     throttled = tables.run.telemetry.column("cgroup.nr_throttled")
+    if hidden(tables.typical):
+        return UNSEEN_INSIDE
     if tables.run.environment.quota_cpus is None:
         return exact(0.0)
     if periods is None or throttled is None:

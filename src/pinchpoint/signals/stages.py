@@ -56,8 +56,10 @@ def unclassified(tables: Tables) -> Quantity:
 
 
 @signal("model.share", unit="share", mechanism="wall clock")
-def model(tables: Tables) -> Quantity:
+def model(tables: Tables) -> Quantity | str:
     """The model stage in all states."""
+    if hidden(tables.typical):
+        return UNSEEN_INSIDE
     return share(tables.typical, lambda row: row.stage == "model")
 
 
