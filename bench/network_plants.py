@@ -73,8 +73,8 @@ class NetworkPlant:
         return self.place() if self.place is not None else contextlib.nullcontext(HERE)
 
 
-LARGE = 18_000  # numbers: 320 kB of JSON
-TWENTY_MEGABITS_MS = (110, 150)  # of 320 kB: 128 ms, less a bucketful and what the first packet took
+LARGE = 30_000  # numbers: 300 kB of JSON
+TWENTY_MEGABITS_MS = (115, 140)  # of 300 kB in full packets: 127 ms, less what the first piece brought
 PLANTS = (
     NetworkPlant("20 ms away", "I103", lambda: distant(0.020), {"distance": (19.9, 21), "connect": (0, 0)}, spin_ms=1),
     NetworkPlant("5 ms away, each connection closed", "I103", lambda: distant(0.005),

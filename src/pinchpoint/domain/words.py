@@ -311,6 +311,7 @@ SITE_WORDS: dict[str, str] = {
     "distance": "there and back",
     "transfer": "bytes on their way",
     "stall": "small packets that wait",
+    "inside": "unseen",
 }
 
 # Rows of a session that are no operators of its graph.
