@@ -12,6 +12,8 @@ from pinchpoint.detectors.event_loop_blocked import event_loop_blocked
 from pinchpoint.detectors.garbage_collection import garbage_collection
 from pinchpoint.detectors.gil_contention import gil_contention
 from pinchpoint.detectors.lock_wait import lock_wait
+from pinchpoint.detectors.network_bandwidth import network_bandwidth
+from pinchpoint.detectors.network_round_trips import network_round_trips
 from pinchpoint.detectors.new_shapes import new_shapes
 from pinchpoint.detectors.slow_load import slow_load
 from pinchpoint.detectors.synchronous_writes import synchronous_writes
@@ -22,6 +24,8 @@ SITES = {
     disk_reads: "request_read_share",
     downstream_call: "request_network_share",
     lock_wait: "request_lock_share",
+    network_bandwidth: "request_transfer_share",
+    network_round_trips: "request_round_trips_share",
     synchronous_writes: "request_sync_share",
     timer_wait: "request_timer_share",
 }

@@ -204,6 +204,8 @@ SITUATIONS = {
     "a lock": (MOSTLY_WAITING | {"request_lock_share": 0.85}, {"W104"}),
     "a sleep": (MOSTLY_WAITING | {"request_timer_share": 0.85}, {"W110"}),
     "a downstream call": (MOSTLY_WAITING | {"request_network_share": 0.85}, {"I105"}),
+    "a far server": (MOSTLY_WAITING | {"request_round_trips_share": 0.85}, {"I103"}),
+    "a narrow link": (MOSTLY_WAITING | {"request_transfer_share": 0.85}, {"I104"}),
     "work in a pool": (NO_MODEL | {"preprocess_cpu_share": 0.9, "cpu_parallelism": 2.0}, {"C102"}),
     "a pipe to another process": (MOSTLY_WAITING | {"request_ipc_share": 0.85}, set()),
 }
