@@ -9,8 +9,8 @@ import pytest
 
 from pinchpoint import limits
 from pinchpoint.domain.quantity import Quantity, exact
-from pinchpoint.domain.run import OBSERVED, PARKED, RUNNING, Samples, Telemetry
-from pinchpoint.domain.service import Wire
+from pinchpoint.domain.run import OBSERVED, PARKED, RUNNING, Asked, Samples, Telemetry
+from pinchpoint.domain.service import Stream, Wire
 from pinchpoint.inquire import inquire
 from pinchpoint.ledger import latency_ledger
 from pinchpoint.load.crew import ROW
@@ -110,9 +110,14 @@ def test_how_a_request_goes(request_bytes, rate, sites):
     assert by_site(unseen(142, wire=wire, request_bytes=request_bytes)) == sites
 
 
-def test_a_stream_is_made_while_it_comes():
-    from pinchpoint.domain.service import Stream
+def test_of_several_inputs_messages_are_not_known_by_the_first():
+    wire = replace(FAR, rate_bytes_per_s=exact(3e6, 8), answer_s=exact(0.1, 8))
+    run = unseen(222, receiving_ms=100, wire=wire, request_bytes=300_000, **LARGE)
+    several = Asked(*(np.zeros(4, np.int64) for _ in Asked.__slots__))
+    assert by_site(replace(run, asked=several)) == near(distance=20, inside=101.9, unexplained=100)
 
+
+def test_a_stream_is_made_while_it_comes():
     stream = Stream("token", 9.0, exact(0.02, 50), exact(0.01, 50))
     run = unseen(122, receiving_ms=100, events=9, wire=replace(FAR, answer_s=exact(0.1, 8)), stream=stream, **LARGE)
     assert by_site(run) == near(distance=20, inside=101.9)

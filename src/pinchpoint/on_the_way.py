@@ -60,7 +60,8 @@ def on_the_way(run: Run, chosen: Mask) -> tuple[Part, ...]:
     """What the requests of `chosen` take on the way."""
     service = run.service
     assert service is not None
-    return tuple(_parts(service, _seconds(run, CONNECTING, chosen), _seconds(run, RECEIVING, chosen)))
+    alike = not len(run.asked.load)  # one input, that of the trips
+    return tuple(_parts(service, _seconds(run, CONNECTING, chosen), _seconds(run, RECEIVING, chosen), alike=alike))
 
 
 def inside_unseen(run: Run, chosen: Mask, ways: Sequence[Part]) -> tuple[Part, ...]:
@@ -77,15 +78,15 @@ def inside_unseen(run: Run, chosen: Mask, ways: Sequence[Part]) -> tuple[Part, .
     return (Part(INSIDE_UNSEEN, CLIENT, _shorter(_mean(waited), others)),)
 
 
-def _parts(service: Service, connecting: Floats, receiving: Floats) -> Iterator[Part]:
+def _parts(service: Service, connecting: Floats, receiving: Floats, *, alike: bool) -> Iterator[Part]:
     wire, itself = service.wire, service.round_trip
     if itself is not None:
         yield Part(WIRE, NOTHING, itself)
     if np.any(connecting):
         yield Part(CONNECT, CLIENT, _mean(connecting))
     if wire is not None and wire.far:
-        yield from _far(service, wire)
-    if wire is not None and np.any(receiving):
+        yield from _far(service, wire, alike=alike)
+    if wire is not None and alike and np.any(receiving):
         yield from _answer(service, wire, _shorter(_mean(receiving), itself.value if itself else 0.0))
 
 
@@ -108,11 +109,11 @@ def _shorter(seconds: Quantity, by: float) -> Quantity:
     return Quantity(value, low, high, seconds.n)
 
 
-def _far(service: Service, wire: Wire) -> Iterator[Part]:
+def _far(service: Service, wire: Wire, *, alike: bool) -> Iterator[Part]:
     if wire.round_trip is not None:
         yield Part(DISTANCE, KERNEL, wire.round_trip)
     rate = wire.rate_bytes_per_s
-    if rate is not None and rate.low > 0 and service.request_bytes > FIRST_WINDOW:
+    if alike and rate is not None and rate.low > 0 and service.request_bytes > FIRST_WINDOW:
         value, low, high = (service.request_bytes / end for end in (rate.value, rate.high, rate.low))
         if value > GROWING * (wire.round_trip.value if wire.round_trip else 0.0):
             yield Part(TRANSFER, KERNEL, Quantity(value, low, high, rate.n), REQUEST)
