@@ -13,7 +13,7 @@ from pinchpoint.units import percent
 
 GONE, ANSWER = exact(0.0), "answer"
 WORTH_PACKING = 0.9  # of its bytes: what gzip leaves of an answer where it is worth a word
-PACKED, NO_BYTES = "answers compressed to {share} (gzip, its own CPU time not counted)", "messages without bytes"
+PACKED, NO_BYTES = "answers packed to {share} (gzip)", "messages without bytes"
 
 
 def _without(name: str, words: str, kind: str, *sites: str) -> Remedy:
@@ -31,7 +31,8 @@ def _without(name: str, words: str, kind: str, *sites: str) -> Remedy:
 
 @remedy("smaller-messages", words=NO_BYTES)
 def smaller_messages(tables: Tables, finding: Finding) -> Iterator[Change]:
-    """The share of an answer that gzip leaves, measured on its own bytes, and the bound of no bytes at all."""
+    """The share of an answer that gzip leaves, measured on its own bytes, and the bound of no bytes at all. What packing costs of CPU
+    time is in neither."""
     service = tables.run.service
     packed = service.wire.packed if service is not None and service.wire is not None else None
     answers = any((row.site, row.label) == (TRANSFER, ANSWER) for row in tables.typical.rows)
