@@ -31,8 +31,9 @@ def _without(name: str, words: str, kind: str, *sites: str) -> Remedy:
 
 @remedy("smaller-messages", words=NO_BYTES)
 def smaller_messages(tables: Tables, finding: Finding) -> Iterator[Change]:
-    """The share of an answer that gzip leaves, measured on its own bytes, and the bound of no bytes at all. What packing costs of CPU
-    time is in neither."""
+    """The share of an answer that gzip leaves, measured on its own bytes, and the bound of no bytes at all. What packing costs of
+    CPU time is in neither.
+    """
     service = tables.run.service
     packed = service.wire.packed if service is not None and service.wire is not None else None
     answers = any((row.site, row.label) == (TRANSFER, ANSWER) for row in tables.typical.rows)
