@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import json
+from pathlib import Path
 from textwrap import dedent
 
+import numpy as np
 import pytest
 from bench.live_servers import gunicorn, program, serving
 from bench.plants.cgroups import needs_cgroup
 from bench.server_plants import OTHER, PLANTS, SLOW_SERVICE
 
+import pinchpoint
 from end_to_end import diagnose, named
+from pinchpoint import store
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 CHOSEN = ("loop computes", "threads in Python", "one worker sleeps", "a lock", "fat JSON", "thin JSON", "another service",
           "standard library", "uneven processes", "even processes",
           "a quota")  # fmt: skip
 BUDGET = 26
+DOCS = Path(__file__).parents[1] / "docs"
 
 
 @contextlib.contextmanager
@@ -89,3 +94,31 @@ def test_a_run_of_a_server_gives_the_same_answer_from_its_folder_alone(tmp_path)
     again = diagnose(tmp_path, next((tmp_path / "pinchpoint-runs").iterdir()))
     assert again == first
     assert first["service"]["frameworks"][0] == "FastAPI"
+
+
+def the_example():
+    """The program of docs/servers.md, which finds this pinchpoint wherever it is served."""
+    source = (DOCS / "servers.md").read_text("utf-8").partition("```python\n")[2].partition("```")[0]
+    return f"import sys\nsys.path.insert(0, {str(Path(pinchpoint.__file__).parents[1])!r})\n{source}"
+
+
+def test_stages_that_a_server_tells_are_exact(tmp_path):
+    """GIVEN the example of the docs: 8 ms of computing, then 5 ms of a timer THEN the cells of each stage are as long as it says."""
+    with serving(tmp_path / "server", the_example()) as port:
+        found = diagnose(tmp_path, f"http://127.0.0.1:{port}/predict", budget=BUDGET)
+    run = store.load(next((tmp_path / "pinchpoint-runs").iterdir()))
+    assert sorted(run.span_names) == ["model", "preprocess"]
+    assert len(run.spans.index) == 2 * np.count_nonzero(run.requests.ok)
+    answer = found["verdicts"]["latency"]
+    assert answer["stages_from"] == "server"
+    rows = [row for row in found["ledger"] if row["question"] == "latency"]
+    assert not [row for row in rows if row["source"] == "Server-Timing"]  # all of it was seen
+    whole_ns = (run.requests.end_ns - run.requests.start_ns).mean()
+    for name, state in (("preprocess", "cpu"), ("model", "wait")):
+        mine = run.spans.name == run.span_names.index(name)
+        told = (run.spans.end_ns - run.spans.begin_ns)[mine].mean() / whole_ns
+        seen = sum(row["share"] for row in rows if (row["stage"], row["state"]) == (name, state))
+        if name == "preprocess":  # where it wanted a CPU is not told apart by stages
+            seen += sum(row["share"] for row in rows if row["state"] == "starved")
+        assert seen == pytest.approx(told, rel=0.1), (name, rows)
+    assert (answer["cause"], answer["where"]) == ("C102", "preprocess")

@@ -22,11 +22,14 @@ from pinchpoint.domain.run import (
     RUNNING,
     SYNC,
     TIMER,
+    TOLD,
     Requests,
     Samples,
+    Spans,
     Telemetry,
 )
-from pinchpoint.domain.service import Counted, Peer
+from pinchpoint.domain.served import Served
+from pinchpoint.domain.service import SPANS, Counted, Peer
 from pinchpoint.inquire import inquire
 from pinchpoint.ledger import account, latency_ledger
 from pinchpoint.load.crew import ROW
@@ -34,7 +37,7 @@ from pinchpoint.moments_of_service import every, moments
 from pinchpoint.plugins import builtin
 from pinchpoint.predict import COLDER_S
 from pinchpoint.service_ledger import account_service
-from pinchpoint.service_requests import PHASES, phases_of
+from pinchpoint.service_requests import phases_of
 from pinchpoint.slow_requests import tail
 from pinchpoint.timeline import Steady
 from served_runs import (
@@ -209,7 +212,7 @@ def streamed(run, first):
         ("events", 9),
     ):
         rows[name] = values
-    return replace(run, spans=phases_of([(rows, OBSERVED)]), span_names=PHASES)
+    return replace(run, spans=phases_of([(rows, OBSERVED)]), span_names=SPANS)
 
 
 def test_what_is_computed_for_a_stream_is_told_apart_by_its_first_event():
@@ -442,3 +445,98 @@ def test_too_few_moments_in_slow_requests_tell_nothing(every_ms, told):
     found = tail(run)
     assert found is not None
     assert (found.ledger is not None) == told
+
+
+# --- stages that the server tells ----------------------------------------------------------------------------------
+def told(run, *stages):
+    """The same run of which the server tells stages: (name, begin, length) as shares of a request."""
+    begin = np.stack(
+        [run.requests.start_ns + at * (run.requests.end_ns - run.requests.start_ns) for _, at, _ in stages]
+    )
+    length = np.stack([part * (run.requests.end_ns - run.requests.start_ns) for _, _, part in stages])
+    count = len(run.requests.index)
+    unread = np.full(begin.size, -1)
+    spans = Spans(
+        np.tile(np.arange(count), len(stages)), np.repeat(len(SPANS) + np.arange(len(stages)), count),
+        np.full(begin.size, TOLD), unread,
+        begin.ravel().astype(np.int64), (begin + length).ravel().astype(np.int64), *[unread] * 6,
+    )  # fmt: skip
+    return replace(run, spans=spans, span_names=(*SPANS, *(name for name, _, _ in stages)))
+
+
+def unseen(run):
+    """The same run of a server that nobody can look into."""
+    blank = replace(run.service, threads=(), stacks=(), looks=(), served=Served((), reason="it is another machine"))
+    return replace(run, samples=Samples(*no_table(5)), telemetry=Telemetry.nothing(), service=blank)
+
+
+def test_stages_that_the_server_tells_go_before_what_was_seen():
+    """GIVEN 5 ms that run and 4 ms of a timer, of which the server says 2 ms are `resize` and 5 its model THEN what runs and
+    what is waited for are theirs as they lie in time, and what lies between them is request handling.
+    """
+    ledger = latency_ledger(told(alone(STEPS, **TYPICAL, **JSON), ("resize", 0.05, 0.2), ("model", 0.35, 0.5)))
+    assert ledger.stages_from == "server"
+    assert cells(ledger) == {
+        ("preprocess", "cpu", "", "resize"): near(4 * 2 / 5),
+        ("model", "cpu", "", ""): near(4 * 2 / 5),
+        ("framework", "cpu", "", ""): near(4 * 1 / 5),
+        ("framework", "starved", "", ""): near(1),
+        ("model", "wait", "timer", ""): near(3),
+        ("framework", "wait", "timer", ""): near(1),
+        ("network", "network", "wire", ""): near(1),
+    }
+    assert abs(ledger.seconds(state="unexplained")) < 0.02 * ledger.latency.value
+
+
+def test_a_stage_inside_another_owns_its_moments():
+    run = told(alone(STEPS, **TYPICAL, **JSON), ("preprocess", 0.05, 0.9), ("parse", 0.15, 0.1), ("model", 0.55, 0.4))
+    ledger = latency_ledger(run)
+    assert ledger.seconds("preprocess", "cpu") / MS == near(4 * 4 / 5)
+    assert ledger.seconds("deserialize", "cpu") / MS == near(4 * 1 / 5)
+    assert ledger.seconds("model", "wait") / MS == near(4)
+
+
+def test_a_wait_that_nobody_sees_is_in_the_stage_that_the_server_tells():
+    """GIVEN 6 ms in which all threads sit where they sit at rest, of which 1 ms is on the wire and 4 are in a stage."""
+    steps = [(PARKED, 0.5), (RUNNING, 4), (PARKED, 5.5)]
+    ledger = latency_ledger(told(alone(steps, cpu_s=4e-3, **JSON), ("fetch features", 0.45, 0.4), ("model", 0.05, 0.4)))
+    assert cells(ledger) == {
+        ("model", "cpu", "", ""): near(4),
+        ("preprocess", "wait", "parked", "fetch features"): near(4),
+        ("framework", "wait", "parked", ""): pytest.approx(1, abs=0.15),
+        ("network", "network", "wire", ""): near(1),
+    }
+
+
+@pytest.mark.parametrize(("name", "place"), [
+    ("model", ("model", "")), ("MODEL", ("model", "MODEL")), ("db", ("framework", "db")), ("network", ("framework", "network")),
+    ("work", ("postprocess", "work")), ("tokenizeText", ("preprocess", "tokenizeText")),
+])  # fmt: skip
+def test_where_a_name_belongs(name, place):
+    """The user's own table goes before ours, and a server knows neither the network nor the client."""
+    run = told(alone(STEPS, **TYPICAL, frames=(("work", "postprocess"),)), (name, 0.05, 0.5))
+    assert {(row.stage, row.label) for row in latency_ledger(run).rows if row.state == "cpu"} >= {place}
+
+
+def test_what_is_told_of_a_server_that_nobody_looks_into_is_told():
+    """GIVEN 7.2 of 10 ms in preprocessing, 2 of them in a stage inside it, and 1 ms on the wire THEN the stages have rows whose
+    state is not known, no cause is ruled out, and the verdict says which stage it is.
+    """
+    run = unseen(told(alone(STEPS, **TYPICAL), ("preprocess", 0.1, 0.72), ("model", 0.2, 0.2)))
+    ledger = latency_ledger(run)
+    rows = {(row.stage, row.state, row.source): row for row in ledger.rows}
+    assert rows["preprocess", "unexplained", "Server-Timing"].seconds.value / MS == near(5.2)
+    assert rows["model", "unexplained", "Server-Timing"].seconds.value / MS == near(2)
+    assert rows["framework", "unexplained", "difference"].seconds.value / MS == near(1.8)
+    assert all(row.seconds.low <= row.seconds.value <= row.seconds.high for row in ledger.rows)
+    found = inquire(run, builtin(), limits.shipped())
+    verdict = found.verdicts["latency"]
+    assert (verdict.bound, verdict.where, verdict.cause, verdict.stages_from) == (
+        "unknown",
+        "preprocess",
+        None,
+        "server",
+    )
+    assert verdict.share == pytest.approx(0.52, abs=0.01)
+    status = {each.code: each.status for each in found.findings}
+    assert {status[code] for code in ("C101", "C102", "C103", "C104", "M101")} == {"unknown"}

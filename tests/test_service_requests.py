@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from pinchpoint.domain.run import CONTROL, FAILED, OBSERVED, TOLD
+from pinchpoint.domain.service import SPANS
 from pinchpoint.load import records
-from pinchpoint.load.crew import ROW
-from pinchpoint.service_requests import SPANS, phases_of, requests_of, stream_of
+from pinchpoint.load.crew import ROW, TIMING
+from pinchpoint.service_requests import MOST_NAMES, phases_of, requests_of, spans_of, stages_of, stream_of
 
 MS = 1_000_000
 
@@ -96,3 +97,91 @@ def test_answers_that_are_no_streams():
 
 def test_a_stream_of_one_token_has_no_pace():
     assert stream_of([(noted(5, tokens=1), OBSERVED)]).between_s is None
+
+
+# --- stages that the server tells ----------------------------------------------------------------------------------
+def answered(count=1, *, sent_ms=0, first_ms=20, total_ms=16, **changes):
+    """Requests that follow each other, of which the server says that it took so long."""
+    rows = np.zeros(count, ROW)
+    rows["due_ns"] = rows["sent_ns"] = (sent_ms + np.arange(count) * 30) * MS
+    rows["first_ns"], rows["done_ns"] = rows["sent_ns"] + first_ms * MS, rows["sent_ns"] + (first_ms + 5) * MS
+    rows["server_ns"], rows["outcome"] = total_ms * MS, records.OK
+    for name, value in changes.items():
+        rows[name] = value
+    return rows
+
+
+def timings(rows, *stages):
+    """What each answer tells: (name, ms after the server got it or -1, ms)."""
+    told = [
+        (done, at if at < 0 else at * MS, length * MS, name) for done in rows["done_ns"] for name, at, length in stages
+    ]
+    return [np.array(told, TIMING)]
+
+
+def laid(rows, *stages):
+    """(request, name, begin, end) of each span in ms."""
+    spans, names = stages_of([(rows, OBSERVED)], timings(rows, *stages))
+    assert set(spans.kind.tolist()) <= {TOLD}
+    return [
+        (index, names[name], begin / MS, end / MS)
+        for index, name, begin, end in zip(spans.index, spans.name, spans.begin_ns, spans.end_ns, strict=True)
+    ]
+
+
+def test_stages_lie_where_the_server_says_in_the_middle_of_its_request():
+    """GIVEN 20 ms from the sending to the first byte, 16 of them in the server THEN it got the request after 2."""
+    found = laid(answered(2), (b"total", -1, 16), (b"preprocess", 1, 9), (b"model", 11, 4))
+    assert found == [(0, "preprocess", 3, 12), (0, "model", 13, 17), (1, "preprocess", 33, 42), (1, "model", 43, 47)]
+
+
+def test_stages_without_a_begin_are_laid_in_a_row():
+    found = laid(answered(2), (b"db", -1, 5), (b"app", -1, 7), (b"model", 1, 2))
+    assert found == [
+        (0, "db", 2, 7), (0, "app", 7, 14), (0, "model", 3, 5),
+        (1, "db", 32, 37), (1, "app", 37, 44), (1, "model", 33, 35),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("stages", "left"), [
+    ([(b"a", -1, 15), (b"b", -1, 15)], []),  # together they are more than the request took
+    ([(b"a", 5, 16)], []),
+    ([(b"a", 10**6, 1)], []),
+    ([(b"a", 1, 10**6), (b"b", 1, 2)], ["b"]),
+    ([(b"a", 1, 0)], []),
+    ([(b"TOTAL", 1, 2)], []),
+])  # fmt: skip
+def test_what_cannot_be_is_left_out(stages, left):
+    assert [name for _, name, _, _ in laid(answered(), *stages)] == left
+
+
+def test_a_server_that_says_it_took_longer_than_it_did_is_placed_at_the_sending():
+    assert laid(answered(total_ms=500), (b"a", 0, 20)) == [(0, "a", 0, 20)]
+
+
+def test_only_answers_tell_stages():
+    failed = answered(outcome=records.SHORT)
+    assert laid(failed, (b"a", 1, 2)) == []
+    cut = answered(outcome=records.CUT_OFF)
+    assert laid(cut, (b"a", 1, 2)) == []
+    spans, names = stages_of([(answered(), OBSERVED)], timings(answered(sent_ms=1), (b"a", 1, 2)))
+    assert (len(spans.index), names) == (0, ())  # of a request that is not among the rows
+
+
+def test_names_without_end_are_few():
+    rows = answered(100)
+    told = [np.array([(done, 1 * MS, 2 * MS, b"n%d" % number)], TIMING) for number, done in enumerate(rows["done_ns"])]
+    spans, names = stages_of([(rows, OBSERVED)], told)
+    assert len(names) == MOST_NAMES + 1
+    assert names[-1] == "others"
+    assert len(spans.index) == 100
+
+
+def test_names_hide_secrets_and_streams_have_phases():
+    rows = answered(3)
+    _, names = spans_of(
+        [(rows, OBSERVED)], timings(rows, (b"secret", 1, 2)), lambda name: name.replace("secret", "***")
+    )
+    assert names == (*SPANS, "***")
+    rows["events"] = 12
+    assert spans_of([(rows, OBSERVED)], timings(rows, (b"a", 1, 2)), str)[1] == SPANS

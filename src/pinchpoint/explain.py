@@ -81,6 +81,12 @@ GLOSSARY: dict[str, str] = {
     "No request is observed: latency, tail and throughput are not known. docs/servers.md says what can be told and what not.",
     "backlog": "Connections to a server that are made and that it has not accepted: who made them waits for a worker, or for "
     "the event loop.",
+    "server-timing": "A header of an answer by which a server tells how long each stage of the request took. "
+    "pinchpoint.asgi.Middleware writes it from the stages that are marked; what other servers write counts too. Where "
+    "it is there, the rows of the ledger take their stages from it. Of a server that nobody can look into, how long a "
+    "stage takes is then known and what it is spent on is not: unseen. docs/servers.md has an example.",
+    "unseen": "A stage of a server into which nobody can look from here: the server itself tells how long it takes "
+    "(server-timing), and what for is not known.",
     "running": "A gauge that some servers tell: requests that are worked on at a moment.",
     "prefill": "Of an answer that comes as a stream of tokens: what is computed until the first one is there.",
     "decode": "Of an answer that comes as a stream of tokens: what is computed from the first one to the last.",

@@ -35,7 +35,7 @@ from pinchpoint.process import Ended
 from pinchpoint.reaching import reach
 from pinchpoint.scraping import Scraper, Sources, sources
 from pinchpoint.self_description import routes
-from pinchpoint.service_requests import SPANS, asked_of, phases_of, requests_of, stream_of
+from pinchpoint.service_requests import asked_of, requests_of, spans_of, stream_of
 from pinchpoint.service_visits import failure_of, spent, used_of_client, visit_of
 from pinchpoint.stacks import StackReader, is_python, python_threads
 from pinchpoint.thread_watch import ThreadWatch, Windows
@@ -104,6 +104,7 @@ class _Recording:
     scraper: Scraper
     wire: Wire
     rows: list[tuple[Rows, int]] = field(default_factory=list)
+    timings: list[Rows] = field(default_factory=list)  # stages that answers told, with one request in flight
     asked: list[tuple[int, Rows]] = field(default_factory=list)  # with the requests in flight
     alone: list[tuple[int, int]] = field(default_factory=list)
     idle: list[tuple[int, int]] = field(default_factory=list)
@@ -138,7 +139,7 @@ def record_service(traffic: Traffic, sending: Sending, workload: Workload, condi
     pythons = [pid for pid in pids if is_python(pid)]
     parents = {each.pid: each.parent for each in watching.served.processes}
     tops = [pid for pid in pythons if parents[pid] not in pythons]
-    crew = Crew(met.plan, traffic.workers, cpus_for(traffic.workers))
+    crew = Crew({**met.plan, "timings": met.greeted.timed}, traffic.workers, cpus_for(traffic.workers))
     threads = None
     if watching.overseer is not None:
         threads = ThreadWatch(watching.overseer.processes, sending.address.port, sending.address.unix, workload.seed)
@@ -233,6 +234,7 @@ def _alone(recording: _Recording, seconds: float) -> None:
         seen = _drive(recording, 1, length, watched=not control)
         rows = seen.all_rows()
         recording.rows.append((rows, CONTROL if control else OBSERVED))
+        recording.timings.append(seen.all_timings())
         _keep_asked(recording, 1, rows)
         recording.alone.append((seen.begin_ns, seen.end_ns))
         recording.used.append(used_of_client(seen, recording.client))
@@ -375,7 +377,8 @@ def _finished(recording: _Recording, telemetry: Telemetry) -> Run:
         raise TargetFailed(
             what=f"no request was answered: {recording.ended}", where=where, todo="Ask it once with curl"
         )
-    told, counts = _told(recording)
+    counters, counts = _told(recording)
+    spans, names = spans_of(recording.rows, recording.timings, lambda name: told(recording.sending, name))
     windows = [(int(a), int(b)) for a, b in zip(requests.start_ns, requests.end_ns, strict=True)]
     samples, threads, peers = _seen(recording, windows)
     return Run(
@@ -387,8 +390,8 @@ def _finished(recording: _Recording, telemetry: Telemetry) -> Run:
         environment=_environment(recording, counts),
         requests=requests,
         probes=Probes(*(np.empty(0, dtype=np.int64) for _ in range(14))),
-        spans=phases_of(recording.rows),
-        span_names=SPANS,
+        spans=spans,
+        span_names=names,
         samples=samples,
         telemetry=_renamed(telemetry, recording.alone),
         request_thread=-1,
@@ -400,7 +403,7 @@ def _finished(recording: _Recording, telemetry: Telemetry) -> Run:
         starts_ended="a server that runs already was not started",
         service=_service(recording, threads, peers, counts),
         asked=asked_of(recording.asked),
-        told=told,
+        told=counters,
     )
 
 

@@ -5,6 +5,8 @@
 - `queue`: what the server itself counted, where it does.
 - `cpu`: the clocks of all threads of the server a request, less what they use without requests, over the number of threads that
   can run at once while any can (looked at). Its stages are the shares of what Python threads were seen executing on a CPU.
+- Stages that the server itself tells (Server-Timing) go before: each moment then lies in one of them, whatever was seen. Where
+  nothing was seen inside, they are rows of their own, whose state is unexplained.
 - `starved`: their run-queue clocks, over the same number.
 - `wait`, `disk`, `network` inside: the share of moments within requests in which no thread can run, by what is waited for.
 
@@ -21,7 +23,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pinchpoint import stats
-from pinchpoint.domain.ledger import Ledger, Row
+from pinchpoint.domain.ledger import TOLD, Ledger, Row
 from pinchpoint.domain.quantity import Quantity, exact, total
 from pinchpoint.domain.run import (
     DISK,
@@ -38,15 +40,17 @@ from pinchpoint.domain.run import (
     Run,
     Telemetry,
 )
-from pinchpoint.domain.service import ACTIVE, ALL, CONNECTING, IDLE, RECEIVING, Service, Stack
+from pinchpoint.domain.service import ACTIVE, ALL, IDLE, Service, Stack
 from pinchpoint.moments_of_service import FEWEST, Moments, batched, moments
 from pinchpoint.on_the_way import Part, inside_unseen, on_the_way
 from pinchpoint.stack_stages import Place, place
 from pinchpoint.stage_names import UNPLACED
 from pinchpoint.timeline import Mask, Steady
+from pinchpoint.told_stages import BETWEEN, SOURCE, alone_s, are_told, inside, places, span_at
 
 NETWORK_STAGE, QUEUE_STAGE, TYPICAL = "network", "queue", "typical"
-SEEN, UNSEEN = "seen", "unseen"  # where stages come from: from what Python executes, or from nowhere
+# Where stages come from: from what Python executes, from the server's own word, or from nowhere.
+SEEN, SERVER, UNSEEN = "seen", "server", "unseen"
 STATES = {FUTEX: "wait", TIMER: "wait", IPC: "wait", OTHER: "wait", PARKED: "wait", NETWORK: "network", DISK: "disk",
           SYNC: "disk", FAULT: "disk"}  # fmt: skip
 IN_HANDLERS = (FUTEX, TIMER, NETWORK, IPC, OTHER, SYNC, DISK)  # where a thread of its own is blocked
@@ -97,7 +101,7 @@ def account_service(run: Run, chosen: Steady, requests: str) -> Ledger:
     spent = _spent(run, chosen.main) if len(here.t_ns) >= FEWEST else None
     if spent is not None:
         stages = shares(service, ACTIVE, 1, ())
-        if tuple(stages) == (INSIDE,):
+        if tuple(stages) == (INSIDE,) or are_told(run):
             stages = _phases(run, here, RUNNING) or stages
         factor = _factor(here, usual, mean.value, float(run.requests.latency_s[chosen.main].mean()))
         each = 1 / usual.parallelism  # as clocks count: those of all requests
@@ -111,10 +115,15 @@ def account_service(run: Run, chosen: Steady, requests: str) -> Ledger:
         for row in _waits(run, here, mean.value, sum(told.each.value for told in queued), ways):
             cells.add(*row)
     else:
+        stages_told = alone_s(run, chosen.typical) if are_told(run) else {}
+        for where, seconds in stages_told.items():
+            cells.add(where, "unexplained", SOURCE, seconds, TOLD)
         for part in inside_unseen(run, chosen.typical, ways):
-            cells.add(INSIDE, "wait", part.source, part.seconds, site=part.site)
+            rest = _less(part.seconds, sum(seconds.value for seconds in stages_told.values()))
+            cells.add(INSIDE, "wait", part.source, rest, site=part.site)
     cells.finish()
-    return Ledger("latency", requests, mean, tuple(cells.rows), SEEN if _seen_inside(service) else UNSEEN)
+    origin = SERVER if are_told(run) else SEEN if _seen_inside(service) else UNSEEN
+    return Ledger("latency", requests, mean, tuple(cells.rows), origin)
 
 
 def looked_at(run: Run, chosen: Mask) -> bool:
@@ -184,18 +193,21 @@ def _factor(here: Moments, usual: Moments, mean_s: float, usual_mean_s: float) -
 
 
 def _phases(run: Run, here: Moments, site: int) -> Mapping[Place, Quantity]:
-    """The shares of the phases of streamed answers among the moments at a site; none where answers are no streams."""
-    at, spans = here.t_ns[here.site == site], run.spans
-    phases = [number for number, name in enumerate(run.span_names) if name not in (CONNECTING, RECEIVING)]
-    of_phases = np.flatnonzero(np.isin(spans.name, phases))
-    if not len(of_phases) or len(at) < FEWEST:
+    """The shares among the moments at a site of the phases of streamed answers, or of the stages that the server told and what
+    lies between these; none where it did neither.
+    """
+    at, spans = here.t_ns[here.site == site], inside(run)
+    if not len(spans.index) or len(at) < FEWEST:
         return {}
-    order = of_phases[np.argsort(spans.begin_ns[of_phases], kind="stable")]
-    which = np.searchsorted(spans.begin_ns[order], at, side="right") - 1
-    inside = (which >= 0) & (at < spans.end_ns[order][np.maximum(which, 0)])
-    counts = np.bincount(spans.name[order][which[inside]], minlength=len(run.span_names))
-    named = zip(run.span_names, counts.tolist(), strict=True)
-    return {Place("model", name): _share_of(count, counts.sum()) for name, count in named if count}
+    number = span_at(spans, at)
+    named = np.bincount(spans.name[number[number >= 0]], minlength=len(run.span_names)).tolist()
+    counts: dict[Place, float] = defaultdict(float)
+    for where, count in zip(places(run), named, strict=True):
+        counts[where] += count
+    if are_told(run):
+        counts[BETWEEN] += len(at) - sum(named)
+    whole = sum(counts.values())
+    return {where: _share_of(count, whole) for where, count in _few(counts).items() if count}
 
 
 def _waits(
@@ -213,7 +225,8 @@ def _waits(
         if not np.any(here.site == site):
             continue
         share = here.share(site)
-        if site == PARKED:  # on the way, which is accounted for, or awaited unseen
+        told = _phases(run, here, site) if are_told(run) else {}
+        if site == PARKED and not told:  # on the way, which is accounted for, or awaited unseen
             share = _less(share, wire)
         seconds = share.scaled(mean_s)
         if site in (PARKED, TIMER, FUTEX, OTHER) and queued_s > 0:
@@ -221,11 +234,12 @@ def _waits(
             queued_s -= less
             seconds = _less(seconds, less)
         state, name = STATES[site], SITES[site]
-        places: Mapping[Place, Quantity] = {Place(UNPLACED, _peers(service, site)): exact(1.0)}
-        if site in IN_HANDLERS:
-            places = blocked or (_phases(run, here, site) if site != NETWORK else {}) or places
-        for where, part in places.items():
-            yield where, state, LOOKS, _times(seconds, part), name
+        found: Mapping[Place, Quantity] = told or {Place(UNPLACED, _peers(service, site)): exact(1.0)}
+        if site in IN_HANDLERS and not told:
+            found = blocked or (_phases(run, here, site) if site != NETWORK else {}) or found
+        for where, part in found.items():
+            on_wire = wire * mean_s if told and site == PARKED and where == BETWEEN else 0.0
+            yield where, state, LOOKS, _less(_times(seconds, part), on_wire), name
 
 
 def _less(seconds: Quantity, by: float) -> Quantity:

@@ -1,22 +1,27 @@
-"""What the client noted of requests to a server -> the run's requests, the phases of those answered by a stream, its tokens."""
+"""What the client noted of requests to a server -> the run's requests, the phases of those answered by a stream, its tokens, and
+the stages that the server itself told (Server-Timing).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
 
 import numpy as np
 
 from pinchpoint import stats
 from pinchpoint.domain.run import FAILED, TOLD, Asked, Ints, Requests, Spans
-from pinchpoint.domain.service import CONNECTING, RECEIVING, Stream
+from pinchpoint.domain.service import PHASES, SPANS, Stream
 from pinchpoint.load import records
-from pinchpoint.load.crew import ROW, Rows
+from pinchpoint.load.crew import ROW, TIMING, Rows
+from pinchpoint.load.wire import TOTAL
 
-PREFILL, DECODE = PHASES = "prefill", "decode"  # until the first event of a stream, and from there to its end
-SPANS = (*PHASES, CONNECTING, RECEIVING)
 LONG_ENOUGH = 0.002  # of a request: a way that is shorter is not kept
 NS = 1_000_000_000
 MOST_ASKED = 500_000  # requests of which the payload is kept
+MOST_TOLD = 1_000_000  # stages of all requests
+MOST_NAMES, OTHERS = 32, "others"
+ROUNDING = 1.01  # of figures that a server writes down
 Noted = Sequence[tuple[Rows, int]]
 
 
@@ -66,10 +71,78 @@ def phases_of(noted: Noted) -> Spans:
     name = np.repeat(np.arange(len(parts), dtype=np.int64), [np.count_nonzero(chosen) for chosen, _, _ in parts])
     begin, end = (np.concatenate([part[at][part[0]] for part in parts]) for at in (1, 2))
     order = np.lexsort((name, index))
+    return _told(index[order], name[order], begin[order], end[order])
+
+
+def spans_of(noted: Noted, timings: Sequence[Rows], hidden: Callable[[str], str]) -> tuple[Spans, tuple[str, ...]]:
+    """What the client saw of each request, and the stages that answers told, but for streams, which have phases; with the names
+    of all, in which `hidden` hides secrets.
+    """
+    seen, (told, names) = phases_of(noted), stages_of(noted, timings)
+    if np.any(seen.name < len(PHASES)):
+        return seen, SPANS
+    told = replace(told, name=told.name + len(SPANS))
+    columns = (np.concatenate([getattr(seen, each.name), getattr(told, each.name)]) for each in fields(Spans))
+    return Spans(*columns), (*SPANS, *map(hidden, names))
+
+
+def stages_of(noted: Noted, timings: Sequence[Rows]) -> tuple[Spans, tuple[str, ...]]:
+    """Spans of the stages that the server told of each answered request, and their names.
+
+    The server's time lies in the middle of that from the sending to the first byte of the answer. Stages without a begin are
+    laid one after the other, where they do not take more time than that together. What cannot be is left out.
+    """
+    rows, _ = _ended(noted)
+    mine, told = _matched(rows, timings)
+    at, end = _laid(mine, told)
+    sent, first = rows["sent_ns"][mine], rows["first_ns"][mine]
+    away = first - sent
+    begin = sent + np.maximum(away - rows["server_ns"][mine], 0) // 2 + at
+    last = np.minimum(begin + told["length_ns"], first)
+    kept = (end <= away * ROUNDING) & (begin < last)
+    names, number = _named(told["name"][kept])
+    return _told(mine[kept], number, begin[kept], last[kept]), names
+
+
+def _matched(rows: Rows, timings: Sequence[Rows]) -> tuple[Ints, Rows]:
+    """What answered requests told of their stages, each with the number of its request."""
+    told = np.concatenate([np.empty(0, TIMING), *timings])[: MOST_TOLD if len(rows) else 0]
+    told = told[np.char.lower(told["name"]) != TOTAL]
+    order = np.argsort(rows["done_ns"], kind="stable")
+    at = np.searchsorted(rows["done_ns"][order], told["done_ns"])
+    mine = order[np.minimum(at, len(rows) - 1)]
+    good = (rows["done_ns"][mine] == told["done_ns"]) & (rows["outcome"][mine] == records.OK)
+    return mine[good], told[good]
+
+
+def _laid(mine: Ints, told: Rows) -> tuple[Ints, Ints]:
+    """When each stage began after the server got its request; and when it ended, or all those that are laid in a row did."""
+    length, placed = told["length_ns"], told["at_ns"] >= 0
+    loose = np.where(placed, 0, length)
+    heads = np.flatnonzero(np.diff(mine, prepend=-1))
+    request = np.cumsum(np.diff(mine, prepend=-1) != 0) - 1
+    before = np.cumsum(loose) - loose
+    at = np.where(placed, told["at_ns"], before - before[heads][request])
+    together = np.bincount(request, loose, len(heads)).astype(np.int64)
+    return at, np.where(placed, at + length, together[request])
+
+
+def _named(names: np.ndarray[tuple[int], np.dtype[np.bytes_]]) -> tuple[tuple[str, ...], Ints]:
+    """The most frequent names, and the number of each; the others have one in common."""
+    known, number, counts = np.unique(names, return_inverse=True, return_counts=True)
+    kept = np.sort(np.argsort(-counts, kind="stable")[:MOST_NAMES])
+    place = np.full(len(known), len(kept), np.int64)
+    place[kept] = np.arange(len(kept))
+    more = (OTHERS,) if len(known) > len(kept) else ()
+    return (*(name.decode("ascii", "replace") for name in known[kept].tolist()), *more), place[number]
+
+
+def _told(index: Ints, name: Ints, begin_ns: Ints, end_ns: Ints) -> Spans:
+    """Spans of which nothing but the time is known."""
     unread = np.full(len(index), -1, np.int64)
     return Spans(
-        index=index[order], name=name[order], kind=np.full(len(index), TOLD, np.int64), thread=unread,
-        begin_ns=begin[order], end_ns=end[order],
+        index=index.astype(np.int64), name=name, kind=np.full(len(index), TOLD, np.int64), thread=unread,
+        begin_ns=begin_ns.astype(np.int64), end_ns=end_ns.astype(np.int64),
         begin_cpu_ns=unread, end_cpu_ns=unread, begin_delay_ns=unread, end_delay_ns=unread,
         begin_faults=unread, end_faults=unread,
     )  # fmt: skip

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pinchpoint.contracts import Tables
 from pinchpoint.domain.change import Prediction
 from pinchpoint.domain.finding import Finding
-from pinchpoint.domain.ledger import Ledger, Row
+from pinchpoint.domain.ledger import TOLD, Ledger, Row
 from pinchpoint.domain.service import INSIDE_UNSEEN
 from pinchpoint.domain.signal import Signals
 from pinchpoint.domain.verdict import Gain, Verdict
@@ -30,7 +30,7 @@ HEADROOM_SIGNALS = {
     "M101": "model.bandwidth_efficiency",
     "M102": "model.bandwidth_efficiency",
 }
-FROM_OUTSIDE = ("seen", "unseen")  # of a server
+FROM_OUTSIDE = ("seen", "server", "unseen")  # of a server
 MEASUREMENT, TYPICAL = "measurement", "typical latency"
 ELSEWHERE = ("capacity.", "tail.", "startup.")  # signals of other questions, which say nothing of a typical request
 MOST = 0.5  # of a cell must lie at the site that a cause names; of the time in a stage that is named without a cause
@@ -89,10 +89,12 @@ def latency_verdict(
     """What makes one request slow."""
     ledger = tables.typical
     findings = [f for f in findings if about_latency(f)]
-    ordered = cells(ledger)
+    ordered, told = cells(ledger), _only_told(ledger)
     if not ordered or abs(unexplained_share(ledger)) > limits.unexplained_too_large.value:
-        return _unknown(ledger, _too_much_unexplained(ledger))
+        return told or _unknown(ledger, _too_much_unexplained(ledger))
     largest = ordered[0]
+    if told is not None and (told.share or 0.0) * ledger.latency.value > largest.high:
+        return told
     contenders = [cell for cell in ordered if cell is largest or cell.high > largest.low]
     present = [f for f in findings if f.status == "present" and f.bound != MEASUREMENT]
     candidates = [f for f in present if any(explains(f, cell) for cell in contenders)]
@@ -277,6 +279,21 @@ def _busiest_stage(ledger: Ledger) -> str | None:
         seconds[row.stage] += row.seconds.value
     stage = max(seconds, key=lambda name: seconds[name], default=None)
     return stage if stage is not None and seconds[stage] > ledger.latency.value * MOST else None
+
+
+def _only_told(ledger: Ledger) -> Verdict | None:
+    """The stage that takes most of what a server told of requests into which nobody could look; None where it told nothing."""
+    told: dict[str, list[Row]] = defaultdict(list)
+    for row in ledger.rows:
+        if row.site == TOLD:
+            told[row.stage].append(row)
+    if not told:
+        return None
+    stage, rows = max(told.items(), key=lambda item: sum(row.share for row in item[1]))
+    share, label = sum(row.share for row in rows), max(rows, key=lambda row: row.share).label
+    name = label if label and len(rows) == 1 else STAGE_WORDS.get(stage, stage)
+    sentence = f"{name.upper()} takes {share:.0%} of a request, as the server tells; what for cannot be seen from here."
+    return Verdict("unknown", stage, None, None, None, share, None, (), ledger.stages_from, sentence, None)
 
 
 def _too_much_unexplained(ledger: Ledger) -> str:

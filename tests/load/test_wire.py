@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pinchpoint.load import records, wire
-from pinchpoint.load.wire import At, Checked, Connection, Like, Same, Streamed, server_ns
+from pinchpoint.load.wire import At, Checked, Connection, Like, Same, Streamed, server_ns, timings
 
 OK, STATUS, UNEXPECTED, SHORT, MALFORMED = (
     records.OK, records.STATUS, records.UNEXPECTED, records.SHORT, records.MALFORMED,
@@ -482,12 +482,38 @@ def test_a_connection_that_the_server_closes_after_each_answer_is_not_used_again
     (b"a;" * 30_000, 0),
 ])  # fmt: skip
 def test_what_a_server_says_it_took(header, ms):
-    assert server_ns(header) == pytest.approx(ms * 1e6)
+    assert server_ns(timings(header)) == pytest.approx(ms * 1e6)
 
 
-def test_each_answer_has_its_own():
+@pytest.mark.parametrize(("header", "told"), [
+    (b"preprocess;dur=11.2;at=0.3, model;dur=8.1;at=11.6", [(b"preprocess", 300_000, 11_200_000), (b"model", 11_600_000, 8_100_000)]),
+    (b"a ; dur = \"3\" ; AT=1", [(b"a", 1_000_000, 3_000_000)]),
+    (b"a;dur=1;dur=2", [(b"a", -1, 1_000_000)]),  # the first one counts, as W3C says
+    (b"a;dur=;dur=2, b;dur=1e3, c;dur=-1, d;dur=nan, e;dur=inf, f;dur=0x1", []),
+    (b"a;dur=1;at=-5, b;dur=2;at=nan", [(b"a", -1, 1_000_000), (b"b", -1, 2_000_000)]),
+    (b'a;desc="x, total;dur=9";dur=1', [(b"a", -1, 1_000_000)]),
+    (b'a;desc="\\", b;dur=9, c;dur=1', []),  # a text that is not closed holds all that follows
+    (b"a b;dur=1, <b>;dur=1, \x1b[2J;dur=1, \xff;dur=1, ;dur=1", []),
+    (b"n" * 41 + b";dur=1, m;dur=2", [(b"m", -1, 2_000_000)]),
+    (b"a;dur=" + b"9" * 300, [(b"a", -1, 10**15)]),
+    (b"total;dur=1", [(b"total", -1, 1_000_000)]),
+])  # fmt: skip
+def test_metrics_of_a_header_as_they_are_told(header, told):
+    assert timings(header) == told
+
+
+@pytest.mark.parametrize("header", [
+    b",".join(b"a%d;dur=1" % number for number in range(5000)), b'\\"' * 30_000, b'"' * 60_000, b"," * 60_000, b";dur=1" * 10_000,
+    b'"' + b"\\" * 60_001,
+])  # fmt: skip
+def test_a_header_of_any_size_is_few_metrics(header):
+    assert len(timings(header)) <= wire.MOST_TIMINGS
+
+
+def test_all_headers_of_an_answer_count_and_none_of_the_one_before():
     driver = Driver(Checked)
-    for ms in (3, 0, 5):
-        timing = b"server-timing: total;dur=%d\r\n" % ms if ms else b""
-        driver.ask(b"HTTP/1.1 200 OK\r\n" + timing + b"content-length: 2\r\n\r\nok")
-        assert driver.connection.server == ms * 1_000_000
+    for first in (b"db;dur=1", b"db;dur=2"):
+        lines = b"Content-Length: 0\r\nServer-Timing: %b\r\nserver-timing: total;dur=5\r\n\r\n" % first
+        driver.ask(HEAD + lines)
+        assert driver.connection.timings == [*timings(first), (b"total", -1, 5_000_000)]
+        assert driver.connection.server == 5_000_000

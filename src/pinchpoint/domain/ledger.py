@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pinchpoint.domain.quantity import Quantity
 
 STAGES = ("client", "network", "queue", "framework", "deserialize", "preprocess", "model", "postprocess", "serialize")
+TOLD = "told"  # the site of a cell that the target itself told, and of which nobody saw what it was spent on
 STATES = ("cpu", "memory", "gpu", "disk", "network", "starved", "wait", "unexplained")
 
 
@@ -15,7 +16,8 @@ class Row:
     """One cell of the ledger: seconds of `stage` spent in `state`, mean over the named set of requests.
 
     `operator` subdivides the model; `label` is the user's own name of the stage or the function found there.
-    `site` says what a blocked thread waited for. `overlapped_s` ran beside the request's own path, outside the sum.
+    `site` says what a blocked thread waited for, or that a cell is only told. `overlapped_s` ran beside the request's own path,
+    outside the sum.
     """
 
     question: str
@@ -30,6 +32,11 @@ class Row:
     overlapped_s: float = 0.0
     label: str = ""
     site: str = ""
+
+    @property
+    def remainder(self) -> bool:
+        """Whether this is what no cell accounts for."""
+        return self.state == "unexplained" and self.site != TOLD
 
 
 @dataclass(frozen=True, slots=True)

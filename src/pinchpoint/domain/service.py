@@ -11,10 +11,13 @@ from pinchpoint.domain.served import Served
 IDLE, ACTIVE, ALL, HOLDING = "idle", "active", "all", "holding"
 INTERPRETER = -(1 << 40)  # the place of a thread that waits for the interpreter's lock (`Samples.place`)
 UNKNOWN_LOAD = -1  # of stacks and looks, where nobody knows how many requests were in flight
+PREFILL, DECODE = PHASES = "prefill", "decode"  # until the first event of a stream, and from there to its end
 # Where a thread sits while nothing is asked (`ServerThread.parked`).
 SELECTOR, ACCEPTING, WAITING_FOR_WORK, SLEEPING, ELSEWHERE = "selector", "accepting", "work", "timer", "elsewhere"
 
-CONNECTING, RECEIVING = "connecting", "receiving"  # parts of a request as the client saw them, among `Run.span_names`
+CONNECTING, RECEIVING = "connecting", "receiving"  # of a request: until it is sent, and from the answer's first byte on
+# What the client saw of a request, at the begin of `Run.span_names`; stages that the server tells follow.
+SPANS = (*PHASES, CONNECTING, RECEIVING)
 # What a request's time on the network goes into (`Row.site` of the stage `network`): as for a server that does nothing on this
 # machine, a new connection, the way there and back, bytes, and small packets that wait to be acknowledged.
 WIRE, CONNECT, DISTANCE, TRANSFER, STALL = ON_THE_WAY = "wire", "connect", "distance", "transfer", "stall"

@@ -297,6 +297,7 @@ MEMORY_WORDS: dict[str, str] = {"M101": "reading weights", "M102": "moving resul
 
 # What a thread was blocked on (domain.run.SITES), and sites of the ledger's own.
 SITE_WORDS: dict[str, str] = {
+    "told": "unseen",
     "futex": "waiting for a lock",
     "timer": "waiting for a timer",
     "network": "waiting for the network",

@@ -23,6 +23,7 @@ from pinchpoint.load import records
 from pinchpoint.load.histogram import BUCKETS, bucketed
 
 ROW = np.dtype(list(records.COLUMNS))
+TIMING = np.dtype(list(records.TIMING_COLUMNS))
 POLL_S = 0.05
 LEAD_S = 0.02  # from the order to its moment: all workers have read it by then
 KEPT_ROWS = 2_000_000  # of one level: 128 MB
@@ -52,6 +53,7 @@ class Seen:
     stopped: str = ""
     recent: Rows = field(default_factory=lambda: np.empty(0, ROW))
     taken: int = 0
+    timings: list[Rows] = field(default_factory=list)  # stages that answers told, with one request in flight
 
     @property
     def done(self) -> int:
@@ -86,6 +88,10 @@ class Seen:
         joined = np.concatenate(self.rows) if self.rows else np.empty(0, ROW)
         return joined[np.argsort(joined["done_ns"], kind="stable")]
 
+    def all_timings(self) -> Rows:
+        """What answers told of their stages, in the order in which they came."""
+        return np.concatenate([np.empty(0, TIMING), *self.timings])
+
 
 Watch = Callable[[Seen, float], str]  # what was seen and for how long; a reason to stop, or ""
 
@@ -112,7 +118,7 @@ class _Worker:
             with contextlib.suppress(OSError):
                 os.sched_setaffinity(self._process.pid, {cpu})
         self.ring = records.Ring(self._ring_fd)
-        self._read = 0
+        self._read = self._heard = 0
         self._rest = b""
 
     def order(self, said: Mapping[str, object]) -> None:
@@ -151,6 +157,11 @@ class _Worker:
         rows, lost, self._read = records_since(self.ring, self._read)
         return rows, lost
 
+    def new_timings(self) -> Rows:
+        """What answers told of their stages since the last call."""
+        rows, _, self._heard = records_since(self.ring, self._heard, TIMINGS)
+        return rows
+
     def hang_up(self) -> None:
         """Close its pipes: it ends as soon as it notices."""
         for fd in (self._orders, self.answers):
@@ -177,20 +188,35 @@ def _signal_name(number: int) -> str:
         return "unknown"
 
 
-def records_since(ring: records.Ring, read: int) -> tuple[Rows, int, int]:
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """A ring within the shared memory: its rows, how many, how many of them may be read, where, and who counts them."""
+
+    row: np.dtype[np.void]
+    rows: int
+    readable: int
+    at: int
+    written: int
+
+
+REQUESTS = _Table(ROW, records.ROWS, records.READABLE, records.HEAD_BYTES, records.WRITTEN)
+TIMINGS = _Table(TIMING, records.TIMINGS, records.TIMINGS_READABLE, records.TIMINGS_AT, records.TIMINGS_WRITTEN)
+
+
+def records_since(ring: records.Ring, read: int, table: _Table = REQUESTS) -> tuple[Rows, int, int]:
     """The rows of a ring from number `read` on, how many were overwritten before they could be read, and the number of the
     next one.
 
     The worker tells of rows in sets, so those that follow what it told may be written at any moment, over the oldest ones:
     they are read no more, and those that were written over while they were read are given up.
     """
-    written = ring.head[records.WRITTEN]
-    begin = max(read, written - records.READABLE)
-    whole = np.frombuffer(ring.memory, ROW, records.ROWS, records.HEAD_BYTES)
-    first, count = begin % records.ROWS, written - begin
-    rows = np.concatenate([whole[first : first + count], whole[: max(first + count - records.ROWS, 0)]])
+    written = ring.head[table.written]
+    begin = max(read, written - table.readable)
+    whole = np.frombuffer(ring.memory, table.row, table.rows, table.at)
+    first, count = begin % table.rows, written - begin
+    rows = np.concatenate([whole[first : first + count], whole[: max(first + count - table.rows, 0)]])
     del whole
-    spoilt = min(max(ring.head[records.WRITTEN] - records.READABLE - begin, 0), len(rows))
+    spoilt = min(max(ring.head[table.written] - table.readable - begin, 0), len(rows))
     return rows[spoilt:], begin - read + spoilt, written
 
 
@@ -272,6 +298,7 @@ class Crew:
             seen.lost += lost
             if len(rows):
                 seen.take(rows)
+            seen.timings += [told] if len(told := worker.new_timings()) else []
 
     def _counters(self) -> dict[int, int]:
         """The workers' counters, added up."""

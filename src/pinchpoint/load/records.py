@@ -28,13 +28,23 @@ COLUMNS = (
     ("payload", "<i4"), ("events", "<i4"), ("bytes", "<i8"), ("gap_ns", "<i8"),
     ("server_ns", "<i8"), ("tokens", "<i8"),
 )  # fmt: skip
+
+# What the head of an answer told of one stage (Server-Timing): when its request was done, how long after the server got it the
+# stage began (-1 where that is not told), its length, and its name. They have a ring of their own behind that of the rows.
+TIMING = struct.Struct("=3q40s")
+TIMING_COLUMNS = (("done_ns", "<i8"), ("at_ns", "<i8"), ("length_ns", "<i8"), ("name", "S40"))
+NAME_BYTES = 40
 ROWS = 1 << 18  # of a ring: two seconds of the fastest worker
 READABLE = ROWS - 256  # the others may be written while they are read: a worker tells of every 64th row
 
+TIMINGS = 1 << 15
+TIMINGS_READABLE = TIMINGS - 64  # the others may be written meanwhile: an answer tells at most half as many
+
 # Counters in the head, as numbers of 8 bytes.
-WRITTEN, SENT, WAITING, CONNECTS, UNASKED, CPU_NS, DELAY_NS = range(7)
+WRITTEN, SENT, WAITING, CONNECTS, UNASKED, CPU_NS, DELAY_NS, TIMINGS_WRITTEN = range(8)
 HEAD_BYTES = 4096
-RING_BYTES = HEAD_BYTES + ROWS * ROW.size
+TIMINGS_AT = HEAD_BYTES + ROWS * ROW.size
+RING_BYTES = TIMINGS_AT + TIMINGS * TIMING.size
 
 
 class Ring:

@@ -25,7 +25,7 @@ import signal
 import ssl
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from time import monotonic_ns, process_time_ns
 from typing import Any
 
@@ -34,7 +34,7 @@ from pinchpoint.load import records
 from pinchpoint.load.arrivals import due_times, share
 from pinchpoint.load.lines import Lines
 from pinchpoint.load.pacing import SPIN_NS, Alarm
-from pinchpoint.load.wire import At, Checked, Connection, Like, Same, Streamed, kind_of
+from pinchpoint.load.wire import At, Checked, Connection, Like, Same, Streamed, Timing, kind_of
 
 TICK_S = 0.05
 READY_CONNECTIONS = 16  # of an open loop, before it begins
@@ -68,7 +68,7 @@ class Worker:
         self._seed = self._level = plan["seed"]
         self._mix = list(itertools.accumulate(plan.get("mix") or [1.0] * len(self.requests)))
         self._pack, self._memory, self._head = _ROW.pack_into, ring.memory, ring.head
-        self._written = self._sent = 0
+        self._written = self._sent = self._timings = 0
         self.like = Like()
         self.held_bytes = 0
         self._connections: set[Connection] = set()
@@ -83,6 +83,7 @@ class Worker:
         """Forget the level before."""
         self._arrivals = arrivals
         self._closed = arrivals.loop == CLOSED
+        self._tells = bool(self._plan.get("timings")) and self._closed and arrivals.concurrency == 1
         self._most, self._until, self._sending, self._preparing = self._sent, 0, False, False
         self._idle: dict[Connection, None] = {}  # the last one is taken first
         self._waiting: deque[tuple[int, int]] = deque()
@@ -184,7 +185,17 @@ class Worker:
         self._written = written + 1
         if not written & PUBLISHED:
             self._head[WRITTEN] = written + 1
+        if self._tells and connection.timings:
+            self._tell(connection.timings, done)
         self._next(connection, done)
+
+    def _tell(self, timings: Sequence[Timing], done: int) -> None:
+        """The stages that the head of an answer told."""
+        for name, at, length in timings:
+            place = records.TIMINGS_AT + (self._timings % records.TIMINGS) * records.TIMING.size
+            records.TIMING.pack_into(self._memory, place, done, at, length, name)
+            self._timings += 1
+        self._head[records.TIMINGS_WRITTEN] = self._timings
 
     def alike(self, connection: Connection, done: int) -> None:
         """`ended` and `_closed_on` in one, for nearly all requests of most runs: here each call counts."""

@@ -38,13 +38,13 @@ def parts(rows: Iterable[Row], causes: Iterable[str], slow: Iterable[str] = ()) 
     around = setting(cells, causes, slow)
     by_name: dict[str, list[Row]] = {}
     for row in cells:
-        if row.state != "unexplained":
+        if not row.remainder:
             by_name.setdefault(cell_name(row, around), []).append(row)
     every = sorted((_part(name, same) for name, same in by_name.items()), key=lambda part: (-part.share, part.name))
     large = [part for position, part in enumerate(every) if abs(part.share) >= SMALL_SHARE and position < MOST_PARTS]
     small = [part for part in every if part not in large]
     merged = [Part(_OTHER, _sum([p.seconds for p in small]), sum(p.share for p in small))] if len(small) > 1 else small
-    unexplained = [row for row in cells if row.state == "unexplained"]
+    unexplained = [row for row in cells if row.remainder]
     return (*large, *merged, *([_part(STATE_WORDS["unexplained"], unexplained)] if unexplained else []))
 
 
