@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pinchpoint.domain.run import Run
 from pinchpoint.domain.verdict import Diagnosis
+from pinchpoint.service_ledger import SERVER
 
 
 def answered(found: Diagnosis) -> bool:
@@ -20,8 +21,9 @@ def line_of(run: Run, found: Diagnosis | None) -> str | None:
         return None
     if not found.valid:
         return f"{uri}: this run does not count: {'; '.join((*found.reasons, *run.notes))}."
-    opened = found.verdicts["latency"].sentence
-    return f"{uri}: inconclusive: {opened} Measure longer with --budget, or mark its stages."
+    latency = found.verdicts["latency"]
+    other = "run pinchpoint where the server runs" if latency.stages_from == SERVER else "mark its stages"
+    return f"{uri}: inconclusive: {latency.sentence} Measure longer with --budget, or {other}."
 
 
 def _measured(run: Run) -> str:

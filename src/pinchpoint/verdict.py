@@ -15,6 +15,7 @@ from pinchpoint.domain.signal import Signals
 from pinchpoint.domain.verdict import Gain, Verdict
 from pinchpoint.domain.words import CAUSE_HEADLINE, CAUSE_NOUN, SIGNAL_WORDS, STAGE_WORDS
 from pinchpoint.limits import Limits
+from pinchpoint.units import percent
 
 STATE_BOUND = {
     "cpu": "cpu",
@@ -292,7 +293,9 @@ def _only_told(ledger: Ledger) -> Verdict | None:
     stage, rows = max(told.items(), key=lambda item: sum(row.share for row in item[1]))
     share, label = sum(row.share for row in rows), max(rows, key=lambda row: row.share).label
     name = label if label and len(rows) == 1 else STAGE_WORDS.get(stage, stage)
-    sentence = f"{name.upper()} takes {share:.0%} of a request, as the server tells; what for cannot be seen from here."
+    sentence = (
+        f"{name.upper()} takes {percent(share)} of a request, as the server tells; what for cannot be seen from here."
+    )
     return Verdict("unknown", stage, None, None, None, share, None, (), ledger.stages_from, sentence, None)
 
 
