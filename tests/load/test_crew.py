@@ -223,3 +223,32 @@ def test_an_interrupt_while_connections_are_made_is_heard(manned):
     assert seen.stopped == "interrupted"
     assert seen.outcomes.sum() == 0
     assert seen.end_ns > seen.begin_ns
+
+
+# --- what answers tell of their stages -----------------------------------------------------------------------------
+def tells(call):
+    call.write(h.answer(more=b"Server-Timing: db;dur=1;at=0.5, app;dur=2\r\nServer-Timing: total;dur=4\r\n"))
+
+
+def test_stages_that_answers_tell_come_with_their_requests(manned):
+    """GIVEN one request in flight THEN each answer's metrics are there, known by when it was done; with more, nothing is kept."""
+    with h.Server(tells) as server:
+        made = manned(server, timed=True, timings=True)
+        one = made.drive(level(closed(1), count=300), unwatched, 30.0)
+        again = made.drive(level(closed(1), count=50), unwatched, 30.0)
+        more = made.drive(level(closed(2), count=50), unwatched, 30.0)
+    for seen, count in ((one, 300), (again, 50)):
+        told = seen.all_timings()
+        assert told["name"].tolist() == [b"db", b"app", b"total"] * count
+        assert told["at_ns"].tolist() == [500_000, -1, -1] * count
+        assert told["length_ns"].tolist() == [1_000_000, 2_000_000, 4_000_000] * count
+        assert told["done_ns"][::3].tolist() == seen.all_rows()["done_ns"].tolist()
+        assert set(seen.all_rows()["server_ns"].tolist()) == {4_000_000}
+    assert len(more.all_timings()) == 0
+    assert more.done == 50
+
+
+def test_nothing_is_kept_of_stages_where_nobody_asks(manned):
+    with h.Server(tells) as server:
+        seen = manned(server, timed=True).drive(level(closed(1), count=50), unwatched, 30.0)
+    assert len(seen.all_timings()) == 0

@@ -96,3 +96,14 @@ def test_a_writer_that_overtakes_its_reader(ring, first, then, lost):
     assert len(rows) + found == first
     rows, more, read = crew.records_since(Overtaking(ring, [then, then]), read)
     assert found + more == max(then - records.READABLE, 0) or then == first  # each is counted once
+
+
+def test_stages_have_a_ring_of_their_own_of_which_the_newest_are_kept(ring):
+    for number in range(records.TIMINGS + 10):
+        place = records.TIMINGS_AT + (number % records.TIMINGS) * records.TIMING.size
+        records.TIMING.pack_into(ring.memory, place, number, -1, 5, b"a")
+    ring.head[records.TIMINGS_WRITTEN] = records.TIMINGS + 10
+    told, lost, read = crew.records_since(ring, 0, crew.TIMINGS)
+    assert (len(told), lost, read) == (records.TIMINGS_READABLE, 10 + 64, records.TIMINGS + 10)
+    assert told["done_ns"].tolist() == list(range(lost, read))
+    assert len(crew.records_since(ring, 0)[0]) == 0
