@@ -14,7 +14,7 @@ was sent cannot be told, such as those of a streaming body. Standard library onl
 from __future__ import annotations
 
 import re
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from time import perf_counter_ns
 from typing import Any, Awaitable, Callable, Dict, List, MutableMapping, Optional, Tuple
 
@@ -105,6 +105,19 @@ def _token(name: str) -> str:
     return _NO_TOKEN.sub("_", name)[:LONGEST_NAME] or "_"
 
 
+def begun() -> Tuple[_Request, Token[Optional[_Open]]]:
+    """Note the stages of this context from now on; what `ended` needs comes second."""
+    if stages._listener is None:  # pinchpoint's child may listen
+        stages.listen(_LISTENER)
+    request = _Request()
+    return request, _open.set(_Open(request, "", None))
+
+
+def ended(token: Token[Optional[_Open]]) -> None:
+    """The request is over."""
+    _open.reset(token)
+
+
 class Middleware:
     """An ASGI application around another one, whose answers tell their stages; anything but HTTP passes through.
 
@@ -120,9 +133,7 @@ class Middleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        if stages._listener is None:  # pinchpoint's child may listen
-            stages.listen(_LISTENER)
-        request = _Request()
+        request, token = begun()
 
         async def telling(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -130,8 +141,7 @@ class Middleware:
                 message = {**message, "headers": headers}
             await send(message)
 
-        token = _open.set(_Open(request, "", None))
         try:
             await self.app(scope, receive, telling)
         finally:
-            _open.reset(token)
+            ended(token)
