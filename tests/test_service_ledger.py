@@ -540,3 +540,13 @@ def test_what_is_told_of_a_server_that_nobody_looks_into_is_told():
     assert verdict.share == pytest.approx(0.52, abs=0.01)
     status = {each.code: each.status for each in found.findings}
     assert {status[code] for code in ("C101", "C102", "C103", "C104", "M101")} == {"unknown"}
+
+
+def test_where_slow_requests_take_longer_is_told_too():
+    """GIVEN one request in thirty that takes 31 ms for 10, its stages as long as ever in share, at a server that is not seen."""
+    run = alone(STEPS, slow=[(PARKED, 1), (RUNNING, 30)], slow_every=30, requests=2000, **TYPICAL)
+    found = inquire(
+        unseen(told(run, ("preprocess", 0.1, 0.72), ("model", 0.82, 0.15))), builtin(), limits.shipped()
+    ).verdicts["tail"]
+    assert (found.bound, found.where, found.stages_from) == ("unknown", "preprocess", "server")
+    assert found.share == pytest.approx(0.72, abs=0.02)

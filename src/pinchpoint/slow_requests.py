@@ -17,6 +17,7 @@ from pinchpoint.domain.tail import Tail
 from pinchpoint.ledger import account
 from pinchpoint.service_ledger import looked_at
 from pinchpoint.timeline import Mask, Steady, first_of_shape, steady
+from pinchpoint.told_stages import are_told
 
 PERCENTILES = ((0.99, "p99"), (0.95, "p95"), (0.9, "p90"))  # the first that the sample resolves
 FULL = 2  # the generation of collections that visit every object
@@ -107,7 +108,8 @@ def _differences(run: Run, chosen: Steady, slow: Mask) -> Ledger | None:
     """Cells of slow requests less those of typical ones; None where too few slow requests had their clocks read."""
     if np.count_nonzero(slow & run.requests.observed) < FEWEST_OBSERVED:
         return None
-    if run.service is not None and not looked_at(run, slow):
+    only_told = are_told(run) and not looked_at(run, chosen.main)
+    if run.service is not None and not (looked_at(run, slow) or only_told):
         return None
     usual = account(run, chosen, "typical", operators=False)
     here = account(run, replace(chosen, typical=slow), "tail", operators=False)

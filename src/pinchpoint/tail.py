@@ -9,10 +9,12 @@ from pinchpoint import head_of_line, stats
 from pinchpoint.contracts import Tables
 from pinchpoint.domain.change import Prediction
 from pinchpoint.domain.finding import Finding
+from pinchpoint.domain.ledger import TOLD
 from pinchpoint.domain.tail import Tail
 from pinchpoint.domain.verdict import Gain, Verdict
 from pinchpoint.domain.words import STAGE_WORDS, TAIL_HEADLINE, TAIL_STATE_WORDS
 from pinchpoint.limits import Limits
+from pinchpoint.units import percent
 from pinchpoint.verdict import STATE_BOUND, TYPICAL
 
 # The cause that a cell of a state and site has where slow requests have more of it; computing longer is no cause by itself.
@@ -80,14 +82,16 @@ def _by_cell(found: Tail, present: set[str], slower: str, origin: str, limits: L
     excess = found.ledger.latency.value
     left = abs(sum(value for (_, state, _), value in cells.items() if state == "unexplained")) / excess
     (stage, state, site), seconds = max(cells.items(), key=lambda item: item[1])
-    share = seconds / excess
+    share, where = seconds / excess, STAGE_WORDS.get(stage, stage)
+    if site == TOLD:
+        words = f"{slower}: slow requests take longer in {where} ({percent(share)}), as the server tells."
+        return Verdict("unknown", stage, None, None, None, min(share, 1.0), None, (), origin, words, None)
     if state == "unexplained" or left > limits.unexplained_too_large.value:
         words = f"{slower}; too much of the difference is unexplained to say why."
         return Verdict("unknown", stage, None, None, None, None, None, (), origin, words, None)
     cause = _cause(state, site, present)
     proven = certain and share > limits.tail_share.value and left <= limits.tail_unexplained.value
     if cause is None:
-        where = STAGE_WORDS.get(stage, stage)
         sentence = f"{slower}: slow requests {TAIL_STATE_WORDS.get(state, 'spend longer')} in {where} ({share:.0%})."
     else:
         sentence = f"{slower}: {TAIL_HEADLINE[cause]}"
