@@ -38,7 +38,9 @@ SERVER = """
         return True
     listening = socket.create_server(("0.0.0.0", int(sys.argv[1])), backlog=64)
     while True:
-        threading.Thread(target=serve, args=(listening.accept()[0],), daemon=True).start()
+        connection = listening.accept()[0]
+        if KEEP: threading.Thread(target=serve, args=(connection,), daemon=True).start()
+        else: serve(connection)
 """
 
 

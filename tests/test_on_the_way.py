@@ -196,6 +196,8 @@ def test_what_cannot_be_seen_in_a_far_server_is_not_ruled_out():
 def test_what_is_predicted_is_of_what_is_there():
     found = inquire(unseen(22, wire=FAR), builtin(), limits.shipped())
     assert {each.change.remedy for each in found.predictions} == {"move-closer"}
+    late = inquire(unseen(22, wire=FAR, connecting_ms=0.1), builtin(), limits.shipped())  # what a first request waits
+    assert {each.change.remedy for each in late.predictions} == {"move-closer"}
 
 
 def test_bytes_that_gzip_would_leave_are_an_estimate_and_none_at_all_a_bound():

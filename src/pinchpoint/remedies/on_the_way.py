@@ -12,16 +12,17 @@ from pinchpoint.domain.service import CONNECT, DISTANCE, STALL, TRANSFER
 from pinchpoint.units import percent
 
 GONE, ANSWER = exact(0.0), "answer"
+WORTH_A_WORD = 0.01  # of the latency: what is there at least for its removal to be proposed
 WORTH_PACKING = 0.9  # of its bytes: what gzip leaves of an answer where it is worth a word
 PACKED, NO_BYTES = "answers packed to {share} (gzip)", "messages without bytes"
 
 
 def _without(name: str, words: str, kind: str, *sites: str) -> Remedy:
-    """A remedy that takes all of some sites away, proposed where the first of them is there."""
+    """A remedy that takes all of some sites away, proposed where the first of them is more than next to nothing."""
 
     @remedy(name, words=words)
     def propose(tables: Tables, finding: Finding) -> Iterator[Change]:
-        if any(row.site == sites[0] for row in tables.typical.rows):
+        if any(row.site == sites[0] and row.share > WORTH_A_WORD for row in tables.typical.rows):
             yield Change(
                 name, finding.code, words, kind, tuple(Edit(GONE, state="network", site=site) for site in sites)
             )
