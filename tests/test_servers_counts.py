@@ -94,8 +94,25 @@ def test_nothing_is_told_of_a_server_that_tells_nothing():
     assert "Its own counters" not in api.render(diagnosed(None))
 
 
+def test_stages_that_it_tells_are_said():
+    found = diagnosed(None)
+    told = replace(found, service=replace(found.service, stages=(spent("preprocess", 8 * MS), spent("model", 5 * MS))))
+    screen = " ".join(api.render(told).split())
+    assert "Server-Timing" not in api.render(found)
+    assert f"Its stages, as it tells (Server-Timing): a request (n={SENT}): preprocess 8.00 ms" in screen
+    assert ", model 5.00 ms" in screen
+
+
 def test_what_a_server_calls_itself_cannot_write_on_the_screen():
     found = diagnosed()
-    hostile = replace(found, service=replace(found.service, teller="T\x1b[31m", counted=(spent("q\x1b[2J", MS),)))
+    hostile = replace(
+        found,
+        service=replace(
+            found.service,
+            teller="T\x1b[31m",
+            counted=(spent("q\x1b[2J", MS),),
+            stages=(spent("s\x1b[2J", MS),),
+        ),
+    )
     assert "\x1b" not in api.render(hostile)
     assert "<script>" not in api.render(replace(hostile, service=replace(hostile.service, teller="<script>")), "html")

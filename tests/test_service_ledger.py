@@ -40,6 +40,7 @@ from pinchpoint.service_ledger import account_service
 from pinchpoint.service_requests import phases_of
 from pinchpoint.slow_requests import tail
 from pinchpoint.timeline import Steady
+from pinchpoint.told_stages import lengths
 from served_runs import (
     AT_HOME,
     BEGIN,
@@ -528,6 +529,8 @@ def test_what_is_told_of_a_server_that_nobody_looks_into_is_told():
     assert rows["preprocess", "unexplained", "Server-Timing"].seconds.value / MS == near(5.2)
     assert rows["model", "unexplained", "Server-Timing"].seconds.value / MS == near(2)
     assert rows["framework", "unexplained", "difference"].seconds.value / MS == near(1.8)
+    assert [(each.name, each.count) for each in lengths(run)] == [("preprocess", 400), ("model", 400)]
+    assert [each.each.value / MS for each in lengths(run)] == [near(7.2), near(2)]  # the inner one in the outer one too
     assert all(row.seconds.low <= row.seconds.value <= row.seconds.high for row in ledger.rows)
     found = inquire(run, builtin(), limits.shipped())
     verdict = found.verdicts["latency"]

@@ -32,6 +32,7 @@ from pinchpoint.stack_stages import frameworks
 from pinchpoint.startup import startup
 from pinchpoint.tail import tail_verdict
 from pinchpoint.timeline import Steady, steady, typical_of
+from pinchpoint.told_stages import lengths
 from pinchpoint.verdict import latency_verdict
 
 PERCENTILES = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
@@ -129,7 +130,7 @@ def _service(run: Run, climbed: Sequence[Rung]) -> ServiceFacts | None:
         client_used=max((each for each in used if each is not None), default=None), round_trip=found.round_trip,
         peers=tuple(each.address for each in found.peers), stream=found.stream, units_per_s=_units(found, climbed),
         counted=found.counted, answered=found.answered, ours=len(run.requests.index), teller=found.teller,
-        queued=queued(run.told, run.ladder), wire=found.wire,
+        queued=queued(run.told, run.ladder), wire=found.wire, stages=lengths(run),
     )  # fmt: skip
 
 

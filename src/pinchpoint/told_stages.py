@@ -14,7 +14,7 @@ import numpy as np
 from pinchpoint import stats
 from pinchpoint.domain.quantity import Quantity, exact
 from pinchpoint.domain.run import MARKED, Floats, Ints, Run, Spans
-from pinchpoint.domain.service import PHASES, SPANS
+from pinchpoint.domain.service import PHASES, SPANS, Counted
 from pinchpoint.stack_stages import Place
 from pinchpoint.stage_names import MODEL, UNPLACED, stage_of
 from pinchpoint.timeline import Mask
@@ -64,6 +64,24 @@ def _place(name: str, own: Mapping[str, str]) -> Place:
     return Place(stage, "" if name == stage else name)
 
 
+def lengths(run: Run) -> tuple[Counted, ...]:
+    """Mean seconds a request of each name that the server told, with those inside it, of the requests of which it told any."""
+    if not are_told(run):
+        return ()
+    spans = inside(run)
+    some = np.unique(spans.index)
+    at, seconds, found = np.searchsorted(some, spans.index), (spans.end_ns - spans.begin_ns) / 1e9, []
+    for number, name in enumerate(run.span_names[len(SPANS) :], len(SPANS)):
+        mine = spans.name == number
+        each = np.bincount(at[mine], seconds[mine], len(some)).astype(np.float64)
+        found.append(Counted(name, len(some), float(each.sum()), _mean(each)))
+    return tuple(sorted(found, key=lambda each: -each.seconds))
+
+
+def _mean(seconds: Floats) -> Quantity:
+    return stats.mean_interval(seconds) if len(seconds) > 1 else exact(float(seconds[0]), 1)
+
+
 def alone_s(run: Run, chosen: Mask) -> Mapping[Place, Quantity]:
     """Mean seconds of each stage in the chosen requests, without those of the stages inside it."""
     spans = inside(run)
@@ -79,9 +97,4 @@ def alone_s(run: Run, chosen: Mask) -> Mapping[Place, Quantity]:
         if not np.any(mine):
             continue
         each[where] = each[where] + np.bincount(spans.index[owner[mine]], seconds[mine], len(chosen))
-    return {
-        where: stats.mean_interval(values[chosen])
-        if np.count_nonzero(chosen) > 1
-        else exact(float(values[chosen][0]), 1)
-        for where, values in each.items()
-    }
+    return {where: _mean(values[chosen]) for where, values in each.items()}

@@ -211,3 +211,4 @@ class ServiceFacts:
     teller: str = ""
     queued: tuple[Queued, ...] = ()  # by the server's counters, at each load
     wire: Wire | None = None
+    stages: tuple[Counted, ...] = ()  # that the heads of its answers tell (Server-Timing)

@@ -1,4 +1,4 @@
-"""What is said of a server's own counters: how many requests, and how long each took there by its own account."""
+"""What is said of what a server tells: how many requests, how long each took there by its own account, and its stages."""
 
 from __future__ import annotations
 
@@ -10,10 +10,24 @@ from pinchpoint.domain.words import COUNTED_WORDS
 from pinchpoint.reporters.figures import seconds
 from pinchpoint.reporters.layout import clean
 
+STAGES_SAID = 8
+
 
 def counted(service: ServiceFacts | None) -> str:
     """In a sentence or two; nothing where it tells nothing."""
-    if service is None or not (service.counted or service.answered):
+    return " ".join(filter(None, [_stages(service), _counters(service)])) if service is not None else ""
+
+
+def _stages(service: ServiceFacts) -> str:
+    """How long each stage took, as the heads of answers tell."""
+    if not service.stages:
+        return ""
+    said = ", ".join(f"{clean(each.name)} {_time(each.each)}" for each in service.stages[:STAGES_SAID])
+    return f"Its stages, as it tells (Server-Timing): a request (n={service.stages[0].count:,}): {said}."
+
+
+def _counters(service: ServiceFacts) -> str:
+    if not (service.counted or service.answered):
         return ""
     requests = "" if service.answered is None else f" {service.answered:,} requests, {_ours(service)};"
     whole = [each for each in service.counted if not each.step]
