@@ -133,6 +133,7 @@ def short(monkeypatch):
     """Stretches of 0.2 s, without py-spy."""
     monkeypatch.setattr(record_passive, "LEAST_S", 0.4)
     monkeypatch.setattr(record_passive, "SHORTEST_S", 0.2)
+    monkeypatch.setattr(record_passive, "FOUND_S", 0.2)
     monkeypatch.setattr(record_passive, "is_python", lambda _: False)
 
 
@@ -140,7 +141,7 @@ def conditions(progress=lambda _: None):
     return Conditions("1123-1729", "", "0", MACHINE, (HostProbe,), lambda _: None, progress=progress)
 
 
-def watched(served, budget_s=0.8, **given):
+def watched(served, budget_s=1.0, **given):
     return watch(served, TargetFacts("process", "pid 7"), Workload(budget_s=budget_s), conditions(**given))
 
 
@@ -245,7 +246,7 @@ def test_a_command_that_cannot_be_meant_is_a_usage_error(arguments, words, tmp_p
 def test_the_command_prints_the_folder_that_diagnose_reads(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     with program("print(1, flush=True); input()") as (process, _):
-        assert main(["record", "--pid", str(process.pid), "--passive", "--budget", "0.8", "--quiet"]) == 0
+        assert main(["record", "--pid", str(process.pid), "--passive", "--budget", "1", "--quiet"]) == 0
     folder = capsys.readouterr().out.strip()
     assert main(["diagnose", folder]) == 0
     shown = capsys.readouterr().out

@@ -26,11 +26,13 @@ from pinchpoint.stacks import StackReader, at_home, dumped, in_a_loop, is_python
 from pinchpoint.thread_watch import ThreadWatch
 
 STRETCHES, SHORTEST_S, LOOKED_S = 30, 1.0, 2.0  # threads are looked at in the first seconds of each stretch
+FOUND_S = 1.0  # before the first of them: which threads run at all
 LEAST_S, MOST_S = 5.0, 3600.0  # fewer stretches have no interval; what is read in more has no room
 LOOK_SHARE, LOOK_S = 1 / 6, (1, 5)  # of each look at stacks
 LOOKS = (ACTIVE, HOLDING, ALL)
 DUMPS, MOST_DUMPED = 6, 8  # when all stacks are told once, and of how many processes
 ALIVE_EVERY_S = 0.2
+EPSILON = 1e-6
 INTERRUPTED, COMPLETE = "interrupted", "complete"
 NOT_ASKED = "no request was sent: pinchpoint diagnose URL asks the server"
 
@@ -164,11 +166,13 @@ def _port(pids: Sequence[int]) -> int:
 # --- watching ------------------------------------------------------------------------------------------------------
 def _watched(watch: _Watch, budget_s: float, progress: Callable[[str], None]) -> None:
     """Stretch after stretch. Looks at stacks are spread over them, one at a time."""
-    length = max(SHORTEST_S, budget_s / STRETCHES)
-    count = int(budget_s / length)
+    length = max(SHORTEST_S, (budget_s - FOUND_S) / STRETCHES)
+    count = int((budget_s - FOUND_S) / length + EPSILON)
     look_s = int(min(max(budget_s * LOOK_SHARE, LOOK_S[0]), LOOK_S[1]))
     begins = {count * number // len(LOOKS): kind for number, kind in enumerate(LOOKS)}
     dumps = {count * number // DUMPS for number in range(DUMPS)}
+    watch.threads.go()
+    time.sleep(FOUND_S)
     under_way = ""
     for number in range(count):
         if number in begins:
