@@ -72,6 +72,13 @@ def test_cpus_are_shared_out_over_those_that_are_granted():
     assert used(observed(s.watched({}, {}, cpu_s=[1.0, 0.9], run=quota)))["cpu"] == pytest.approx(1.9 / (4.0 * 0.5))
 
 
+def test_cpus_that_others_have_are_no_more_there_than_those_that_it_has():
+    counters = {"host.busy_s": [3.0, 3.0], "host.steal_s": [0.4, 0.4], "tool.cpu_s": [0.2, 0.2]}
+    assert used(observed(s.watched({}, {}, counters=counters)))["cpu with others"] == pytest.approx(3.2 / 4.0)
+    quota = {"environment": replace(s.a_run(None).environment, quota_cpus=1.0)}
+    assert "cpu with others" not in used(observed(s.watched({}, {}, counters=counters, run=quota)))
+
+
 def test_intervals_are_of_the_stretches():
     even, odd = (observed(s.watched(*[{}] * 6, cpu_s=given)).uses[0].used for given in ([1.0] * 6, [0.5, 1.5] * 3))
     assert even.value == odd.value == pytest.approx(0.25)
@@ -95,11 +102,18 @@ def test_what_is_no_lock_is_none(site):
 
 
 def test_the_interpreter_is_held_where_it_was_seen_held_or_awaited():
-    held = observed(s.watched(*[{s.LOOP: RUNNING}] * THREE, **s.seen_executing(holding=450)))
-    assert used(held)["gil"] == 0.9
+    turns = {s.WORKER: some((RUNNING, 50), (PARKED, 50)), s.SECOND: some((PARKED, 50), (RUNNING, 50))}
+    assert used(observed(s.watched(*[turns] * THREE, **s.seen_executing(holding=450))))["gil"] == 0.9
     awaited = {s.LOOP: RUNNING, s.WORKER: (some((FUTEX, 80), (RUNNING, 20)), some((INTERPRETER, 80), (0, 20)))}
     assert used(observed(s.watched(*[awaited] * THREE, **s.seen_executing(holding=50))))["gil"] == 0.8
-    assert "gil" not in used(observed(s.watched(*[{s.LOOP: RUNNING}] * THREE)))  # where nobody looked
+    assert "gil" not in used(observed(s.watched(*[turns] * THREE)))  # where nobody looked
+
+
+def test_one_thread_alone_waits_for_no_interpreter():
+    """GIVEN processes that compute in one thread each THEN their locks are held all the time, and nobody wants them besides."""
+    alone = (s.THREADS[1], replace(s.THREADS[2], process=20))
+    run = s.watched(*[{s.WORKER: RUNNING, s.SECOND: RUNNING}] * THREE, threads=alone, **s.seen_executing(holding=490))
+    assert "gil" not in used(observed(run))
 
 
 @pytest.mark.parametrize(("threads", "served", "workers"), [

@@ -50,6 +50,7 @@ def concluded(*uses, environment=MACHINE, cpu_time=RESIZING):
     ([("cpu", 0.30), ("loop", 0.60), ("gil", 0.60), ("pool of the server", 0.80)], "unknown", None, None),
     ([("cpu", 0.30), ("loop", 0.86)], "unknown", None, None),  # straddles the limit
     ([("cpu", 0.0)], "unknown", None, None),
+    ([("cpu", 0.30), ("cpu with others", 0.98), ("loop", 0.97)], "cpu", None, "preprocess"),
     ([], "unknown", None, None),
 ])  # fmt: skip
 def test_the_innermost_of_what_is_full_is_named(uses, bound, cause, where):
@@ -66,7 +67,8 @@ def test_full_cpus_are_the_quotas_where_it_grants_fewer_than_there_are(environme
 
 
 @pytest.mark.parametrize(("uses", "words"), [
-    ([("cpu", 0.98)], "70 %, app.py:20 thumbnail()"),
+    ([("cpu", 0.98), ("cpu with others", 0.99)], "THE CPUS ARE FULL: this server has 98 % of them, most of it for preprocess (70 %, app.py:20 thumbnail())."),
+    ([("cpu", 0.30), ("cpu with others", 0.99)], "THE CPUS ARE FULL with other programs: this server has 30 % of them"),
     ([("cpu", 0.30), ("loop", 0.40)], "NOTHING IS FULL at the load that there was; busiest: event loop, 40 %"),
     ([("cpu", 0.30), ("loop", 0.86)], "TOO CLOSE TO CALL"),
     ([], "NOTHING COULD BE WATCHED"),
@@ -78,7 +80,7 @@ def test_it_is_said_in_words_with_figures(uses, words):
 def test_what_takes_the_cpus_is_left_open_where_nothing_was_seen_inside():
     found = concluded(("cpu", 0.98), cpu_time=())
     assert (found.where, found.stages_from) == (None, "unseen")
-    assert found.sentence == "THE CPUS ARE FULL: 98 % of them are in use."
+    assert found.sentence == "THE CPUS ARE FULL: this server has 98 % of them."
 
 
 def test_no_request_is_judged():
@@ -95,7 +97,11 @@ def test_what_such_a_run_never_shows_is_said():
 
 
 # --- whole diagnoses -----------------------------------------------------------------------------------------------
-BUSY = s.watched(*[{s.LOOP: RUNNING}] * 5, cpu_s=[2.0] * 5, **s.seen_executing(active=[(s.RESIZING, 400)], holding=490))
+BUSY = s.watched(
+    *[{s.LOOP: RUNNING, s.WORKER: RUNNING}] * 5,
+    cpu_s=[2.0] * 5,
+    **s.seen_executing(active=[(s.RESIZING, 400)], holding=490),
+)
 QUIET = s.watched(*[{s.LOOP: PARKED}] * 5, cpu_s=[0.01] * 5, **s.seen_executing())
 
 
@@ -129,7 +135,7 @@ def test_an_idle_server_has_nothing_full():
     found = json.loads(document(diagnosed(QUIET)))
     assert verdict(found, "capacity") == (None, None)
     assert found["verdicts"]["capacity"]["sentence"].startswith("NOTHING IS FULL")
-    assert (status(found, "W105"), status(found, "W101")) == ("absent", "absent")
+    assert (status(found, "W105"), status(found, "W101")) == ("absent", "unknown")  # nobody wants the interpreter
     assert not [each for each in found["findings"] if each["status"] == "present"]
 
 

@@ -16,16 +16,18 @@ from pinchpoint import demands, stats
 from pinchpoint.domain.observed import Awaited, Observed, Part, Use
 from pinchpoint.domain.quantity import Quantity, exact
 from pinchpoint.domain.run import DISK, FAULT, FUTEX, NETWORK, RUNNING, SYNC, Floats, Run
-from pinchpoint.domain.service import ACTIVE, ALL, HOLDING, SELECTOR, UNKNOWN_LOAD, ServerThread, Service
+from pinchpoint.domain.service import ACTIVE, ALL, HOLDING, INTERPRETER, SELECTOR, UNKNOWN_LOAD, ServerThread, Service
 from pinchpoint.moments_of_service import FEWEST
 from pinchpoint.service_ledger import INSIDE, shares
 from pinchpoint.service_use import OF_THE_SERVER, POOL, UNEVEN, USED, Looked, looked_at, serving_loops
 from pinchpoint.stack_stages import LAUNCHER, Place
 from pinchpoint.timeline import Mask
 
+WITH_OTHERS = f"{demands.CPU} with others"
 STORAGE = (DISK, SYNC, FAULT)
 OTHERS = 0  # the thread number of connections to other services
 AT_REST = ("std|selectors.py|", "std|asyncio/")  # where an event loop waits, whoever called it
+SEVERAL = 2  # threads that want the interpreter: one alone waits for nobody
 MOST_PARTS = 12
 MOST_PEERS = 8
 
@@ -60,6 +62,8 @@ def _uses(run: Run, service: Service, looked: Sequence[Looked]) -> Iterator[Use]
     cpus = run.environment.effective_cpus
     if (used := _over(_grown(run, "process.cpu_s"), _lengths(service) * cpus)) is not None:
         yield Use(demands.CPU, cpus, used)
+    if (used := _with_others(run, service)) is not None:
+        yield Use(WITH_OTHERS, float(run.environment.affinity), used)
     if (gil := _interpreter(service, looked)) is not None:
         yield Use(demands.GIL, 1.0, gil)
     if sum(each.moments for each in looked) < FEWEST:
@@ -70,6 +74,17 @@ def _uses(run: Run, service: Service, looked: Sequence[Looked]) -> Iterator[Use]
         numbers = [each.thread for each in working]
         taken = [float(each.busy(numbers).sum()) for each in looked]
         yield from _use(f"{POOL} {OF_THE_SERVER}", float(len(working)), looked, taken)
+
+
+def _with_others(run: Run, service: Service) -> Quantity | None:
+    """The same of the CPUs that the processes may run on, whoever has them, and without what watching took; None under a quota of
+    their own, which nobody else uses up.
+    """
+    busy, steal, tool = (_grown(run, name) for name in ("host.busy_s", "host.steal_s", "tool.cpu_s"))
+    if busy is None or steal is None or tool is None or run.environment.quota_cpus is not None:
+        return None
+    used = _over(np.maximum(busy + steal - tool, 0.0), _lengths(service) * run.environment.affinity)
+    return None if used is None else used.clipped(0.0, 1.0)
 
 
 def _loops(service: Service, looked: Sequence[Looked]) -> Iterator[Use]:
@@ -107,7 +122,7 @@ def _use(resource: str, capacity: float, looked: Sequence[Looked], in_use: Seque
 
 def _interpreter(service: Service, looked: Sequence[Looked]) -> Quantity | None:
     """The share of the looks in which an interpreter's lock was held, a process that does anything on average; None where nobody
-    looked. Where threads wait for it, it is held or handed over.
+    looked, or no two threads of a process want it. Where threads wait for it, it is held or handed over.
     """
     look = service.look(HOLDING, UNKNOWN_LOAD)
     moments = sum(each.moments for each in looked)
@@ -115,9 +130,14 @@ def _interpreter(service: Service, looked: Sequence[Looked]) -> Quantity | None:
         return None
     threads: dict[int, list[int]] = {}
     for each in service.threads:
-        threads.setdefault(each.process, []).append(each.thread)
-    ran = np.concatenate([each.thread[each.site == RUNNING] for each in looked])
-    busy = {pid: own for pid, own in threads.items() if np.count_nonzero(np.isin(ran, own)) > USED * moments}
+        if each.python is not False:
+            threads.setdefault(each.process, []).append(each.thread)
+    wanted = np.concatenate([each.thread[(each.site == RUNNING) | (each.place == INTERPRETER)] for each in looked])
+    counts = Counter(wanted.tolist())
+    wants = {pid: [one for one in own if counts[one] > USED * moments] for pid, own in threads.items()}
+    busy = {pid: own for pid, own in wants.items() if own}
+    if all(len(own) < SEVERAL for own in busy.values()):
+        return None
     held = sum(stack.count for stack in service.stacks if stack.kind == HOLDING)
     waits = sum(each.awaited(own) * each.moments for own in busy.values() for each in looked if each.moments) / moments
     looks = look.moments * max(len(busy), 1)
@@ -156,7 +176,8 @@ def _workers(service: Service) -> list[ServerThread]:
 def _moments_with(looked: Sequence[Looked], chosen: Callable[[Looked], Mask]) -> Quantity | None:
     """The share of the moments in which there is any row of some."""
     found = [float(len(np.unique(each.at[chosen(each)]))) for each in looked]
-    return _over(np.array(found), np.array([each.moments for each in looked], dtype=float))
+    share = _over(np.array(found), np.array([each.moments for each in looked], dtype=float))
+    return None if share is None else share.clipped(0.0, 1.0)
 
 
 def _in_storage(seen: Looked) -> Mask:

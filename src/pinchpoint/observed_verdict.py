@@ -18,11 +18,12 @@ from pinchpoint.domain.signal import Signal, Signals
 from pinchpoint.domain.verdict import Measured, Verdict
 from pinchpoint.domain.words import CAPACITY_HEADLINE, QUOTA_HEADLINE, RESOURCE_WORDS, STAGE_WORDS, UNEVEN_HEADLINE
 from pinchpoint.limits import Limits
+from pinchpoint.observed_use import WITH_OTHERS
 from pinchpoint.units import percent
 
 NO_REQUEST = "no request was observed"
 WITHOUT_REQUESTS = frozenset(  # signals of counters that need none
-    {"cgroup.throttled_periods_share", "cpu.foreign_share", "cpu.steal_share", "cpu.idle_share", "threads.starved_cores"}
+    {"cgroup.throttled_periods_share", "cpu.foreign_share", "cpu.steal_share", "cpu.idle_share"}
 )  # fmt: skip
 UNWATCHED = "it could not be watched"
 WHAT_TELLS = "pinchpoint diagnose URL sends some and measures them"
@@ -58,7 +59,7 @@ def _used(run: Run, found: Observed) -> dict[str, Quantity | str]:
     no_loop = exact(0.0, found.stretches) if told else UNWATCHED
     busy = _processes(found)
     return {
-        "capacity.gil_utilization": _fullest(found, demands.GIL) or UNWATCHED,
+        "capacity.gil_utilization": _fullest(found, demands.GIL) or "no two threads of a process were seen to want it",
         "capacity.lock_utilization": _fullest(found, demands.LOCK) or "no lock of its own code was seen to be waited for",
         "capacity.loop_utilization": _fullest(found, demands.LOOP) or no_loop,
         "capacity.pool_utilization": _fullest(found, demands.POOLS[0]) or "how many workers there are is not known",
@@ -125,9 +126,9 @@ def _capacity(
     )
 
 
-def _order(use: Use) -> tuple[int, float]:
+def _order(use: Use) -> tuple[int, bool, float]:
     kinds = (*INNER_FIRST_OF_SERVER, *demands.POOLS)
-    return kinds.index(kind_of(use)), -use.used.value
+    return kinds.index(kind_of(use)), use.resource == WITH_OTHERS, -use.used.value
 
 
 def _full(binding: Use, cause: str | None, found: Observed) -> str:
@@ -143,12 +144,16 @@ def _full(binding: Use, cause: str | None, found: Observed) -> str:
     sentence = CAPACITY_HEADLINE[kind_of(binding)].format(name=binding.resource)
     if kind_of(binding) != demands.CPU:
         return sentence
+    own = next((each.used.value for each in found.uses if each.resource == demands.CPU), 0.0)
+    full = "THE CPUS ARE FULL" if binding.resource == demands.CPU else "THE CPUS ARE FULL with other programs"
     most = next(iter(found.cpu_time), None)
     if most is None:
-        return f"THE CPUS ARE FULL: {percent(binding.used.value)} of them are in use."
+        return f"{full}: this server has {percent(own)} of them."
     stage = STAGE_WORDS.get(most.stage, most.stage)
     line = f", {most.label}" if most.label else ""
-    return f"THE CPUS ARE FULL: most of their time goes to {stage} ({percent(most.share.value)}{line})."
+    return (
+        f"{full}: this server has {percent(own)} of them, most of it for {stage} ({percent(most.share.value)}{line})."
+    )
 
 
 def _nothing_full(found: Observed, limits: Limits) -> str:

@@ -11,7 +11,7 @@ from pinchpoint.reporters.figures import figure, share, value_and_interval
 from pinchpoint.reporters.layout import Line, clean, line, padded, shortened, wrapped
 from pinchpoint.units import amount
 
-_TAG, _NAME, _BAR = 10, 36, 20
+_TAG, _NAME, _BAR = 10, 38, 18
 _MOST_ROWS = 8
 _LEAST = 0.01  # of the time: a smaller part is left to the page
 _HARDLY = 0.05  # threads that wait for a CPU, or connections for a worker, on average
@@ -93,6 +93,8 @@ def _resource(use: Use) -> str:
     """What it is called, and which one it is where there are several."""
     kind, _, which = use.resource.partition(" ")
     name = RESOURCE_WORDS.get(kind, clean(use.resource))
+    if which == "with others":
+        return f"{name}, with other programs"
     which = clean(which) if which.startswith("of process") or kind == "process" else ""
     return f"{name} {which}".strip()
 
