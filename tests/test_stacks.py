@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import textwrap
+from types import SimpleNamespace
 
 import pytest
 
@@ -228,3 +230,24 @@ def test_all_stacks_at_one_moment(spinning, sleeping):
     assert found.keys() == python_threads(spinning)
     assert all(frames[0].count("|") == 3 for frames in found.values())
     assert dumped(sleeping) == {}  # no interpreter
+
+
+def test_of_a_deep_stack_both_ends_are_told(monkeypatch):
+    """GIVEN a loop far below a handler's many frames THEN it is still known as one."""
+    outer = [{"filename": "/usr/lib/python3.11/asyncio/runners.py", "line": 118, "name": "Runner.run"}]
+    inner = [{"filename": f"/srv/{n}.py", "line": n, "name": "handle"} for n in range(300)]
+    told = json.dumps([{"os_thread_id": 7, "frames": [*inner, *outer]}, {"os_thread_id": None, "frames": []}])
+    monkeypatch.setattr(stacks, "program", lambda: "py-spy")
+    monkeypatch.setattr(stacks.subprocess, "run", lambda *_, **__: SimpleNamespace(stdout=told))
+    ((thread, frames),) = dumped(1).items()
+    assert (thread, len(frames), frames[-1]) == (7, 2 * MOST_FRAMES, "own|srv/0.py|0|handle")
+    assert in_a_loop(frames)
+
+
+@pytest.mark.parametrize(
+    "told", ["", "[]", "{}", "null", '[{"os_thread_id": 7}]', '[{"os_thread_id": 7, "frames": [{}]}]', "[7]"]
+)
+def test_what_py_spy_does_not_tell_is_nothing(monkeypatch, told):
+    monkeypatch.setattr(stacks, "program", lambda: "py-spy")
+    monkeypatch.setattr(stacks.subprocess, "run", lambda *_, **__: SimpleNamespace(stdout=told))
+    assert dumped(1) == {}

@@ -128,22 +128,28 @@ def python_threads(process: int) -> frozenset[int]:
 
 
 def dumped(process: int) -> dict[int, tuple[str, ...]]:
-    """What each thread of an interpreter does at this moment, as frames of a `Stack`; nothing where that cannot be seen."""
+    """What each thread of an interpreter does at this moment, as frames of a `Stack` with the outermost too; nothing where that
+    cannot be seen.
+    """
     tool = program()
     if tool is None:
         return {}
     command = [tool, "dump", "--nonblocking", "--json", "--pid", str(process)]
     with contextlib.suppress(OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
         done = subprocess.run(command, capture_output=True, timeout=PATIENCE_S, check=True, stdin=subprocess.DEVNULL)
-        return {
-            int(each["os_thread_id"]): tuple(
-                _shown(str(frame["filename"]), str(frame["line"] or 0), str(frame["name"]))
-                for frame in reversed(each["frames"][:MOST_FRAMES])
-            )
-            for each in json.loads(done.stdout[:MOST_BYTES])
-            if each["os_thread_id"]
-        }
+        threads = [each for each in json.loads(done.stdout[:MOST_BYTES]) if each["os_thread_id"]]
+        return {int(each["os_thread_id"]): tuple(map(_told, _both_ends(each["frames"]))) for each in threads}
     return {}
+
+
+def _both_ends(frames: Sequence[dict[str, object]]) -> Sequence[dict[str, object]]:
+    """The frames, outermost first; of a deep stack those that began it and those that it is in."""
+    ordered = frames[::-1]
+    return ordered if len(ordered) <= 2 * MOST_FRAMES else [*ordered[:MOST_FRAMES], *ordered[-MOST_FRAMES:]]
+
+
+def _told(frame: dict[str, object]) -> str:
+    return _shown(str(frame["filename"]), str(frame["line"] or 0), str(frame["name"]))
 
 
 def parsed(text: str) -> Counter[tuple[str, ...]]:
