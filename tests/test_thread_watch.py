@@ -337,3 +337,12 @@ def test_other_services_are_asked_for_while_a_thread_runs_where_that_is_wanted(m
         monkeypatch.setattr(watch._peers, "awaited", lambda _: ("10.0.0.1:80",))
         watch._look()
         assert watch._rows.site == [RUNNING, NETWORK if always else PARKED]
+
+
+def test_they_are_not_asked_for_in_every_moment(monkeypatch):
+    watch, asked = ThreadWatch(list, 1, "", seed=0, calls_always=True), []
+    monkeypatch.setattr(watch._peers, "awaited", lambda _: asked.append(1) or ("10.0.0.1:80",))
+    second = 1_000_000_000
+    told = [watch._calls(now) for now in range(second, 2 * second, second // 100)]
+    assert set(told) == {("10.0.0.1:80",)}
+    assert len(asked) == 10

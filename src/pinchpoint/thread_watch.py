@@ -37,6 +37,7 @@ MOST_RATE_PER_S = 150.0
 MOST_SHARE = 0.03  # of a CPU, not the one that the server computes on
 REFRESH_S, SITE_KEPT_S = 0.25, 0.5
 SLEEPERS_EVERY_S = 0.9
+CALLS_EVERY_NS = 100_000_000  # where other services are asked for always
 MOST_THREADS, MOST_AWAKE = 512, 128
 READ_BYTES = 512
 PARKED_SHARE = 0.05  # of a thread's moments without a request: a place where it is less often is none of its own
@@ -128,7 +129,7 @@ class _Rows:
 
 class ThreadWatch:
     """Looks at all threads of the processes that `processes` names, while it is not paused. Whether another service is awaited is
-    asked while none of them runs, or always (`calls_always`).
+    asked while none of them runs, or ten times a second (`calls_always`).
     """
 
     def __init__(
@@ -146,7 +147,8 @@ class ThreadWatch:
         self._places: dict[tuple[int, ...], int] = {}
         self._kinds: list[str] = [ELSEWHERE]
         self._awaited: Counter[str] = Counter()
-        self._moments = 0
+        self._moments = self._ask_again = 0
+        self._called: tuple[str, ...] = ()
         self._refreshed = self._slept = 0.0
         self._cost_s = 0.0
         self._over, self._open = threading.Event(), threading.Event()
@@ -211,9 +213,15 @@ class ThreadWatch:
             except (OSError, ValueError, IndexError):
                 self._refreshed = 0.0
         self._moments += 1
-        awaited = self._peers.awaited(self._processes()) if parked or self._calls_always else ()
+        awaited = self._calls(now) if self._calls_always else self._peers.awaited(self._processes()) if parked else ()
         self._note(now, OTHERS, NETWORK if awaited else PARKED, 0)
         self._awaited.update(awaited)
+
+    def _calls(self, now: int) -> tuple[str, ...]:
+        """The services that are awaited, asked for not in every moment: to ask takes a millisecond."""
+        if now >= self._ask_again:
+            self._ask_again, self._called = now + CALLS_EVERY_NS, self._peers.awaited(self._processes())
+        return self._called
 
     def _look_at(self, now: int, thread: _Thread, text: bytes) -> bool:
         """Note what a thread does, of which its `syscall` said `text`; whether it may be parked."""
