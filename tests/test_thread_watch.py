@@ -343,6 +343,6 @@ def test_they_are_not_asked_for_in_every_moment(monkeypatch):
     watch, asked = ThreadWatch(list, 1, "", seed=0, calls_always=True), []
     monkeypatch.setattr(watch._peers, "awaited", lambda _: asked.append(1) or ("10.0.0.1:80",))
     second = 1_000_000_000
-    told = [watch._calls(now) for now in range(second, 2 * second, second // 100)]
+    told = [watch._services(now) for now in range(second, 2 * second, second // 100)]
     assert set(told) == {("10.0.0.1:80",)}
     assert len(asked) == 10

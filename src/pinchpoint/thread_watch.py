@@ -213,11 +213,13 @@ class ThreadWatch:
             except (OSError, ValueError, IndexError):
                 self._refreshed = 0.0
         self._moments += 1
-        awaited = self._calls(now) if self._calls_always else self._peers.awaited(self._processes()) if parked else ()
+        awaited = (
+            self._services(now) if self._calls_always else self._peers.awaited(self._processes()) if parked else ()
+        )
         self._note(now, OTHERS, NETWORK if awaited else PARKED, 0)
         self._awaited.update(awaited)
 
-    def _calls(self, now: int) -> tuple[str, ...]:
+    def _services(self, now: int) -> tuple[str, ...]:
         """The services that are awaited, asked for not in every moment: to ask takes a millisecond."""
         if now >= self._ask_again:
             self._ask_again, self._called = now + CALLS_EVERY_NS, self._peers.awaited(self._processes())
