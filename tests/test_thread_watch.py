@@ -288,7 +288,7 @@ def test_a_watch_that_never_looked_is_stopped():
     ("idle later", "worker", PARKED),  # its stack says that it waits for work
     ("idle later", "batching", OTHER),  # of this lock nobody said anything
     ("lock", "main", PARKED),  # an epoll, by its kind
-    ("turn", "taking_turns", PARKED),
+    ("idle later", "taking_turns", PARKED),
     ("sleep", "polling", PARKED),  # so is a poll
     ("sleep", "beating", TIMER),
 ])  # fmt: skip
@@ -332,17 +332,62 @@ def test_other_services_are_asked_for_while_a_thread_runs_where_that_is_wanted(m
         monkeypatch.setattr(
             watch,
             "_threads",
-            {7: SimpleNamespace(awake=True, glance=lambda: b"running", told=None, text=b"", thread=7)},
+            {7: SimpleNamespace(awake=True, glance=lambda: b"running", told=None, text=b"", number=7)},
         )
         monkeypatch.setattr(watch._peers, "awaited", lambda _: ("10.0.0.1:80",))
         watch._look()
         assert watch._rows.site == [RUNNING, NETWORK if always else PARKED]
 
 
-def test_they_are_not_asked_for_in_every_moment(monkeypatch):
-    watch, asked = ThreadWatch(list, 1, "", seed=0, calls_always=True), []
-    monkeypatch.setattr(watch._peers, "awaited", lambda _: asked.append(1) or ("10.0.0.1:80",))
-    second = 1_000_000_000
-    told = [watch._services(now) for now in range(second, 2 * second, second // 100)]
-    assert set(told) == {("10.0.0.1:80",)}
-    assert len(asked) == 10
+SHORT_LIVED = """
+    import select, sys, threading
+    waiting = select.epoll()
+    waiting.register(0, select.EPOLLIN)
+    def work(ended):
+        print("begun", flush=True)
+        ended.wait()
+    while waiting.poll() and sys.stdin.readline():
+        ended = threading.Event()
+        worker = threading.Thread(target=work, args=(ended,))
+        worker.start()
+        waiting.poll(), sys.stdin.readline()
+        ended.set()
+        worker.join()
+        print("ended", flush=True)
+"""
+
+
+def test_threads_that_live_for_one_request_are_seen_and_are_one_worker():
+    """GIVEN a thread that begins, waits for a lock, and ends, three times, while all others sit where they sit at rest."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(SHORT_LIVED)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    )  # fmt: skip
+    watch = ThreadWatch(lambda: [process.pid], 1, "", seed=0)
+
+    def settled(wanted):
+        process.stdin.write("go on\n")
+        assert process.stdout.readline().strip() == wanted
+        time.sleep(0.05)
+        watch._look()
+
+    try:
+        time.sleep(0.3)  # until it waits for its first line
+        watch._refresh()
+        for _ in range(3):
+            settled("begun")
+            settled("ended")
+    finally:
+        watch.stop()
+        process.kill()
+        process.communicate()
+    if watch.blind:
+        pytest.skip(watch.blind)
+    rows = watch._rows
+    born = [
+        (thread, site)
+        for thread, site in zip(rows.thread, rows.site, strict=True)
+        if thread not in (OTHERS, process.pid)
+    ]
+    assert [site for _, site in born] == [FUTEX] * 3
+    assert len({thread for thread, _ in born}) == 1
+    assert len(watch._known) == 2

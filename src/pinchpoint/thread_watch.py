@@ -37,8 +37,8 @@ MOST_RATE_PER_S = 150.0
 MOST_SHARE = 0.03  # of a CPU, not the one that the server computes on
 REFRESH_S, SITE_KEPT_S = 0.25, 0.5
 SLEEPERS_EVERY_S = 0.9
-CALLS_EVERY_NS = 100_000_000  # where other services are asked for always
 MOST_THREADS, MOST_AWAKE = 512, 128
+MOST_PARENTS = 4  # processes in which new threads are looked for at each moment
 READ_BYTES = 512
 PARKED_SHARE = 0.05  # of a thread's moments without a request: a place where it is less often is none of its own
 OTHERS = 0  # the thread number of connections to other services: a row in each moment
@@ -69,12 +69,16 @@ class _Blocked:
 
 @dataclass(slots=True)
 class _Thread:
-    """A thread, with held descriptors once it is awake; one that never ran since it was found serves nobody."""
+    """A thread, with held descriptors once it is awake; one that never ran since it was found serves nobody. `number` is what it
+    is noted by: its own, or that of one which it follows.
+    """
 
     process: int
     thread: int
     name: str
     ran_ns: int
+    number: int = 0
+    born: bool = False  # while it was watched
     awake: bool = False
     stat: int | None = None
     syscall: int | None = None
@@ -129,7 +133,7 @@ class _Rows:
 
 class ThreadWatch:
     """Looks at all threads of the processes that `processes` names, while it is not paused. Whether another service is awaited is
-    asked while none of them runs, or ten times a second (`calls_always`).
+    asked while none of them runs, or always (`calls_always`).
     """
 
     def __init__(
@@ -140,6 +144,7 @@ class ThreadWatch:
         self._random = random.Random(seed)  # noqa: S311  # jitter, not secrets
         self._rows = _Rows()
         self._threads: dict[int, _Thread] = {}
+        self._numbers: dict[int, list[int]] = {}  # of each process's threads that came and went
         self._known: dict[int, ServerThread] = {}
         self._sites: dict[int, SiteReader] = {}
         self._sites_of: dict[int, tuple[int, float]] = {}
@@ -147,8 +152,7 @@ class ThreadWatch:
         self._places: dict[tuple[int, ...], int] = {}
         self._kinds: list[str] = [ELSEWHERE]
         self._awaited: Counter[str] = Counter()
-        self._moments = self._ask_again = 0
-        self._called: tuple[str, ...] = ()
+        self._moments = 0
         self._refreshed = self._slept = 0.0
         self._cost_s = 0.0
         self._over, self._open = threading.Event(), threading.Event()
@@ -208,22 +212,34 @@ class ThreadWatch:
         chosen = [each for each in self._threads.values() if each.awake or with_sleepers]
         # All are read before anything is made of it: a thread that is woken up meanwhile waits for this CPU, as if it ran.
         for thread, text in [(each, each.glance()) for each in chosen]:
-            try:
-                parked &= self._look_at(now, thread, text)
-            except (OSError, ValueError, IndexError):
-                self._refreshed = 0.0
+            parked &= self._glanced(now, thread, text)
+        if parked:  # as far as is known: a thread that lives for one request may have begun
+            for thread in self._newborn():
+                parked &= self._glanced(now, thread, thread.glance())
         self._moments += 1
-        awaited = (
-            self._services(now) if self._calls_always else self._peers.awaited(self._processes()) if parked else ()
-        )
+        awaited = self._peers.awaited(self._processes()) if parked or self._calls_always else ()
         self._note(now, OTHERS, NETWORK if awaited else PARKED, 0)
         self._awaited.update(awaited)
 
-    def _services(self, now: int) -> tuple[str, ...]:
-        """The services that are awaited, asked for not in every moment: to ask takes a millisecond."""
-        if now >= self._ask_again:
-            self._ask_again, self._called = now + CALLS_EVERY_NS, self._peers.awaited(self._processes())
-        return self._called
+    def _glanced(self, now: int, thread: _Thread, text: bytes) -> bool:
+        """The same as `_look_at`; a thread that is gone is forgotten."""
+        try:
+            return self._look_at(now, thread, text)
+        except (OSError, ValueError, IndexError):
+            if thread.born:
+                self._forget(thread)
+            else:
+                self._refreshed = 0.0
+        return True
+
+    def _newborn(self) -> list[_Thread]:
+        """Threads that nobody has seen yet, of so many processes that it takes next to no time."""
+        found: list[_Thread | None] = []
+        for process in self._processes()[:MOST_PARENTS]:
+            with contextlib.suppress(OSError):
+                numbers = map(int, os.listdir(f"/proc/{process}/task")[:MOST_THREADS])
+                found += [self._met(process, number, born=True) for number in numbers if number not in self._threads]
+        return [each for each in found if each is not None]
 
     def _look_at(self, now: int, thread: _Thread, text: bytes) -> bool:
         """Note what a thread does, of which its `syscall` said `text`; whether it may be parked."""
@@ -231,7 +247,7 @@ class ThreadWatch:
             words = text.split()
             if words[:1] == [b"running"] or (not words and thread.state() == b"R"):
                 thread.told = None
-                self._note(now, thread.thread, RUNNING, 0)
+                self._note(now, thread.number, RUNNING, 0)
                 return False
             found = self._blocked(thread, words)
             thread.text, thread.told = text, found if found.kept else None
@@ -240,7 +256,7 @@ class ThreadWatch:
         limit = found.limit_ms
         if found.until:
             limit = min(self._limits.left_ms(thread.process, found.until) or UNLIMITED_MS, UNLIMITED_MS)
-        self._note(now, thread.thread, found.site, found.place, limit)
+        self._note(now, thread.number, found.site, found.place, limit)
         return found.parked
 
     def _blocked(self, thread: _Thread, words: list[bytes]) -> _Blocked:
@@ -301,18 +317,36 @@ class ThreadWatch:
             with contextlib.suppress(OSError):
                 alive |= {int(name): process for name in os.listdir(f"/proc/{process}/task")[:MOST_THREADS]}
         for gone in self._threads.keys() - alive.keys():
-            self._threads.pop(gone).close()
+            self._forget(self._threads[gone])
         first = not self._known
         for number in alive.keys() - self._threads.keys():
-            with contextlib.suppress(OSError, ValueError, IndexError):
-                thread = self._threads[number] = _found(alive[number], number)
-                self._known.setdefault(number, ServerThread(number, thread.process, thread.name))
-                if not first:
-                    self._wake(thread)
+            self._met(alive[number], number, born=not first)
         for thread in self._threads.values():
             with contextlib.suppress(OSError, ValueError, IndexError):
                 if not thread.awake and _ran_ns(thread) != thread.ran_ns:
                     self._wake(thread)
+
+    def _met(self, process: int, number: int, *, born: bool) -> _Thread | None:
+        """A thread that is seen for the first time; None where it is gone already. One that begins after another of its process
+        has ended is noted as that one: where each request has a thread of its own, they are one worker.
+        """
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            thread = _found(process, number)
+            left = self._numbers.get(process, []) if born else []
+            thread.number, thread.born = left.pop() if left else number, born
+            self._threads[number] = thread
+            self._known.setdefault(thread.number, ServerThread(thread.number, process, thread.name))
+            if born:
+                self._wake(thread)
+            return thread
+        return None
+
+    def _forget(self, thread: _Thread) -> None:
+        """A thread is gone."""
+        self._threads.pop(thread.thread, None)
+        thread.close()
+        if thread.born:
+            self._numbers.setdefault(thread.process, []).append(thread.number)
 
     def _wake(self, thread: _Thread) -> None:
         """Look at a thread in every moment from now on."""
