@@ -9,7 +9,7 @@ import pytest
 
 from pinchpoint import otlp
 from pinchpoint.errors import BadInput
-from pinchpoint.otlp import Context, Traced, TraceFile
+from pinchpoint.otlp import Context, Traced, TraceFile, Traces
 
 OURS = Context("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
 
@@ -117,6 +117,22 @@ class TestAFile:
         path = tmp_path / "traces.jsonl"
         path.write_bytes(line(replace_name(TOP, "y" * 9_000)) + line(OTHER_TOP))
         assert [each[0].begin_ns for each in TraceFile(path, 0).requests(OURS)] == [10_000]
+
+    def test_the_traces_of_our_requests_are_found_by_what_these_bear(self, tmp_path):
+        path = tmp_path / "traces.jsonl"
+        ours = Traces.to(str(path))
+        (header,) = ours.headers
+        assert header == f"traceparent: {ours.context.header}"
+        assert ours.unseen(ours.requests()) == ((
+            "traces of the requests",
+            f"{path} has no span of them: the service must take the header traceparent, and write there meanwhile",
+        ),)  # fmt: skip
+        mine = TOP | {"traceId": ours.context.trace, "parentSpanId": ours.context.span}
+        path.write_bytes(line(TOP, mine))
+        ((top,),) = found = ours.requests()
+        assert (top.begin_ns + ours.ahead_ns, top.end_ns + ours.ahead_ns) == (1_000, 9_000)
+        assert ours.unseen(found) == ()
+        assert (Traces.to("").headers, Traces.to("").requests(), Traces.to("").unseen(())) == ((), (), ())
 
     def test_a_folder_is_none(self, tmp_path):
         with pytest.raises(BadInput, match="folder"):

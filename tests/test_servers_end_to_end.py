@@ -16,6 +16,7 @@ from bench.server_plants import OTHER, PLANTS, SLOW_SERVICE
 import pinchpoint
 from end_to_end import diagnose, named
 from pinchpoint import store
+from pinchpoint.domain.service import SPANS
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 CHOSEN = ("loop computes", "threads in Python", "one worker sleeps", "a lock", "fat JSON", "thin JSON", "another service",
@@ -107,8 +108,8 @@ def test_stages_that_a_server_tells_are_exact(tmp_path):
     with serving(tmp_path / "server", the_example()) as port:
         found = diagnose(tmp_path, f"http://127.0.0.1:{port}/predict", budget=BUDGET)
     run = store.load(next((tmp_path / "pinchpoint-runs").iterdir()))
-    assert sorted(run.span_names) == ["model", "preprocess"]
-    assert len(run.spans.index) == 2 * np.count_nonzero(run.requests.ok)
+    assert sorted(run.span_names[len(SPANS) :]) == ["model", "preprocess"]
+    assert np.count_nonzero(run.spans.name >= len(SPANS)) == 2 * np.count_nonzero(run.requests.ok)
     answer = found["verdicts"]["latency"]
     assert answer["stages_from"] == "server"
     rows = [row for row in found["ledger"] if row["question"] == "latency"]
@@ -122,3 +123,49 @@ def test_stages_that_a_server_tells_are_exact(tmp_path):
             seen += sum(row["share"] for row in rows if row["state"] == "starved")
         assert seen == pytest.approx(told, rel=0.1), (name, rows)
     assert (answer["cause"], answer["where"]) == ("C102", "preprocess")
+
+
+TRACED = """
+    import time
+    from fastapi import FastAPI, Request
+    from opentelemetry.exporter.otlp.json.file.trace_exporter import FileSpanExporter
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+    provider = TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(FileSpanExporter("../traces.jsonl"), schedule_delay_millis=500))
+    tracer, propagator = provider.get_tracer("app"), TraceContextTextMapPropagator()
+    app = FastAPI()
+    @app.get("/")
+    def predict(request: Request):
+        with tracer.start_as_current_span("GET /", propagator.extract(dict(request.headers))):
+            with tracer.start_as_current_span("preprocess"):
+                end = time.thread_time() + 0.008
+                while time.thread_time() < end: pass
+            with tracer.start_as_current_span("model"):
+                time.sleep(0.005)
+        return {"y": 1}
+"""
+
+
+def test_stages_of_the_traces_that_a_service_writes(tmp_path):
+    """GIVEN a service with OpenTelemetry's own SDK, which writes an OTLP file THEN each of our requests has its spans in it, and the
+    ledger its stages.
+    """
+    with serving(tmp_path / "server", TRACED) as port:
+        url = f"http://127.0.0.1:{port}/"
+        found = diagnose(tmp_path, url, "--set", f"traces={tmp_path / 'traces.jsonl'}", budget=BUDGET)
+    run = store.load(next((tmp_path / "pinchpoint-runs").iterdir()))
+    assert sorted(run.span_names[len(SPANS) :]) == ["model", "preprocess"]
+    assert np.count_nonzero(run.spans.name >= len(SPANS)) == 2 * np.count_nonzero(run.requests.ok)
+    assert (found["service"]["stages_by"], found["verdicts"]["latency"]["stages_from"]) == ("OTLP", "server")
+    rows = [row for row in found["ledger"] if row["question"] == "latency"]
+    assert sum(row["share"] for row in rows if (row["stage"], row["state"]) == ("model", "wait")) > 0.2
+    assert sum(row["share"] for row in rows if (row["stage"], row["state"]) == ("preprocess", "cpu")) > 0.3
+
+
+def test_a_service_that_writes_no_traces_is_answered_with_what_that_needs(tmp_path):
+    plant = next(each for each in PLANTS if each.name == "thin JSON")
+    with planted(tmp_path, plant) as (url, options):
+        found = diagnose(tmp_path, url, *options, "--set", f"traces={tmp_path / 'none.jsonl'}", budget=14)
+    assert any("has no span of them" in each for each in found["unobservable"])

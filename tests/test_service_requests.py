@@ -9,7 +9,8 @@ from pinchpoint.domain.run import CONTROL, FAILED, OBSERVED, TOLD
 from pinchpoint.domain.service import SPANS
 from pinchpoint.load import records
 from pinchpoint.load.crew import ROW, TIMING
-from pinchpoint.service_requests import MOST_NAMES, phases_of, requests_of, spans_of, stages_of, stream_of
+from pinchpoint.otlp import Traced
+from pinchpoint.service_requests import MOST_NAMES, phases_of, requests_of, spans_of, stages_of, stream_of, traced_of
 
 MS = 1_000_000
 
@@ -175,6 +176,40 @@ def test_names_without_end_are_few():
     assert len(names) == MOST_NAMES + 1
     assert names[-1] == "others"
     assert len(spans.index) == 100
+
+
+def traced(*families):
+    """Traces, each its top and what is below: (service, name, begin, end) in ms."""
+    return [
+        [
+            Traced(name, service, int(begin * MS), int(end * MS), depth)
+            for depth, (service, name, begin, end) in enumerate(each)
+        ]
+        for each in families
+    ]
+
+
+def test_the_trace_of_a_request_is_the_one_within_it():
+    """GIVEN two requests of 25 ms each, 5 ms apart, and a trace of each; one has a span that ends after the answer."""
+    rows = answered(2)
+    spans, names = traced_of([(rows, OBSERVED)], traced(
+        [("app", "POST /", 32, 50), ("app", "model", 33, 49), ("features", "GET /", 40, 45)],
+        [("app", "POST /", 1, 20), ("app", "model", 2, 30)],
+        [("app", "POST /", 26, 28), ("app", "model", 26, 28)],  # between them
+        [("app", "POST /", -9, -1), ("app", "model", -8, -2)],  # before
+        [("app", "POST /", 90, 99), ("app", "model", 91, 92)],  # after
+    ))  # fmt: skip
+    found = zip(spans.index, spans.name, spans.begin_ns / MS, spans.end_ns / MS, strict=True)
+    assert [(index, names[name], begin, end) for index, name, begin, end in found] == [
+        (1, "model", 33, 49), (1, "features: GET /", 40, 45), (0, "model", 2, 25),
+    ]  # fmt: skip
+    assert spans_of([(rows, OBSERVED)], timings(rows, (b"a", 1, 2)), str, traced())[1] == (*SPANS, "a")
+
+
+def test_traces_of_no_answered_request_tell_nothing():
+    for rows in (answered(0), answered(outcome=records.SHORT)):
+        spans, names = traced_of([(rows, OBSERVED)], traced([("app", "POST /", 1, 20), ("app", "model", 2, 9)]))
+        assert (len(spans.index), names) == (0, ())
 
 
 def test_names_hide_secrets_and_streams_have_phases():

@@ -42,6 +42,7 @@ from pinchpoint.limits import Limits
 from pinchpoint.load import engine
 from pinchpoint.load.engine import Sending
 from pinchpoint.load_figures import load_report
+from pinchpoint.otlp import Traces
 from pinchpoint.overseeing import overseen
 from pinchpoint.probes import cgroup
 from pinchpoint.probes.backlog import BacklogProbe
@@ -411,18 +412,18 @@ def _of_service(
     """A run of a live server."""
     spec = asked.spec
     settings = dict(spec.settings)
-    metrics = settings.pop("metrics", "")
+    metrics, traces = settings.pop("metrics", ""), Traces.to(settings.pop("traces", ""))
     if settings:
-        todo = "Leave it out; metrics=URL alone says where the server tells its counters"
+        todo = "Leave it out; metrics=URL and traces=FILE alone say where the server tells its counters and traces"
         raise BadInput(what="a server that runs is not changed", where="--set", todo=todo)
     options = LoadOptions(
-        spec.uri, input=(spec.input,) if spec.input else (), header=asked.header, method=asked.method,
+        spec.uri, input=(spec.input,) if spec.input else (), header=(*asked.header, *traces.headers), method=asked.method,
         timeout_s=workload.timeout_s, seed=workload.seed, max_rate=asked.max_rate,
     )  # fmt: skip
     traffic, sending, known = _meant(options)
     conditions = record_service.Conditions(
         *naming, _environment(), (cgroup.CgroupProbe, HostProbe, ToolProbe), cgroup.quota_cpus, asked.frames,
-        known.protocol, known.model, progress, glimpse, metrics,
+        known.protocol, known.model, progress, glimpse, metrics, traces,
     )  # fmt: skip
     return record_service.record_service(traffic, sending, workload, conditions)
 

@@ -85,6 +85,8 @@ GLOSSARY: dict[str, str] = {
     "pinchpoint.asgi.Middleware writes it from the stages that are marked; what other servers write counts too. Where "
     "it is there, the rows of the ledger take their stages from it. Of a server that nobody can look into, how long a "
     "stage takes is then known and what it is spent on is not: unseen. docs/servers.md has an example.",
+    "traces": "Of a server: --set traces=FILE names where it writes OpenTelemetry's traces (OTLP as JSON lines). Requests "
+    "then bear the header traceparent, and the spans below theirs are the stages of the ledger. docs/servers.md says more.",
     "unseen": "A stage of a server into which nobody can look from here: the server itself tells how long it takes "
     "(server-timing), and what for is not known.",
     "running": "A gauge that some servers tell: requests that are worked on at a moment.",

@@ -130,7 +130,7 @@ def _service(run: Run, climbed: Sequence[Rung]) -> ServiceFacts | None:
         client_used=max((each for each in used if each is not None), default=None), round_trip=found.round_trip,
         peers=tuple(each.address for each in found.peers), stream=found.stream, units_per_s=_units(found, climbed),
         counted=found.counted, answered=found.answered, ours=len(run.requests.index), teller=found.teller,
-        queued=queued(run.told, run.ladder), wire=found.wire, stages=lengths(run),
+        queued=queued(run.told, run.ladder), wire=found.wire, stages=lengths(run), stages_by=found.stages_by,
     )  # fmt: skip
 
 

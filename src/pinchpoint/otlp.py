@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -162,3 +163,40 @@ def _service(resource: Mapping[str, Any]) -> str:
 def _objects(told: object, name: str) -> Iterator[Mapping[str, Any]]:
     found = told.get(name) if isinstance(told, dict) else None
     return (each for each in found if isinstance(each, dict)) if isinstance(found, list) else iter(())
+
+
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """Where a service writes its traces, and what our requests say of themselves, so that they are found there."""
+
+    file: TraceFile | None = None
+    context: Context | None = None
+    ahead_ns: int = 0  # of CLOCK_MONOTONIC is the clock that spans are noted by
+
+    @classmethod
+    def to(cls, path: str) -> Traces:
+        """Those of a file; none where no file is named. BadInput where it cannot be read."""
+        if not path:
+            return cls()
+        return cls(TraceFile.at(Path(path)), Context.fresh(), time.time_ns() - time.monotonic_ns())
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """What our requests bear, as `--header` has it."""
+        return (f"{HEADER}: {self.context.header}",) if self.context is not None else ()
+
+    def requests(self) -> tuple[tuple[Traced, ...], ...]:
+        """The spans of each of our requests, the top first, by CLOCK_MONOTONIC."""
+        if self.file is None or self.context is None:
+            return ()
+        return tuple(tuple(map(self._here, family)) for family in self.file.requests(self.context))
+
+    def unseen(self, found: Sequence[object]) -> tuple[tuple[str, str], ...]:
+        """That none was there, and what that needs."""
+        if self.file is None or found:
+            return ()
+        why = f"{self.file.path} has no span of them: the service must take the header traceparent, and write there meanwhile"
+        return (("traces of the requests", why),)
+
+    def _here(self, span: Traced) -> Traced:
+        return replace(span, begin_ns=span.begin_ns - self.ahead_ns, end_ns=span.end_ns - self.ahead_ns)

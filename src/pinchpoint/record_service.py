@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -30,6 +31,7 @@ from pinchpoint.load import payloads, records, self_proof
 from pinchpoint.load.addresses import is_local, resolved
 from pinchpoint.load.crew import Crew, Rows, Seen
 from pinchpoint.load.engine import Met, Sending, cpus_for, meet, told
+from pinchpoint.otlp import Traced, Traces
 from pinchpoint.overseeing import CPU, DELAY, PROCESSES, RSS, THREADS, Watching
 from pinchpoint.process import Ended
 from pinchpoint.reaching import reach
@@ -82,6 +84,7 @@ class Conditions:
     progress: Callable[[str], None] = lambda _: None
     glimpse: Callable[[Run], None] = lambda _: None
     metrics: str = ""
+    traces: Traces = field(default_factory=Traces)
 
 
 @dataclass(slots=True)
@@ -117,6 +120,7 @@ class _Recording:
     ladder_ended: str = "one request in flight was not measured to the end"
     ended: str = COMPLETE
     alone_s: float = 0.0
+    traced: tuple[tuple[Traced, ...], ...] = ()
 
 
 def record_service(traffic: Traffic, sending: Sending, workload: Workload, conditions: Conditions) -> Run:
@@ -125,8 +129,7 @@ def record_service(traffic: Traffic, sending: Sending, workload: Workload, condi
     Raises BadInput where nobody is there or the first request is refused, TargetFailed where none is answered, Interrupted
     where the user stopped it before one was.
     """
-    deadline = time.monotonic() + workload.budget_s
-    say = conditions.progress
+    deadline, say = time.monotonic() + workload.budget_s, conditions.progress
     met = meet(traffic, sending, say)
     _refused(met, sending)
     watching = Watching(sending.address, conditions.probes, conditions.quota_of)
@@ -163,6 +166,7 @@ def record_service(traffic: Traffic, sending: Sending, workload: Workload, condi
         telemetry = watching.stop()
         if threads is not None:
             threads.stop()
+    recording.traced = conditions.traces.requests()
     return _finished(recording, telemetry)
 
 
@@ -362,8 +366,7 @@ def _climb(recording: _Recording, seconds: float, look_s: float) -> str:
 
 
 def _failing(recording: _Recording) -> float:
-    asked = sum(len(rows) for rows, _ in recording.rows)
-    return sum(recording.errors.values()) / max(asked, 1)
+    return sum(recording.errors.values()) / max(sum(len(rows) for rows, _ in recording.rows), 1)
 
 
 # --- the run -------------------------------------------------------------------------------------------------------
@@ -378,7 +381,7 @@ def _finished(recording: _Recording, telemetry: Telemetry) -> Run:
             what=f"no request was answered: {recording.ended}", where=where, todo="Ask it once with curl"
         )
     counters, counts = _told(recording)
-    spans, names = spans_of(recording.rows, recording.timings, lambda name: told(recording.sending, name))
+    spans, names = spans_of(recording.rows, recording.timings, partial(told, recording.sending), recording.traced)
     windows = [(int(a), int(b)) for a, b in zip(requests.start_ns, requests.end_ns, strict=True)]
     samples, threads, peers = _seen(recording, windows)
     return Run(
@@ -456,6 +459,7 @@ def _service(
         answered=counts.answered,
         teller=recording.sources.kind.name if recording.sources.kind else "",
         wire=recording.wire,
+        stages_by="OTLP" if recording.traced else "Server-Timing",
     )
 
 
@@ -483,8 +487,7 @@ def _unseen(recording: _Recording, counts: Tally) -> list[tuple[str, str]]:
     if recording.threads is not None and recording.threads.blind:
         found.append(("thread states", recording.threads.blind))
     found += dict.fromkeys(("what Python executes", each.reason) for each in recording.looks if each.reason)
-    found += recording.sources.unseen(counts)
-    return found
+    return [*found, *recording.sources.unseen(counts), *recording.conditions.traces.unseen(recording.traced)]
 
 
 def _renamed(found: Telemetry, windows: Windows) -> Telemetry:

@@ -46,7 +46,7 @@ from pinchpoint.on_the_way import Part, inside_unseen, on_the_way
 from pinchpoint.stack_stages import Place, place
 from pinchpoint.stage_names import UNPLACED
 from pinchpoint.timeline import Mask, Steady
-from pinchpoint.told_stages import BETWEEN, SOURCE, alone_s, are_told, inside, places, span_at
+from pinchpoint.told_stages import BETWEEN, alone_s, are_told, inside, places, span_at
 
 NETWORK_STAGE, QUEUE_STAGE, TYPICAL = "network", "queue", "typical"
 # Where stages come from: from what Python executes, from the server's own word, or from nowhere.
@@ -117,7 +117,7 @@ def account_service(run: Run, chosen: Steady, requests: str) -> Ledger:
     else:
         stages_told = alone_s(run, chosen.typical) if are_told(run) else {}
         for where, seconds in stages_told.items():
-            cells.add(where, "unexplained", SOURCE, seconds, TOLD)
+            cells.add(where, "unexplained", service.stages_by, seconds, TOLD)
         for part in inside_unseen(run, chosen.typical, ways):
             rest = _less(part.seconds, sum(seconds.value for seconds in stages_told.values()))
             cells.add(INSIDE, "wait", part.source, rest, site=part.site)

@@ -15,12 +15,14 @@ from pinchpoint.domain.service import PHASES, SPANS, Stream
 from pinchpoint.load import records
 from pinchpoint.load.crew import ROW, TIMING, Rows
 from pinchpoint.load.wire import TOTAL
+from pinchpoint.otlp import Traced
 
 LONG_ENOUGH = 0.002  # of a request: a way that is shorter is not kept
 NS = 1_000_000_000
 MOST_ASKED = 500_000  # requests of which the payload is kept
 MOST_TOLD = 1_000_000  # stages of all requests
 MOST_NAMES, OTHERS = 32, "others"
+MOST_OPEN, LONGEST_NAME = 40, 64  # spans of a trace, and characters of a name
 ROUNDING = 1.01  # of figures that a server writes down
 Noted = Sequence[tuple[Rows, int]]
 
@@ -74,11 +76,13 @@ def phases_of(noted: Noted) -> Spans:
     return _told(index[order], name[order], begin[order], end[order])
 
 
-def spans_of(noted: Noted, timings: Sequence[Rows], hidden: Callable[[str], str]) -> tuple[Spans, tuple[str, ...]]:
-    """What the client saw of each request, and the stages that answers told, but for streams, which have phases; with the names
-    of all, in which `hidden` hides secrets.
+def spans_of(
+    noted: Noted, timings: Sequence[Rows], hidden: Callable[[str], str], traced: Sequence[Sequence[Traced]] = ()
+) -> tuple[Spans, tuple[str, ...]]:
+    """What the client saw of each request, and the stages that its trace holds, or else its answer told, but for streams, which
+    have phases; with the names of all, in which `hidden` hides secrets.
     """
-    seen, (told, names) = phases_of(noted), stages_of(noted, timings)
+    seen, (told, names) = phases_of(noted), traced_of(noted, traced) if traced else stages_of(noted, timings)
     if np.any(seen.name < len(PHASES)):
         return seen, SPANS
     told = replace(told, name=told.name + len(SPANS))
@@ -102,6 +106,35 @@ def stages_of(noted: Noted, timings: Sequence[Rows]) -> tuple[Spans, tuple[str, 
     kept = (end <= away * ROUNDING) & (begin < last)
     names, number = _named(told["name"][kept])
     return _told(mine[kept], number, begin[kept], last[kept]), names
+
+
+def traced_of(noted: Noted, traced: Sequence[Sequence[Traced]]) -> tuple[Spans, tuple[str, ...]]:
+    """Spans of the traces of answered requests, with their names, and that of their service where it is another than the top's.
+
+    A trace is that of the request within which the middle of its top lies; the top itself is no stage.
+    """
+    rows, _ = _ended(noted)
+    order = np.argsort(rows["sent_ns"], kind="stable")
+    middles = np.array([(family[0].begin_ns + family[0].end_ns) // 2 for family in traced], dtype=np.int64)
+    at = np.searchsorted(rows["sent_ns"][order], middles, side="right") - 1
+    found: list[tuple[int, bytes, int, int]] = []
+    for family, place, middle in zip(traced, at.tolist(), middles.tolist(), strict=True):
+        mine = int(order[max(place, 0)]) if len(order) else 0
+        if place < 0 or rows["outcome"][mine] != records.OK or middle > rows["done_ns"][mine]:
+            continue
+        sent, done = int(rows["sent_ns"][mine]), int(rows["done_ns"][mine])
+        for each in family[1:MOST_OPEN]:
+            begin, end = max(each.begin_ns, sent), min(each.end_ns, done)
+            if begin < end:
+                found.append((mine, _called(each, family[0]), begin, end))
+    columns = np.array([(mine, begin, end) for mine, _, begin, end in found], dtype=np.int64).reshape(-1, 3)
+    names, number = _named(np.array([name for _, name, _, _ in found], dtype=f"S{LONGEST_NAME}"))
+    return _told(columns[:, 0], number, columns[:, 1], columns[:, 2]), names
+
+
+def _called(span: Traced, top: Traced) -> bytes:
+    name = span.name if span.service == top.service else f"{span.service}: {span.name}"
+    return name.encode("ascii", "replace")[:LONGEST_NAME]
 
 
 def _matched(rows: Rows, timings: Sequence[Rows]) -> tuple[Ints, Rows]:

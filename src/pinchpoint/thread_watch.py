@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pinchpoint.connections import Peers, ServedSockets
-from pinchpoint.domain.run import DISK, FUTEX, NETWORK, OTHER, PARKED, RUNNING, TIMER, Ints, Samples
+from pinchpoint.domain.run import FUTEX, NETWORK, OTHER, PARKED, RUNNING, TIMER, Ints, Samples
 from pinchpoint.domain.service import (
     ACCEPTING,
     ELSEWHERE,
@@ -32,6 +32,7 @@ from pinchpoint.domain.service import (
     ServerThread,
 )
 from pinchpoint.sampling import Calls, SiteReader, TimeLimits, be_punctual
+from pinchpoint.watched_thread import UNLIMITED_MS, Blocked, WatchedThread, ran_ns, thread_of, unread
 
 MOST_RATE_PER_S = 150.0
 MOST_SHARE = 0.03  # of a CPU, not the one that the server computes on
@@ -39,80 +40,16 @@ REFRESH_S, SITE_KEPT_S = 0.25, 0.5
 SLEEPERS_EVERY_S = 0.9
 MOST_THREADS, MOST_AWAKE = 512, 128
 MOST_PARENTS = 4  # processes in which new threads are looked for at each moment
-READ_BYTES = 512
 PARKED_SHARE = 0.05  # of a thread's moments without a request: a place where it is less often is none of its own
 OTHERS = 0  # the thread number of connections to other services: a row in each moment
 SHORT, SHORTER_SHARE = 0.5, 0.8  # of the usual time limit of an idle selector; of the moments within requests
 SOON = 0.1  # of the moments of a wait are in its last tenth, where it ends with its time
 FEWEST = 20
-UNLIMITED_MS = 1 << 30
 TURN_MS = 5  # after so long a thread that waits for CPython's interpreter asks for it (sys.setswitchinterval)
 
 Windows = Sequence[tuple[int, int]]
 Told = Sequence[tuple[int, int, Mapping[int, bool]]]  # from when to when, and which threads' stacks wait for work then
 Mask = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True)
-class _Blocked:
-    """What a thread is blocked in: whether it may be parked there, whether the same words mean the same in the next moment, and
-    the words that tell its deadline.
-    """
-
-    site: int
-    place: int
-    limit_ms: int = UNLIMITED_MS
-    parked: bool = False
-    kept: bool = False
-    until: list[bytes] | None = None
-
-
-@dataclass(slots=True)
-class _Thread:
-    """A thread, with held descriptors once it is awake; one that never ran since it was found serves nobody. `number` is what it
-    is noted by: its own, or that of one which it follows.
-    """
-
-    process: int
-    thread: int
-    name: str
-    ran_ns: int
-    number: int = 0
-    born: bool = False  # while it was watched
-    awake: bool = False
-    stat: int | None = None
-    syscall: int | None = None
-    text: bytes = b""
-    told: _Blocked | None = None  # what `text` says, where it says the same in every moment
-
-    def close(self) -> None:
-        for fd in (self.stat, self.syscall):
-            if fd is not None:
-                os.close(fd)
-
-    def glance(self) -> bytes:
-        """What it does at this moment, as its `syscall` says; nothing where that cannot be read."""
-        if self.awake and self.syscall is None:
-            return b""
-        try:
-            return self.read("syscall", self.syscall)
-        except OSError:
-            return b""
-
-    def state(self) -> bytes:
-        """Its letter in /proc/PID/stat. Raises OSError where it is gone."""
-        text = self.read("stat", self.stat)
-        return text[text.rfind(b") ") + 2 :][:1]
-
-    def read(self, name: str, held: int | None) -> bytes:
-        """One of its files, by the held descriptor where there is one."""
-        if held is not None:
-            return os.pread(held, READ_BYTES, 0)
-        descriptor = os.open(f"/proc/{self.process}/task/{self.thread}/{name}", os.O_RDONLY)
-        try:
-            return os.read(descriptor, READ_BYTES)
-        finally:
-            os.close(descriptor)
 
 
 @dataclass(slots=True)
@@ -143,7 +80,7 @@ class ThreadWatch:
         self._served, self._peers = ServedSockets(port, unix), Peers(port)
         self._random = random.Random(seed)  # noqa: S311  # jitter, not secrets
         self._rows = _Rows()
-        self._threads: dict[int, _Thread] = {}
+        self._threads: dict[int, WatchedThread] = {}
         self._numbers: dict[int, list[int]] = {}  # of each process's threads that came and went
         self._known: dict[int, ServerThread] = {}
         self._sites: dict[int, SiteReader] = {}
@@ -221,7 +158,7 @@ class ThreadWatch:
         self._note(now, OTHERS, NETWORK if awaited else PARKED, 0)
         self._awaited.update(awaited)
 
-    def _glanced(self, now: int, thread: _Thread, text: bytes) -> bool:
+    def _glanced(self, now: int, thread: WatchedThread, text: bytes) -> bool:
         """The same as `_look_at`; a thread that is gone is forgotten."""
         try:
             return self._look_at(now, thread, text)
@@ -232,16 +169,16 @@ class ThreadWatch:
                 self._refreshed = 0.0
         return True
 
-    def _newborn(self) -> list[_Thread]:
+    def _newborn(self) -> list[WatchedThread]:
         """Threads that nobody has seen yet, of so many processes that it takes next to no time."""
-        found: list[_Thread | None] = []
+        found: list[WatchedThread | None] = []
         for process in self._processes()[:MOST_PARENTS]:
             with contextlib.suppress(OSError):
                 numbers = map(int, os.listdir(f"/proc/{process}/task")[:MOST_THREADS])
                 found += [self._met(process, number, born=True) for number in numbers if number not in self._threads]
         return [each for each in found if each is not None]
 
-    def _look_at(self, now: int, thread: _Thread, text: bytes) -> bool:
+    def _look_at(self, now: int, thread: WatchedThread, text: bytes) -> bool:
         """Note what a thread does, of which its `syscall` said `text`; whether it may be parked."""
         if thread.told is None or text != thread.text:  # most threads have not moved since the look before
             words = text.split()
@@ -259,31 +196,31 @@ class ThreadWatch:
         self._note(now, thread.number, found.site, found.place, limit)
         return found.parked
 
-    def _blocked(self, thread: _Thread, words: list[bytes]) -> _Blocked:
+    def _blocked(self, thread: WatchedThread, words: list[bytes]) -> Blocked:
         """What a thread is blocked in."""
         sites = self._sites.get(thread.process)
         if sites is None:
             sites = self._sites[thread.process] = SiteReader(thread.process)
         if not words or not words[0].isdigit():
-            return _Blocked(sites.of(words, b"") if words else _unread(thread), 0)
+            return Blocked(sites.of(words, b"") if words else unread(thread), 0)
         number, argument = int(words[0]), int(words[1], 16)
         if self._calls.moves(number) and (inode := sites.inode(argument)):
             served = self._served.has(inode)
             place = self._place((thread.process, -1) if served else (thread.process, number, argument), ACCEPTING)
-            return _Blocked(PARKED if served else NETWORK, place, parked=served)
+            return Blocked(PARKED if served else NETWORK, place, parked=served)
         kind = self._calls.kind(number)
         here = (thread.process, number) if kind in (SLEEPING, ACCEPTING) else (thread.process, number, argument)
         place = self._place(here, kind)
         if kind == ACCEPTING:
-            return _Blocked(TIMER if self._calls.sleeps(number, words) else NETWORK, place, parked=True)
+            return Blocked(TIMER if self._calls.sleeps(number, words) else NETWORK, place, parked=True)
         if kind == SELECTOR:
             limit = ctypes.c_int32(int(words[4], 16) & 0xFFFFFFFF).value
-            return _Blocked(NETWORK, place, UNLIMITED_MS if limit < 0 else limit, parked=True, kept=True)
+            return Blocked(NETWORK, place, UNLIMITED_MS if limit < 0 else limit, parked=True, kept=True)
         site = self._site(place, sites, words, thread)
         if kind != WAITING_FOR_WORK:
-            return _Blocked(site, place)
+            return Blocked(site, place)
         timed = int(words[4], 16) != 0
-        return _Blocked(site, -place if timed else place, parked=True, kept=True, until=words if timed else None)
+        return Blocked(site, -place if timed else place, parked=True, kept=True, until=words if timed else None)
 
     def _place(self, here: tuple[int, ...], kind: str) -> int:
         """The number of a place."""
@@ -293,7 +230,7 @@ class ThreadWatch:
             self._kinds.append(kind)
         return place
 
-    def _site(self, place: int, sites: SiteReader, words: list[bytes], thread: _Thread) -> int:
+    def _site(self, place: int, sites: SiteReader, words: list[bytes], thread: WatchedThread) -> int:
         """What is waited for at a place, which takes a while to find out and changes seldom."""
         known, until = self._sites_of.get(place, (OTHER, 0.0))
         if time.monotonic() > until:
@@ -323,15 +260,15 @@ class ThreadWatch:
             self._met(alive[number], number, born=not first)
         for thread in self._threads.values():
             with contextlib.suppress(OSError, ValueError, IndexError):
-                if not thread.awake and _ran_ns(thread) != thread.ran_ns:
+                if not thread.awake and ran_ns(thread) != thread.ran_ns:
                     self._wake(thread)
 
-    def _met(self, process: int, number: int, *, born: bool) -> _Thread | None:
+    def _met(self, process: int, number: int, *, born: bool) -> WatchedThread | None:
         """A thread that is seen for the first time; None where it is gone already. One that begins after another of its process
         has ended is noted as that one: where each request has a thread of its own, they are one worker.
         """
         with contextlib.suppress(OSError, ValueError, IndexError):
-            thread = _found(process, number)
+            thread = thread_of(process, number)
             left = self._numbers.get(process, []) if born else []
             thread.number, thread.born = left.pop() if left else number, born
             self._threads[number] = thread
@@ -341,14 +278,14 @@ class ThreadWatch:
             return thread
         return None
 
-    def _forget(self, thread: _Thread) -> None:
+    def _forget(self, thread: WatchedThread) -> None:
         """A thread is gone."""
         self._threads.pop(thread.thread, None)
         thread.close()
         if thread.born:
             self._numbers.setdefault(thread.process, []).append(thread.number)
 
-    def _wake(self, thread: _Thread) -> None:
+    def _wake(self, thread: WatchedThread) -> None:
         """Look at a thread in every moment from now on."""
         if sum(each.awake for each in self._threads.values()) >= MOST_AWAKE:
             return
@@ -488,22 +425,6 @@ def _said(t: Ints, thread: Ints, place: Ints, told: Told) -> Counter[int]:
             if len(at):
                 votes[int(np.bincount(at).argmax())] += 1 if for_work else -1
     return votes
-
-
-def _found(process: int, thread: int) -> _Thread:
-    """A thread as it is found."""
-    found = _Thread(process, thread, "", 0)
-    found.name, found.ran_ns = found.read("comm", None).decode(errors="replace").strip(), _ran_ns(found)
-    return found
-
-
-def _unread(thread: _Thread) -> int:
-    """What a thread is blocked in whose system call cannot be read."""
-    return DISK if thread.state() == b"D" else OTHER
-
-
-def _ran_ns(thread: _Thread) -> int:
-    return int(thread.read("schedstat", None).split()[0])
 
 
 def within(t: Ints, windows: Windows) -> Mask:

@@ -19,7 +19,6 @@ from pinchpoint.stack_stages import Place
 from pinchpoint.stage_names import MODEL, UNPLACED, stage_of
 from pinchpoint.timeline import Mask
 
-SOURCE = "Server-Timing"
 MOST_OPEN = 40  # stages of one request
 OURS = frozenset({"client", "network"})  # rows of the ledger that are outside of a server
 BETWEEN = Place(UNPLACED, "")  # in none of the stages told

@@ -167,6 +167,7 @@ class Service:
     teller: str = ""
     stretches: tuple[tuple[int, int], ...] = ()
     wire: Wire | None = None
+    stages_by: str = "Server-Timing"  # how the server tells its stages, where it does
 
     def parts(self, name: str) -> tuple[Counted, ...]:
         """What the server counted of one kind, of an ensemble for each step too; nothing where it does not tell."""
@@ -211,4 +212,5 @@ class ServiceFacts:
     teller: str = ""
     queued: tuple[Queued, ...] = ()  # by the server's counters, at each load
     wire: Wire | None = None
-    stages: tuple[Counted, ...] = ()  # that the heads of its answers tell (Server-Timing)
+    stages: tuple[Counted, ...] = ()  # that the server tells, and how it does
+    stages_by: str = "Server-Timing"

@@ -23,7 +23,7 @@ def _stages(service: ServiceFacts) -> str:
     if not service.stages:
         return ""
     said = ", ".join(f"{clean(each.name)} {_time(each.each)}" for each in service.stages[:STAGES_SAID])
-    return f"Its stages, as it tells (Server-Timing): a request (n={service.stages[0].count:,}): {said}."
+    return f"Its stages, as it tells ({clean(service.stages_by)}): a request (n={service.stages[0].count:,}): {said}."
 
 
 def _counters(service: ServiceFacts) -> str:
