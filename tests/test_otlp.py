@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -134,9 +135,11 @@ class TestAFile:
         assert ours.unseen(found) == ()
         assert (Traces.to("").headers, Traces.to("").requests(), Traces.to("").unseen(())) == ((), (), ())
 
-    def test_a_folder_is_none(self, tmp_path):
-        with pytest.raises(BadInput, match="folder"):
-            TraceFile.at(tmp_path)
+    def test_what_is_no_file_is_refused(self, tmp_path):
+        os.mkfifo(tmp_path / "pipe")
+        for path in (tmp_path, tmp_path / "pipe"):
+            with pytest.raises(BadInput, match="it is no file"):
+                TraceFile.at(path)
 
 
 def replace_begin(file, begins_at):

@@ -64,11 +64,17 @@ class TraceFile:
 
     @classmethod
     def at(cls, path: Path) -> TraceFile:
-        """BadInput where it cannot be read. One that is not there yet may come."""
+        """BadInput where it cannot be read, or is no file (a pipe has no end). One that is not there yet may come."""
+        todo = "Give the file that the service writes its traces to"
         try:
-            return cls(path, path.stat().st_size if path.exists() else 0) if not path.is_dir() else _no_file(path)
-        except OSError as error:
-            raise BadInput(what=f"cannot be read: {error.strerror}", where=str(path), todo="Give a file") from error
+            if not path.exists():
+                return cls(path, 0)
+            if path.is_file():
+                return cls(path, path.stat().st_size)
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            raise BadInput(what=f"cannot be read: {why}", where=str(path), todo=todo) from error
+        raise BadInput(what="it is no file", where=str(path), todo=todo)
 
     def requests(self, context: Context) -> tuple[tuple[Traced, ...], ...]:
         """The spans of each request that was added since, the top first; none where nothing was."""
@@ -79,10 +85,6 @@ class TraceFile:
                 return families(_lines(file), context)
         except OSError:
             return ()
-
-
-def _no_file(path: Path) -> TraceFile:
-    raise BadInput(what="it is a folder", where=str(path), todo="Give the file that the service writes its traces to")
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:
