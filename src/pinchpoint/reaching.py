@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pinchpoint import stats
 from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.service import Wire
+from pinchpoint.domain.traffic import Traffic
 from pinchpoint.load.addresses import is_local, resolved
 from pinchpoint.load.engine import Met, Sending, tls_context
 from pinchpoint.load.trips import MOST_S, Trip, trips
@@ -17,11 +18,15 @@ GZIP_BYTES = 1 << 16  # of an answer, from its middle
 BODY = b"\r\n\r\n"
 
 
-def reach(sending: Sending, met: Met, timeout_s: float) -> Wire:
-    """What some requests of their own tell of the way to the server; of one that is slow, connections only."""
+def reach(sending: Sending, met: Met, traffic: Traffic) -> Wire:
+    """What some requests of their own tell of the way to the server, as far apart as the user permits; of one that is slow,
+    connections only.
+    """
+    spacing_s = 1 / traffic.most_per_s if traffic.most_per_s else 0.0
     address = sending.address
     asks = address.kind == "http" and met.greeted.seconds < MOST_S
-    found = trips(address, met.greeted.host, met.request if asks else None, timeout_s, tls_context(sending))
+    asked = met.request if asks else None
+    found = trips(address, met.greeted.host, asked, traffic.timeout_s, tls_context(sending), spacing_s)
     return wire_of(
         found, far=not is_local(resolved(address)), answer=met.greeted.raw if address.kind == "http" else None
     )

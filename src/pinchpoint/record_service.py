@@ -137,7 +137,7 @@ def record_service(traffic: Traffic, sending: Sending, workload: Workload, condi
     say("what the client can do")
     client = self_proof.client(met.plan, met.request, met.greeted.raw, self_proof.IN_FLIGHT, traffic.workers)
     alone = self_proof.round_trip(met.plan, met.request, met.greeted.raw)
-    wire = reach(sending, met, traffic.timeout_s)
+    wire = reach(sending, met, traffic)
     pids = [each.pid for each in watching.served.processes] if watching.overseer else []
     pythons = [pid for pid in pids if is_python(pid)]
     parents = {each.pid: each.parent for each in watching.served.processes}

@@ -111,6 +111,18 @@ def test_nobody_there():
     assert trips(parse(f"http://127.0.0.1:{h.unused_port()}/"), "127.0.0.1", REQUEST, 0.5, None) == ()
 
 
+@pytest.mark.parametrize(("spacing_s", "asked"), [(0.0, 8), (0.3, 3), (2.0, 1)])
+def test_no_more_are_sent_than_is_permitted(monkeypatch, spacing_s, asked):
+    """GIVEN a clock that only sleeping moves THEN trips are that far apart, within a second, and one goes in any case."""
+    now = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    monkeypatch.setattr(module, "_trip", lambda *_: now[0])
+    with h.Server(h.good) as server:
+        found = trips(parse(server.url), "127.0.0.1", REQUEST, 0.5, None, spacing_s)
+    assert found == pytest.approx([spacing_s * number for number in range(1, asked + 1)])
+
+
 def test_a_slow_server_is_asked_once(monkeypatch):
     monkeypatch.setattr(module, "MOST_S", 0.0)
     with h.Server(h.good) as server:

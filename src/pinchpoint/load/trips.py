@@ -99,12 +99,20 @@ class Trip:
 
 
 def trips(
-    address: Address, host: str, request: bytes | None, timeout_s: float, tls: ssl.SSLContext | None
+    address: Address,
+    host: str,
+    request: bytes | None,
+    timeout_s: float,
+    tls: ssl.SSLContext | None,
+    spacing_s: float = 0.0,
 ) -> tuple[Trip, ...]:
-    """Up to `MOST` of them, one after the other; fewer where they are slow or fail. A connection is all without a request."""
+    """Up to `MOST` of them, one after the other and so far apart; fewer where they are slow or fail. A connection is all
+    without a request.
+    """
     found: list[Trip] = []
     end = time.monotonic() + MOST_S
-    while len(found) < MOST and (not found or time.monotonic() < end):
+    while len(found) < MOST and (not found or time.monotonic() + spacing_s < end):
+        time.sleep(spacing_s)  # after the request before, whoever sent it
         try:
             with opened(address, host, timeout_s, tls) as connection:
                 found.append(_trip(connection, request, timeout_s))
