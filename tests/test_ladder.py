@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from pinchpoint import ladder
 from pinchpoint.crews import Processes, _merged
 from pinchpoint.domain.run import Visit
 from pinchpoint.ladder import COMPLETE, Climb, Unsafe, climb
@@ -73,12 +74,13 @@ def test_failures_that_happen_alone_as_well_are_nobodys_fault():
     assert climb(Formula(lambda load: 500, failing_from=1), plan(fails_alone=0.1))[1] == COMPLETE
 
 
-def test_too_little_time_is_said():
-    assert climb(Formula(lambda load: 1), plan(seconds=1.0)) == (
-        (),
-        climb(Formula(lambda load: 1), plan(seconds=1.0))[1],
-    )
-    assert "more of --budget" in climb(Formula(lambda load: 1), plan(seconds=1.0))[1]
+@pytest.mark.parametrize(("missing_s", "said"), [(0.01, 1), (0.9, 1), (1.5, 2)])
+def test_too_little_time_is_said_in_whole_seconds_that_are_enough(monkeypatch, missing_s, said):
+    monkeypatch.setattr(ladder.time, "monotonic", lambda: 1000.0)
+    needed = ladder.LEAST_S + 4 * ladder.REQUESTS_A_VISIT * 0.001
+    visits, words = climb(Formula(lambda load: 1), plan(seconds=needed - missing_s))
+    assert visits == ()
+    assert words == f"too little time was left: {said} s more of --budget would do"
 
 
 def test_much_time_makes_longer_visits():

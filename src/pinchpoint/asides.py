@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -115,7 +116,7 @@ def _too_late(plan: Beside, longest_s: float = LONGEST_REQUEST_S) -> str | None:
     if plan.typical_s > longest_s:
         return "a request takes too long for a small arm"
     if plan.deadline - time.monotonic() < needed:
-        return f"too little time was left: {needed:.0f} s more of --budget would do"
+        return f"too little time was left: {math.ceil(needed)} s more of --budget would do"
     return None
 
 

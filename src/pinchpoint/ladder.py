@@ -6,6 +6,7 @@ their spread instead of bending the curve.
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable
@@ -59,7 +60,7 @@ def climb(crew: Crew, plan: Climb) -> tuple[tuple[Visit, ...], str]:
     now = time.monotonic()
     needed = LEAST_S + 4 * REQUESTS_A_VISIT * plan.typical_s
     if plan.deadline - now < needed:
-        return (), f"too little time was left: {needed - (plan.deadline - now):.0f} s more of --budget would do"
+        return (), f"too little time was left: {math.ceil(needed - (plan.deadline - now))} s more of --budget would do"
     seconds = plan.visit_s(now)
     found: list[Visit] = []
     try:
