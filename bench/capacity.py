@@ -25,8 +25,10 @@ from bench.tool import diagnose
 from bench.truth import noise_text
 from pinchpoint.domain.change import Prediction
 from pinchpoint.domain.demand import Demand, Rung, saturated
+from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.verdict import Diagnosis
 
+CEILING = "ceiling"
 WITHIN = 0.05  # of the measured throughput, or inside the ceiling's interval: what the project promises
 BUDGETS = 2.5  # of the budget: half of it is for one request in flight
 DRIVEN_S = 3.0
@@ -36,12 +38,12 @@ LAW_BUDGET_S = 150.0  # exponential times need many requests at each load; a lar
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A program of `bench.shared`, the bound and the cause that its capacity must have, and the resource that is full."""
+    """A program of `bench.shared`, the bound and the cause that its capacity must have, and the resources that are full."""
 
     name: str
     bound: str
     causes: tuple[str | None, ...]
-    resource: str
+    resources: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +62,19 @@ def cases() -> list[Case]:
     """Programs limited by what they share, and one that is not limited by its lock."""
     several = cpus() > 1
     return [
-        Case("lock", "wait", ("W104",), "lock"),
-        Case("two_locks", "wait", ("W104",), "lock"),
-        Case("lock_and_native", "wait", ("W104",), "lock"),
-        Case("interpreter", "wait" if several else "cpu", ("W101",) if several else (None,), "gil"),
-        Case("interpreter_and_wait", "wait" if several else "cpu", ("W101",) if several else (None,), "gil"),
-        Case("loop", "wait" if several else "cpu", ("W101",) if several else (None,), "gil"),
-        Case("native_loop", "wait" if several else "cpu", ("W105",) if several else (None,), "loop"),
-        Case("pooled", "wait", ("W102",), "pool"),
-        Case("sharded", "wait", ("W106",), "pool"),
-        Case("placed", "wait", ("W102",), "semaphore"),
-        Case("native", "cpu", (None, "C102", "C103"), "cpu"),
-        Case("short_lock", "cpu", (None, "C102", "C103"), "cpu"),
+        Case("lock", "wait", ("W104",), ("lock",)),
+        Case("two_locks", "wait", ("W104",), ("lock",)),
+        Case("lock_and_native", "wait", ("W104",), ("lock",)),
+        Case("interpreter", "wait" if several else "cpu", ("W101",) if several else (None,), ("gil",)),
+        Case("interpreter_and_wait", "wait" if several else "cpu", ("W101",) if several else (None,), ("gil",)),
+        # Python all the way: the loop is busy exactly while it holds the interpreter.
+        Case("loop", "wait" if several else "cpu", ("W101",) if several else (None,), ("gil", "loop")),
+        Case("native_loop", "wait" if several else "cpu", ("W105",) if several else (None,), ("loop",)),
+        Case("pooled", "wait", ("W102",), ("pool",)),
+        Case("sharded", "wait", ("W106",), ("pool",)),
+        Case("placed", "wait", ("W102",), ("semaphore",)),
+        Case("native", "cpu", (None, "C102", "C103"), ("cpu",)),
+        Case("short_lock", "cpu", (None, "C102", "C103"), ("cpu",)),
     ]
 
 
@@ -144,7 +147,7 @@ def run(settings: Settings) -> Report:
     headings = ("program", "full", "cause", "ceiling /s", "reached /s", "off", "noise", "status")
     tables = [Table(headings, tuple(rows))] if rows else []
     tables += (
-        [Table(("law", "in flight", "closed form /s", "reached /s", "off", "status"), tuple(law_rows))]
+        [Table(("law", "in flight", "closed form /s", "found /s", "off", "status"), tuple(law_rows))]
         if law_rows
         else []
     )
@@ -185,7 +188,7 @@ def _judged(case: Case, diagnosis: Diagnosis) -> Status:
     verdict, full, miss = diagnosis.verdicts.get("capacity"), binding(diagnosis), off(diagnosis)
     if verdict is None or full is None or miss is None:
         return "violated"
-    right = verdict.bound == case.bound and verdict.cause in case.causes and full.resource.startswith(case.resource)
+    right = verdict.bound == case.bound and verdict.cause in case.causes and full.resource.startswith(case.resources)
     return "holds" if right and abs(miss) <= WITHIN else "violated"
 
 
@@ -209,26 +212,33 @@ def _laws(settings: Settings) -> tuple[list[tuple[str, ...]], list[Claim]]:
         settings.progress(f"capacity: {law.name}")
         measure = partial(diagnose, f"bench.shared:{law.name}", LAW_BUDGET_S)
         found = tried(measure, partial(_lawful, law), settings.retries)
-        for rung in found.value.rungs:
-            due, reached = closed_form(law, rung.load), rung.throughput_per_s
-            said = f"{reached.value:,.0f} ({reached.low:,.0f}-{reached.high:,.0f})"
-            status = "holds" if _at_law(law, rung) else "violated"
-            rows.append((law.name, str(rung.load), f"{due:,.0f}", said, signed(reached.value / due - 1), status))
-        said = ", ".join(
-            f"{signed(r.throughput_per_s.value / closed_form(law, r.load) - 1)}" for r in found.value.rungs
-        )
-        claims.append(Claim(law.name, f"within {signed(WITHIN)} at each load", said, found.status))
+        compared = _compared(law, found.value)
+        for load, due, told in compared:
+            said = f"{told.value:,.0f} ({told.low:,.0f}-{told.high:,.0f})"
+            status = "holds" if _close(due, told) else "violated"
+            rows.append((law.name, load, f"{due:,.0f}", said, signed(told.value / due - 1), status))
+        said = ", ".join(signed(told.value / due - 1) for _, due, told in compared)
+        claims.append(Claim(law.name, f"within {signed(WITHIN)} at each load, and the ceiling", said, found.status))
     return rows, claims
 
 
-def _at_law(law: Law, rung: Rung) -> bool:
-    due, reached = closed_form(law, rung.load), rung.throughput_per_s
-    return abs(reached.value / due - 1) <= WITHIN or reached.low <= due <= reached.high
+def _compared(law: Law, diagnosis: Diagnosis) -> list[tuple[str, float, Quantity]]:
+    """The closed form beside what was reached at each load; last the most that the busiest station allows, beside the ceiling."""
+    found = [(str(rung.load), closed_form(law, rung.load), rung.throughput_per_s) for rung in diagnosis.rungs]
+    full = binding(diagnosis)
+    if full is not None and full.ceiling_per_s is not None:
+        found.append((CEILING, 1 / max(law.served_s), full.ceiling_per_s))
+    return found
+
+
+def _close(due: float, told: Quantity) -> bool:
+    return abs(told.value / due - 1) <= WITHIN or told.low <= due <= told.high
 
 
 def _lawful(law: Law, diagnosis: Diagnosis) -> Status:
-    enough = len(diagnosis.rungs) > 1 and all(_at_law(law, rung) for rung in diagnosis.rungs)
-    return "holds" if enough else "violated"
+    compared = _compared(law, diagnosis)
+    enough = len(diagnosis.rungs) > 1 and compared[-1][0] == CEILING
+    return "holds" if enough and all(_close(due, told) for _, due, told in compared) else "violated"
 
 
 def _gains(settings: Settings, found: dict[str, Tried[Diagnosis]]) -> tuple[list[tuple[str, ...]], Json]:
