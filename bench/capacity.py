@@ -281,10 +281,10 @@ def _reached(other: str, diagnosis: Diagnosis, settings: Settings) -> float:
 
 
 def _processes(name: str, diagnosis: Diagnosis, _: Settings) -> float:
-    """The summed rates of one process a CPU, with as many requests in flight in all, over the best of one process."""
+    """The summed rates of one process a CPU, each with as many requests in flight as the one had, over the best of one process."""
     now = best(diagnosis)
     assert now is not None
-    command = [sys.executable, "-m", "bench.driver", name, str(DRIVEN_S), str(math.ceil(now.load / cpus()))]
+    command = [sys.executable, "-m", "bench.driver", name, str(DRIVEN_S), str(now.load)]
     started = [subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) for _ in range(cpus())]
     rates = [float(each.communicate()[0]) for each in started]
     return sum(rates) / now.throughput_per_s.value
