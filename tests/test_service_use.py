@@ -109,6 +109,11 @@ def test_workers_are_few_where_more_is_in_flight_than_ever_is_served(loads, busy
         assert [each for (each,) in found[1:]] == [pytest.approx(each) for each in expected]
 
 
+def test_one_moment_with_another_thread_makes_no_part_of_a_worker():
+    run = climbed((4, crew(1) | {SECOND: part(1 / LOOKED, RUNNING)}))
+    assert held(run, POOL) == [(pytest.approx((1, 1.0, 2.99)),)]
+
+
 def test_workers_that_are_busy_half_of_the_time():
     assert held(climbed((8, crew(2, share=0.5))), POOL) == [(pytest.approx((2, 1.0, 7.0)),)]
 
