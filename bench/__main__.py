@@ -1,6 +1,7 @@
 """`python -m bench [NAME ...]`: truth, reasons, light, quick, capacity, tails, load and servers, or the ones named.
 
-On request: `verdicts` runs the planted faults, `page` opens reports, `coverage` simulates runs.
+On request: `verdicts` runs the planted faults, `page` opens reports, `coverage` simulates runs, `peers` asks Triton beside
+perf_analyzer.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from bench.report import Report
 from bench.settings import BUDGET_S, Settings
 
 BENCHES = ("truth", "reasons", "light", "quick", "capacity", "tails", "load", "servers")
-ON_REQUEST = ("verdicts", "page", "coverage")  # an hour; minutes, gigabytes and a browser; minutes of all CPUs
+# An hour; minutes, gigabytes and a browser; minutes of all CPUs; two servers.
+ON_REQUEST = ("verdicts", "page", "coverage", "peers")
 
 
 def main() -> int:
