@@ -15,7 +15,7 @@ from pinchpoint.inquire import inquire
 from pinchpoint.ledger import latency_ledger
 from pinchpoint.load.crew import ROW
 from pinchpoint.plugins import builtin
-from pinchpoint.predict import COLDER_S
+from pinchpoint.predict import AWAKE_SHARE, COLDER_S
 from pinchpoint.service_requests import SPANS, phases_of
 from served_runs import a_service, alone, no_table
 
@@ -158,12 +158,12 @@ def test_only_requests_that_were_chosen_count():
 
 
 # --- verdicts and forecasts ---------------------------------------------------------------------------------------------------
-COLDER = 1e3 * COLDER_S  # what a bound counts off what is left, if the server slept in what goes
+AWAKE = max(2 - 1e3 * COLDER_S, 2 * AWAKE_SHARE)  # of 2 ms that are left, by a bound, if the server slept in what goes
 NARROW = replace(FAR, round_trip=exact(0.1 * MS, 8), answer_s=exact(0.1, 8), packed=Quantity(0.4, 0.38, 0.5, 1))
 
 
 @pytest.mark.parametrize(("run", "cause", "remedy", "gain"), [
-    (unseen(22, wire=FAR), "I103", "move-closer", 22 / (2 - COLDER)),
+    (unseen(22, wire=FAR), "I103", "move-closer", 22 / AWAKE),
     (unseen(24, wire=replace(FAR, round_trip=exact(2 * MS, 8)), connecting_ms=20), "I103", "keep-connections", 24 / 4),
     (unseen(102, receiving_ms=100, wire=NARROW, **LARGE), "I104", "smaller-messages", 102 / (2 + 40)),
     (asked([(PARKED, 44), (RUNNING, 2)], cpu_ms=2, receiving_ms=44, wire=HERE), "I103", "one-write", 46 / 2.1),
@@ -205,7 +205,7 @@ def test_bytes_that_gzip_would_leave_are_an_estimate_and_none_at_all_a_bound():
     kinds = {each.change.kind: each for each in found.predictions if each.change.remedy == "smaller-messages"}
     assert kinds["estimate"].after.value / MS == pytest.approx(42, rel=0.03)
     assert kinds["estimate"].after.low / MS < 41 < 51 < kinds["estimate"].after.high / MS
-    assert kinds["bound"].after.value / MS == pytest.approx(2 - COLDER, rel=0.2)
+    assert kinds["bound"].after.value / MS == pytest.approx(AWAKE, rel=0.2)
     assert found.verdicts["latency"].gain.kind == "estimate"
 
 

@@ -9,7 +9,7 @@ import pytest
 from pinchpoint.domain.change import Change, Edit
 from pinchpoint.domain.ledger import Ledger, Row
 from pinchpoint.domain.quantity import Quantity, exact
-from pinchpoint.predict import matches, predict
+from pinchpoint.predict import AWAKE_SHARE, matches, predict
 
 
 def _row(state, seconds, stage="model", operator=None, site="", source="clock", half=0.0):
@@ -45,7 +45,7 @@ SLEEPING = Ledger(
     ("estimate", 0.0, 0.002, 0.002),
     ("estimate", 0.001, 0.002, 0.001),  # what is left may have taken so much longer for having slept
     ("bound", 0.001, 0.001, 0.001),
-    ("bound", 0.005, 0.0002, 0.0002),  # the network takes its time all the same
+    ("bound", 0.005, 0.002 * AWAKE_SHARE, 0.002 * AWAKE_SHARE),  # and no more than was ever seen
 ])  # fmt: skip
 def test_without_a_wait_the_rest_may_take_less(kind, colder_s, value, low):
     change = replace(_change(Edit(exact(0.0), site="timer")), kind=kind)

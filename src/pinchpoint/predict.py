@@ -23,9 +23,10 @@ from pinchpoint.slow_requests import FULL, collection_seconds, shape_seconds
 from pinchpoint.timeline import steady
 
 LEFT_AT_LEAST = 0.001  # of the latency: a prediction never claims that a request becomes free
-# What a server's CPU takes longer for a request after it slept: woken from its idle states, its caches filled anew. On virtual
-# machines 1.2 ms of a request were gone with the 20 ms that it slept; nobody knows how much of what is left is of that kind.
-COLDER_S = 0.0012
+# What a request takes longer where the CPUs slept for 20 ms before: woken from their idle states, their caches filled anew. On
+# virtual machines 0.5 to 1.7 ms more for servers of 0.1 to 9 ms, at most 5.5 times as long (bench/waking.py); nobody knows how
+# much of what is left is of that kind.
+COLDER_S, AWAKE_SHARE = 0.0017, 0.18
 WAITING = ("wait", "network")
 ROOFLINE, STARTUP = "roofline", "startup"
 ONE = exact(1.0)
@@ -74,7 +75,8 @@ def _changes(tables: Tables, findings: Sequence[Finding], remedies: Sequence[Rem
 def predict(ledger: Ledger, change: Change, colder_s: float = 0.0) -> Prediction:
     """Seconds before and after the change, and the gain; for a batch the gain is by item.
 
-    Where the change takes away what is waited for, up to `colder_s` of what is left may go with it: a bound counts with that.
+    Where the change takes away what is waited for, up to `colder_s` of what is left may go with it, but no more than sleeping
+    was ever seen to cost: a bound counts with that.
     """
     before = ledger.latency
     sums = _Sums()
@@ -83,9 +85,9 @@ def predict(ledger: Ledger, change: Change, colder_s: float = 0.0) -> Prediction
     least = max(before.value * LEFT_AT_LEAST, sums.floor)
     value = max(before.value - sums.saved, least)
     down, up = sums.half_widths()
-    warm = min(value, max(value - min(colder_s, sums.waited), least, sums.wire))
+    warm = min(value, max(value - min(colder_s, sums.waited), value * AWAKE_SHARE, least, sums.wire))
     sooner = warm if change.kind == "bound" else value
-    after = Quantity(sooner, max(warm - down, least), value + up, sums.n or before.n)
+    after = Quantity(sooner, max(warm * (1 - down / value), least), value + up, sums.n or before.n)
     each = change.per_request
     gain = Quantity(
         each * before.value / after.value, each * before.value / after.high, each * before.value / after.low, after.n

@@ -77,7 +77,9 @@ def ladder_of(run: Run) -> tuple[Visit, ...]:
     serving = [each.thread for each in workers(service)] or _computing(service, looked)
     # No quantile between two: at few moments it would count a part of a worker.
     counts = [each.busy(serving) for each, visit in zip(looked, run.ladder, strict=True) if visit.load]
-    most = max((float(np.quantile(each, AT_MOST, method="lower")) for each in counts if len(each) >= FEWEST), default=0.0)
+    most = max(
+        (float(np.quantile(each, AT_MOST, method="lower")) for each in counts if len(each) >= FEWEST), default=0.0
+    )
     limited = most >= 1 and max(visit.load for visit in run.ladder) >= MORE_IN_FLIGHT * most
     loops, uneven = serving_loops(service, looked), _uneven(run, service, looked)
     found = []
