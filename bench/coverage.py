@@ -1,15 +1,19 @@
 """Coverage: how often a run's 95 % intervals hold the truth, over 2,000 simulated runs of each process and length.
 
-The truth is that of all runs together. Where at least half of the runs are answered, 92 to 98 % of the answers must hold it;
-where fewer are, these are the runs that happen to look quiet, and at most 8 % of all runs may get an answer that does not.
-The estimator was chosen on one set of processes and lengths, and tried on another, whose figures it has not seen.
+The truth is the law's where it is known, else that of all runs together. Where at least half of the runs are answered, 92 to
+98 % of the answers must hold it; where fewer are, these are the runs that happen to look quiet, and at most 8 % of all runs
+may get an answer that does not. A quantile that many requests have to the digit (an atom) has no upper limit: an interval
+that ends anywhere among these requests holds it, however narrow its ranks are, so that it is missed on one side at most.
+
+Corrections of open loops were chosen on the first set of processes and lengths. The second one then showed that closed loops
+need another law, and rates the times of arrival. The third was looked at once, when nothing was changed any more.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
@@ -19,7 +23,7 @@ import numpy.typing as npt
 from bench.noise import Status
 from bench.report import Claim, Report, Table
 from bench.settings import Settings
-from bench.simulated_runs import DESIGN, EVALUATION, Runs, Series
+from bench.simulated_runs import DESIGN, EVALUATION, HELD_OUT, Runs, Series
 from pinchpoint.domain.quantity import Quantity
 from pinchpoint.steady import steady_mean, steady_quantiles, steady_rate
 
@@ -28,6 +32,7 @@ QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 FIGURES = ("mean", *QUANTILES, "rate")
 LEAST, MOST, WRONG = 0.92, 0.98, 0.08
 SURE = 3.0  # standard errors beyond a limit that count as a violation
+ATOM = 0.01  # of all requests that take as long as a quantile, to the digit
 POOLED = 5000  # values of each run that the truth is taken from
 LONG = 30_000  # requests beyond which p99 alone is asked
 LENGTHS = {
@@ -35,12 +40,13 @@ LENGTHS = {
     "design, independent": (500, 3000, 10_000),
     "design, 80 %": (500, 1000, 3000, 10_000, 30_000, 100_000),
     "evaluation": (700, 2000, 6000, 20_000, 50_000),
+    "held out": (700, 2000, 6000, 20_000),
 }
 NOTES = (
-    "Half of the requests of M/D/1 at 50 % take the same time to the digit: intervals of its p50 end there, and hold it.",
+    "*: requests take just as long, to the digit (half of those of M/D/1 at 50 %): at least 92 % and no upper limit.",
     "Few runs answered: those that look quiet. Their wrong answers are counted against all runs.",
 )
-SETS = (("design", DESIGN, 1), ("evaluation", EVALUATION, 2))
+SETS = (("design", DESIGN, 1), ("evaluation", EVALUATION, 2), ("held out", HELD_OUT, 3))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,12 @@ class Cell:
 
     answered: float
     covered: float
+    atom: bool = False
+
+    @property
+    def few(self) -> bool:
+        """Whether most runs were refused."""
+        return self.answered < 0.5
 
     @property
     def wrong(self) -> float:
@@ -67,7 +79,7 @@ def run(settings: Settings) -> Report:
                     continue
                 settings.progress(f"coverage: {series.name}")
                 tasks = [(kind, at, lengths(kind, series), (seed, at, part)) for part in range(RUNS // CHUNK)]
-                for size, cells in judged(tasks[0][2], list(pool.map(_asked, tasks))):
+                for size, cells in judged(tasks[0][2], list(pool.map(_asked, tasks)), series.law):
                     rows.append((series.name, f"{size:,}", *(_text(cells.get(figure)) for figure in FIGURES)))
                     claims += [_claim(f"{kind}: {series.name} {size:,} {f}", cell) for f, cell in cells.items()]
                     figures[f"{series.name} {size}"] = {f: [c.answered, c.covered] for f, c in cells.items()}
@@ -96,20 +108,22 @@ def _asked(task: tuple[str, int, tuple[int, ...], tuple[int, int, int]]) -> Aske
     for size in sizes:
         names = FIGURES if size <= LONG or kind == "evaluation" else ("p99",)
         for row in range(CHUNK):
-            for figure, quantity in _figures(runs, row, size, names).items():
+            for figure, quantity in _figures(runs, row, size, names, series.closed).items():
                 found.setdefault((size, figure), []).append(quantity and (quantity.low, quantity.high))
     sample = runs.latency_s[:, :: max(1, max(sizes) // POOLED)].astype(np.float32).ravel()
     return found, sample, float(runs.latency_s.mean()), _rate(runs)
 
 
-def _figures(runs: Runs, row: int, size: int, names: tuple[str, ...]) -> dict[str, Quantity | None]:
+def _figures(runs: Runs, row: int, size: int, names: tuple[str, ...], closed: bool) -> dict[str, Quantity | None]:
     """What one run of a length is told."""
     latency, shares = runs.latency_s[row, :size], [name for name in names if name in QUANTILES]
-    found = dict(zip(shares, steady_quantiles(latency, [QUANTILES[name] for name in shares]), strict=True))
+    asked = [QUANTILES[name] for name in shares]
+    found = dict(zip(shares, steady_quantiles(latency, asked, closed=closed), strict=True))
     if "mean" in names:
-        found["mean"] = steady_mean(latency)
+        found["mean"] = steady_mean(latency, closed=closed)
     if "rate" in names and runs.done_s is not None:
-        found["rate"] = steady_rate(runs.done_s[row, :size])
+        done = runs.done_s[row, :size]
+        found["rate"] = steady_rate(done, done - latency)
     return found
 
 
@@ -121,43 +135,55 @@ def _rate(runs: Runs) -> float:
 
 
 # --- judging -------------------------------------------------------------------------------------------------------
-def judged(sizes: tuple[int, ...], parts: list[Asked]) -> Iterator[tuple[int, dict[str, Cell]]]:
+def judged(
+    sizes: tuple[int, ...], parts: list[Asked], law: Callable[[float], float] | None = None
+) -> Iterator[tuple[int, dict[str, Cell]]]:
     """Each length with its cells."""
     pooled = np.concatenate([sample for _, sample, _, _ in parts])
-    truth = dict(zip(QUANTILES, (float(v) for v in np.quantile(pooled, list(QUANTILES.values()))), strict=True))
+    truth = {name: law(q) if law else float(np.quantile(pooled, q)) for name, q in QUANTILES.items()}
+    atoms = {name for name, value in truth.items() if np.mean(pooled == np.float32(value)) > ATOM}
     truth["mean"] = float(np.mean([mean for _, _, mean, _ in parts]))
     truth["rate"] = float(np.mean([rate for *_, rate in parts]))
     for size in sizes:
         asked = {figure: [each for part in parts for each in part[0].get((size, figure), [])] for figure in FIGURES}
-        yield size, {figure: cell_of(ends, truth[figure]) for figure, ends in asked.items() if ends}
+        yield size, {figure: cell_of(ends, truth[figure], figure in atoms) for figure, ends in asked.items() if ends}
 
 
-def cell_of(ends: list[tuple[float, float] | None], truth: float) -> Cell:
+def cell_of(ends: list[tuple[float, float] | None], truth: float, atom: bool = False) -> Cell:
     """The cell of one figure's intervals."""
     answers = [each for each in ends if each is not None]
     covered = float(np.mean([low <= truth <= high for low, high in answers])) if answers else 1.0
-    return Cell(len(answers) / len(ends), covered)
+    return Cell(len(answers) / len(ends), covered, atom)
 
 
 def status_of(cell: Cell) -> Status:
     """Against its limits; within three standard errors beyond one of them nothing is said."""
-    if cell.answered < 0.5:
-        limits, value, count = (0.0, WRONG), cell.wrong, RUNS
-    else:
-        limits, value, count = (LEAST, MOST), cell.covered, int(RUNS * cell.answered)
-    beyond = max(limits[0] - value, value - limits[1])
-    error = (value * (1 - value) / count) ** 0.5
+    least, most = _limits(cell)
+    share, error = _found(cell)
+    beyond = max(least - share, share - most)
     return "holds" if beyond <= 0 else "violated" if beyond > SURE * error else "inconclusive"
 
 
+def _limits(cell: Cell) -> tuple[float, float]:
+    """Between which a cell's share lies."""
+    if cell.few:
+        return 0.0, WRONG
+    return LEAST, 1.0 if cell.atom else MOST
+
+
+def _found(cell: Cell) -> tuple[float, float]:
+    """A cell's share, of wrong answers or of right ones, and its standard error."""
+    share, count = (cell.wrong, RUNS) if cell.few else (cell.covered, RUNS * cell.answered)
+    return share, float((share * (1 - share) / count) ** 0.5)
+
+
 def _claim(name: str, cell: Cell) -> Claim:
-    few = cell.answered < 0.5
-    limit = f"{WRONG:.0%} of all wrong" if few else f"{LEAST:.0%} to {MOST:.0%}"
-    found = f"{cell.wrong:.1%} of all wrong" if few else f"{cell.covered:.1%} of {cell.answered:.0%}"
-    return Claim(name, limit, found, status_of(cell))
+    (least, most), (share, error) = _limits(cell), _found(cell)
+    of = "all wrong" if cell.few else f"{cell.answered:.0%}"
+    return Claim(name, f"{least:.0%} to {most:.0%}", f"{share:.1%} +-{error:.1%} of {of}", status_of(cell))
 
 
 def _text(cell: Cell | None) -> str:
     if cell is None:
         return ""
-    return f"{100 * cell.covered:.1f}/{100 * cell.answered:.0f}" if cell.answered else "-/0"
+    return f"{100 * cell.covered:.1f}/{100 * cell.answered:.0f}{'*' if cell.atom else ''}" if cell.answered else "-/0"

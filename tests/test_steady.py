@@ -14,7 +14,7 @@ from scipy import special
 
 from pinchpoint import load_figures
 from pinchpoint.stats import independent_mean, mean_interval, samples_needed
-from pinchpoint.steady import requests_needed, steady_mean, steady_quantile, steady_rate, steady_ratio
+from pinchpoint.steady import _excursions, requests_needed, steady_mean, steady_quantile, steady_rate, steady_ratio
 
 DROPPED = 3000  # until a queue that began empty is steady
 
@@ -113,6 +113,54 @@ def test_requests_that_balance_each_other_are_not_taken_for_certain():
     assert covered >= 0.92
 
 
+def closed_loop(in_flight, runs, n, seed=9):
+    """Latencies before one server that never idles: sums of as many services, Erlang with `in_flight` phases."""
+    done = np.cumsum(np.random.default_rng(seed).exponential(1, (runs, n + in_flight)), axis=1)
+    return done[:, in_flight:] - done[:, :-in_flight]
+
+
+@pytest.mark.parametrize(("in_flight", "n"), [(4, 500), (16, 500), (16, 2000), (64, 2000)])
+@pytest.mark.parametrize(("name", "q"), [("mean", None), ("p50", 0.5)])
+def test_a_closed_loop_is_not_widened_for_queues_that_cannot_come(in_flight, n, name, q):
+    runs = closed_loop(in_flight, 300, n)
+    truth = in_flight if q is None else special.gammaincinv(in_flight, q)
+    told = {
+        closed: [steady_mean(x, closed=closed) if q is None else steady_quantile(x, q, closed=closed) for x in runs]
+        for closed in (True, False)
+    }
+    share, covered = answers(told[True], truth)
+    print(
+        f"{in_flight} in flight, {n}, {name}: {covered:.3f} of {share:.2f}, open {answers(told[False], truth)[1]:.3f}"
+    )
+    assert share >= 0.95
+    assert 0.92 <= covered <= 0.99
+    widths = [[each.high - each.low for each in told[closed] if each] for closed in (True, False)]
+    assert np.median(widths[0]) < 0.97 * np.median(widths[1])
+
+
+def test_slow_phases_that_are_rare_widen_the_interval_of_a_closed_loop():
+    """20 of about 200 requests take three times as long; and what as many independent requests would say."""
+    rng = np.random.default_rng(10)
+    begun = np.cumsum(rng.random((300, 2020)) < 1 / 200, axis=1)
+    runs = np.where(begun[:, 20:] > begun[:, :-20], 3.0, 1.0) * rng.lognormal(0, 0.3, (300, 2000))
+    share, covered = answers([steady_mean(x, closed=True) for x in runs], float(runs.mean()))
+    _, naive = answers([independent_mean(x) for x in runs], float(runs.mean()))
+    assert share >= 0.98
+    assert covered >= 0.92
+    assert naive < 0.6
+
+
+@pytest.mark.parametrize(("sums", "count"), [
+    ([3, -3] * 5, 10),          # all of one size
+    ([1, -1], 2),
+    ([100, -50, 1, -51], 2.0),  # one on one side, its two halves on the other: (1 + 2 / 4) ** 2 / (1 + 2 / 16) = 2
+    ([0, 0, 0, 0], 8),          # no spread rests on any
+])  # fmt: skip
+def test_excursions_count_by_their_squares(sums, count):
+    """Each sum is that of an excursion of two values."""
+    assert _excursions(np.repeat(np.array(sums) / 2, 2)) == pytest.approx(count, rel=0.01)
+
+
 # --- refusals ------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(("load", "q", "n"), [(0.8, 0.99, 1000), (0.8, 0.99, 3000), (0.5, 0.99, 500), (0.8, 0.9, 500)])
 def test_too_short_a_run_is_given_no_percentile(load, q, n):
@@ -161,6 +209,50 @@ def test_the_throughput_of_a_queue_is_covered(load):
     share, covered = answers([steady_rate(done) for done in mm1(load, 300, 1000)[1]], load)
     assert share == 1
     assert covered >= 0.92
+
+
+def of_a_queue(load, draw, runs, n, seed=11):
+    """Times of completion and latencies of queues with one server and Poisson arrivals."""
+    rng = np.random.default_rng(seed)
+    service, gaps = draw(rng, (runs, n + DROPPED)), rng.exponential(1 / load, (runs, n + DROPPED))
+    walk = np.concatenate([np.zeros((runs, 1)), np.cumsum((service - gaps)[:, :-1], axis=1)], axis=1)
+    latency = walk - np.minimum.accumulate(walk, axis=1) + service
+    done = np.cumsum(gaps, axis=1) - gaps + latency
+    return done[:, DROPPED:], latency[:, DROPPED:]
+
+
+@pytest.mark.parametrize(("load", "draw", "gaps_say"), [
+    (0.7, lambda rng, shape: np.where(rng.random(shape) < 0.9, 0.6, 4.6) * rng.exponential(1, shape), "too wide"),
+    (0.8, lambda rng, shape: np.ones(shape), "too narrow"),
+])  # fmt: skip
+def test_the_rate_of_an_open_loop_is_as_uncertain_as_its_arrivals(load, draw, gaps_say):
+    """Behind a server that is uneven the gaps vary more than what comes in, behind an even one less."""
+    done, latency = of_a_queue(load, draw, 400, 700)
+    told = [steady_rate(x, x - y) for x, y in zip(done, latency, strict=True)]
+    of_gaps = [steady_rate(x) for x in done]
+    share, covered = answers(told, load)
+    widths = [np.median([each.high - each.low for each in found]) for found in (told, of_gaps)]
+    print(f"{covered:.3f}, by gaps {answers(of_gaps, load)[1]:.3f}")
+    assert share == 1
+    assert 0.92 <= covered <= 0.985
+    assert widths[0] < 0.8 * widths[1] if gaps_say == "too wide" else widths[0] > 1.05 * widths[1]
+
+
+def test_where_latency_grows_the_gaps_of_completions_tell_the_rate():
+    """Twice as much is due as the server can do: it does one a second, however many come in."""
+    rng = np.random.default_rng(12)
+    done = np.cumsum(rng.exponential(1, (200, 1000)), axis=1)
+    due = np.cumsum(rng.exponential(0.5, (200, 1000)), axis=1)
+    told = [steady_rate(x, y) for x, y in zip(done, np.minimum(due, done), strict=True)]
+    share, covered = answers(told, 1.0)
+    assert share == 1
+    assert covered >= 0.92
+    assert np.median([each.high - each.low for each in told]) < 1.1 * 2 * 1.96 / 1000**0.5
+
+
+def test_a_rate_needs_a_time_due_for_each_completion():
+    with pytest.raises(ValueError, match="as many"):
+        steady_rate([1, 2, 3, 4], [0, 1, 2])
 
 
 def test_the_throughput_of_a_paced_loop_is_known_better_than_that_of_a_random_one():

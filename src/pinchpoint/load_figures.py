@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -94,12 +95,13 @@ def _level(run: LoadRun, number: int, limits: Limits) -> LevelReport:
     answered = counted.of(counted.outcome == records.OK)
     failed = sum(each.count for each in level.failures)
     throughput = _throughput(level, answered)
+    closed = level.arrivals.loop == CLOSED
+    spread = partial(_spread, closed=closed)
     ended = OVER_SATURATED if _falls_behind(level, answered) else level.ended
-    latency, unpowered = _spread(answered.latency_s, level.thinned) if ended != OVER_SATURATED else (Spread(), (GROWS,))
+    latency, unpowered = spread(answered.latency_s, level.thinned) if ended != OVER_SATURATED else (Spread(), (GROWS,))
     if throughput is None:
         unpowered = (*unpowered, "throughput: answers came too unevenly, or too few of them")
     used, lag_share = _used(run.client, level, counted, tls=run.uri.startswith("https:"))
-    closed = level.arrivals.loop == CLOSED
     return LevelReport(
         loop=level.arrivals.loop,
         concurrency=level.arrivals.concurrency if closed else None,
@@ -113,11 +115,11 @@ def _level(run: LoadRun, number: int, limits: Limits) -> LevelReport:
         warm_up=warm_up * level.thinned,
         throughput_per_s=throughput,
         latency_s=latency,
-        service_s=_spread(answered.service_s)[0],
-        lag_s=_spread(answered.lag_s)[0],
-        first_byte_s=_spread((answered.first_ns - answered.sent_ns) / 1e9)[0],
-        server_s=_spread(answered.server_ns[answered.server_ns > 0] / 1e9)[0] if np.any(answered.server_ns) else None,
-        gap_s=_spread(answered.gap_ns / 1e9)[0] if np.any(answered.events > 1) else None,
+        service_s=spread(answered.service_s)[0],
+        lag_s=spread(answered.lag_s)[0],
+        first_byte_s=spread((answered.first_ns - answered.sent_ns) / 1e9)[0],
+        server_s=spread(answered.server_ns[answered.server_ns > 0] / 1e9)[0] if np.any(answered.server_ns) else None,
+        gap_s=spread(answered.gap_ns / 1e9)[0] if np.any(answered.events > 1) else None,
         events_per_s=_events(answered),
         unpowered=unpowered,
         client_utilization=used,
@@ -202,11 +204,11 @@ def _throughput(level: Level, answered: Sends) -> Quantity | None:
     """Answers a second; None where they came too unevenly to tell. Of thinned rows each stands for several."""
     if len(answered.done_ns) < 3 or answered.done_ns.min() == answered.done_ns.max():
         return None
-    found = steady.steady_rate(answered.done_ns / 1e9)
+    found = steady.steady_rate(answered.done_ns / 1e9, answered.due_ns / 1e9)
     return found and replace(_positive(found).scaled(level.thinned), n=found.n * level.thinned)
 
 
-def _spread(seconds: Floats, thinned: int = 1) -> tuple[Spread, tuple[str, ...]]:
+def _spread(seconds: Floats, thinned: int = 1, *, closed: bool = False) -> tuple[Spread, tuple[str, ...]]:
     """Mean and percentiles of a series in the order of arrival, and what was not seen often enough.
 
     Of thinned rows each stands for several requests.
@@ -215,18 +217,19 @@ def _spread(seconds: Floats, thinned: int = 1) -> tuple[Spread, tuple[str, ...]]
         return Spread(), ("at least 2 answers are needed",)
     found: dict[str, Quantity] = {}
     missing = []
-    quantities = steady.steady_mean(seconds), *steady.steady_quantiles(seconds, [q for _, q in QUANTILES])
+    shares = [q for _, q in QUANTILES]
+    quantities = steady.steady_mean(seconds, closed=closed), *steady.steady_quantiles(seconds, shares, closed=closed)
     for (name, q), quantity in zip((("mean", None), *QUANTILES), quantities, strict=True):
         if quantity is None:
-            missing.append(f"{name}: {_needed(seconds, q, thinned)}")
+            missing.append(f"{name}: {_needed(seconds, q, thinned, closed)}")
         else:
             found[name] = _positive(quantity)
     return Spread(**found), tuple(missing)
 
 
-def _needed(seconds: Floats, q: float | None, thinned: int) -> str:
+def _needed(seconds: Floats, q: float | None, thinned: int, closed: bool) -> str:
     """How many requests there are, and how many would be enough."""
-    count, needed = len(seconds) * thinned, steady.requests_needed(seconds, q) * thinned
+    count, needed = len(seconds) * thinned, steady.requests_needed(seconds, q, closed=closed) * thinned
     if q is not None and needed == stats.samples_needed(q) * thinned:
         return f"{count:,} requests, {needed:,} are needed"
     return f"{count:,} requests that depend on each other, about {needed:,} are needed"
