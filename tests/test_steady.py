@@ -238,6 +238,18 @@ def test_the_rate_of_an_open_loop_is_as_uncertain_as_its_arrivals(load, draw, ga
     assert widths[0] < 0.8 * widths[1] if gaps_say == "too wide" else widths[0] > 1.05 * widths[1]
 
 
+@pytest.mark.parametrize("jitter", [0.0, 1e-9])
+def test_the_rate_of_requests_that_come_by_a_clock_is_that_clocks(jitter):
+    """What is due each second and takes 0.1 s on average is done once a second, but for what the first and the last one take."""
+    rng = np.random.default_rng(13)
+    due = np.arange(1000) + jitter * rng.random((300, 1000))
+    told = [steady_rate(x + rng.exponential(0.1, 1000), x) for x in due]
+    share, covered = answers(told, 1.0)
+    assert share == 1
+    assert 0.92 <= covered <= 0.98
+    assert np.median([each.high - each.low for each in told]) == pytest.approx(2 * 0.1 * np.log(20) / 1000, rel=0.1)
+
+
 def test_where_latency_grows_the_gaps_of_completions_tell_the_rate():
     """Twice as much is due as the server can do: it does one a second, however many come in."""
     rng = np.random.default_rng(12)

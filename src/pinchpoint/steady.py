@@ -40,6 +40,7 @@ EXCEEDANCES = 6.0  # independent requests beyond a percentile, as the middle of 
 INDEPENDENT = 0.8  # of the requests: a series that counts for more is taken as independent, less
 CHANCE = 2.0  # over the root of their number, by which few requests seem to depend on each other
 FEW = 20.0  # requests beyond a percentile, whose order says little
+OF_ENDS = -math.log(2 * TAIL) / Z  # times the spread of latency: two that are exponential differ by a Laplace variable
 WIDEST = 8.0  # times the value, for the upper end of an interval that still says something
 HEADROOM = 1.5  # on the length of a longer run: a short one shows too little dependence
 DOUBLINGS, STEPS = 20, 8  # how far, and in how many steps each, a longer run is looked for
@@ -124,10 +125,13 @@ def _of_arrivals(done: Floats, due: Floats, rate: float, of_gaps: _Weight) -> _W
         raise ValueError("a rate needs as many times due as done")
     series = rate * (1 - rate * np.diff(np.sort(due)))
     of_arrivals = _weight(series)
-    ends = math.sqrt(2) * rate**2 * float((done - due).std()) / series.size
+    ends = OF_ENDS * rate**2 * float((done - due).std()) / series.size
     if ends > max(of_arrivals.error, of_gaps.error):
         return of_gaps
-    return replace(of_arrivals, error=math.hypot(of_arrivals.error, ends))
+    effective = (
+        of_arrivals.effective if of_arrivals.error > ends else float(series.size)
+    )  # a clock's is that of its rounding
+    return replace(of_arrivals, effective=effective, error=math.hypot(of_arrivals.error, ends))
 
 
 def _around(value: float, weight: _Weight) -> Quantity | None:
