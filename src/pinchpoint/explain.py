@@ -43,7 +43,8 @@ GLOSSARY: dict[str, str] = {
     "p99": "The 99th percentile: one request in a hundred takes longer. With too few requests for it (459) it is not given, and "
     "neither are p90 and p50 without theirs.",
     "interval": "The figures in brackets: 95 % of the intervals made like this hold the true value. Means are made of batches, "
-    "since requests that follow each other are alike. `n` is how many figures it is made of.",
+    "since requests that follow each other are alike. `n` is how many figures it is made of. Where `load` saw too few requests "
+    "for an interval there is no figure, and it says about how many are needed.",
     "ledger": "The account of a request's time: stages by states, each cell measured by a source of its own.",
     "ceiling": "The most that this machine, or a resource of the target, can do: measured for the machine (`pinchpoint "
     "machine`), capacity over demand for a resource.",

@@ -128,9 +128,8 @@ def _of_arrivals(done: Floats, due: Floats, rate: float, of_gaps: _Weight) -> _W
     ends = OF_ENDS * rate**2 * float((done - due).std()) / series.size
     if ends > max(of_arrivals.error, of_gaps.error):
         return of_gaps
-    effective = (
-        of_arrivals.effective if of_arrivals.error > ends else float(series.size)
-    )  # a clock's is that of its rounding
+    by_a_clock = of_arrivals.error <= ends  # whose gaps depend on each other by their rounding, if at all
+    effective = float(series.size) if by_a_clock else of_arrivals.effective
     return replace(of_arrivals, effective=effective, error=math.hypot(of_arrivals.error, ends))
 
 
