@@ -108,8 +108,12 @@ def test_who_listens_there(tmp_path):
 
 def test_a_server_that_wants_tls(tmp_path):
     chain, key = (each.read_bytes() for each in h.certificate(tmp_path))
+    options = {"ca": str(tmp_path / "crt.pem")}
     with serving(grpc.ssl_server_credentials([(key, chain)])) as place:
-        assert "what listens there wants TLS" in refused(tmp_path, place)
+        assert "what listens there wants TLS. Write oip+grpcs://" in refused(tmp_path, place)
+        secured = place.replace("127.0.0.1", "localhost")
+        found = described(LoadOptions(f"oip+grpcs://{secured}/m", **options), tmp_path, 0)
+        assert statistics(understood(found.options)[1], "m") == {"queue": (7, 3500)}
 
 
 def test_what_a_server_counted():

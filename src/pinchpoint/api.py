@@ -36,11 +36,11 @@ from pinchpoint.domain.target import TargetSpec
 from pinchpoint.domain.traffic import LoadRun, Traffic
 from pinchpoint.domain.verdict import Diagnosis
 from pinchpoint.domain.workload import THREADS, Workload
-from pinchpoint.driving import LoadOptions, understood
+from pinchpoint.driving import OF_TLS, LoadOptions, understood, with_settings
 from pinchpoint.errors import AnalysisFailed, BadInput, TargetFailed, interrupts_heard, interrupts_held
 from pinchpoint.limits import Limits
 from pinchpoint.load import engine
-from pinchpoint.load.engine import Sending
+from pinchpoint.load.sending import Sending
 from pinchpoint.load_figures import load_report
 from pinchpoint.otlp import Traces
 from pinchpoint.overseeing import overseen
@@ -413,14 +413,17 @@ def _of_service(
     spec = asked.spec
     settings = dict(spec.settings)
     metrics, traces = settings.pop("metrics", ""), Traces.to(settings.pop("traces", ""))
+    trusted = {name: settings.pop(name) for name in OF_TLS if name in settings}
     if settings:
-        todo = "Leave it out; metrics=URL and traces=FILE alone say where the server tells its counters and traces"
+        todo = (
+            "Leave it out; metrics=URL and traces=FILE say where it tells more, ca=FILE and insecure=yes what TLS takes"
+        )
         raise BadInput(what="a server that runs is not changed", where="--set", todo=todo)
     options = LoadOptions(
         spec.uri, input=(spec.input,) if spec.input else (), header=(*asked.header, *traces.headers), method=asked.method,
         timeout_s=workload.timeout_s, seed=workload.seed, max_rate=asked.max_rate,
     )  # fmt: skip
-    traffic, sending, known = _meant(options)
+    traffic, sending, known = _meant(with_settings(options, trusted))
     conditions = record_service.Conditions(
         *naming, _environment(), (cgroup.CgroupProbe, HostProbe, ToolProbe), cgroup.quota_cpus, asked.frames,
         known.protocol, known.model, progress, glimpse, metrics, traces,

@@ -12,7 +12,7 @@ from pinchpoint.domain.arrivals import BURST, CLOSED, CONSTANT, POISSON, Arrival
 from pinchpoint.domain.traffic import Slo, Traffic
 from pinchpoint.errors import BadInput
 from pinchpoint.load import addresses, payloads
-from pinchpoint.load.engine import Sending, tls_context
+from pinchpoint.load.sending import Sending, tls_context
 from pinchpoint.units import parse_duration
 
 MOST_IN_FLIGHT, MOST_WORKERS, MOST_LEVELS = 4096, 64, 32
@@ -89,6 +89,9 @@ SETTINGS: Mapping[str, tuple[str, Callable[[str], object], str]] = {
     "ca": ("ca", str, "a PEM file"),
     "insecure": ("insecure", _flag, "yes or no"),
 }
+
+
+OF_TLS = ("ca", "insecure")  # those that a diagnosis takes as well
 
 
 def understood(asked: LoadOptions) -> tuple[Traffic, Sending]:

@@ -115,9 +115,9 @@ GLOSSARY: dict[str, str] = {
     "settings": "Of a model file, by --set KEY=VALUE: intra_op_threads, inter_op_threads (whole numbers), "
     "graph_optimization (disabled, basic, extended, layout, all), execution_mode (sequential, parallel), dim.NAME (the size "
     "of a free dimension, such as dim.height=48), providers (names with commas), and any session.* entry of ONNX Runtime, "
-    "such as session.intra_op.allow_spinning=0. Of a live server, metrics=URL alone: where it tells its counters as Prometheus "
-    "text, if that is not where its kind usually does (explain counters). Defaults of these and of other options can lie in a "
-    "file: explain pyproject.",
+    "such as session.intra_op.allow_spinning=0. Of a live server, metrics=URL: where it tells its counters as Prometheus "
+    "text, if that is not where its kind usually does (explain counters); and ca=FILE, insecure=yes (of TLS: explain tls). "
+    "Defaults of these and of other options can lie in a file: explain pyproject.",
     "load": "The verb that sends requests to a server. With --concurrency a closed loop: each request in flight is followed by "
     "the next when its answer is there. With --rate an open loop: requests are due at times that do not wait for the server, so "
     "what piles up behind a slow answer is counted; latency is from due to done. Rarely needed, by --set NAME=VALUE: think=10ms "
@@ -125,6 +125,10 @@ GLOSSARY: dict[str, str] = {
     "mlperf=yes (MLPerf's rules for percentiles as well), ca=FILE, insecure=yes (of TLS). A header's value env:NAME is read from "
     "the environment; no value of a header is in a run, a report or a log. Other machines are sent one request at a time unless "
     "--max-rate permits more.",
+    "tls": "Of https:// and grpcs://. A server's certificate is checked by the system's authorities, or by those that --set "
+    "ca=FILE names (PEM). With --set insecure=yes nothing is checked; gRPC, which always checks, then takes the one certificate "
+    "that the server shows, if it is valid today. The server that does nothing, against which the client measures itself, speaks "
+    "TLS where the target does, so that TLS is not booked to the server.",
     "knee": "The fewest requests in flight that reach nine tenths of the highest throughput: beyond it, more of them only wait.",
     "over-saturated": "An open loop that sends more than the server answers. Latency grows for as long as it lasts, so none is "
     "told; the answers a second are what the server can do.",

@@ -8,12 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from pinchpoint import inference_messages, prediction_messages
-from pinchpoint.errors import BadInput, PinchpointError
+from pinchpoint.errors import BadInput, PinchpointError, TargetFailed
 from pinchpoint.inference_messages import READY, Listed
 from pinchpoint.load.addresses import INFER, PREDICT, resolved
-from pinchpoint.load.engine import Sending
 from pinchpoint.load.grpc_greeting import Came, asked, failed
+from pinchpoint.load.grpc_tls import trust
 from pinchpoint.load.protobuf import MOST_BYTES, Malformed
+from pinchpoint.load.sending import Sending
 
 PROTOCOLS = {INFER: "Open Inference Protocol", PREDICT: "TensorFlow Serving"}
 TIMEOUT_S = 5.0
@@ -76,14 +77,16 @@ def _told(sending: Sending, method: str, model: str) -> bytes | None:
     version = address.version if model == address.model else ""
     try:
         came = _called(sending, method, inference_messages.named(model, version))
-    except BadInput:
+    except (BadInput, TargetFailed):
         return None
     return None if came.code else came.answer
 
 
 def _called(sending: Sending, method: str, message: bytes) -> Came:
     address = replace(sending.address, target=method)
-    return asked(address, resolved(address), message, sending.headers, TIMEOUT_S, MOST_BYTES)[1]
+    asking = replace(sending, address=address)
+    hosts = resolved(address)
+    return asked(asking, trust(asking, hosts, TIMEOUT_S), hosts, message, TIMEOUT_S, MOST_BYTES)[1]
 
 
 def _answer(sending: Sending, method: str, message: bytes) -> bytes:
@@ -101,7 +104,7 @@ def _listed(sending: Sending) -> tuple[Listed, ...]:
     method = prediction_messages.STATUS if prediction else inference_messages.INDEX
     came = _called(sending, method, prediction_messages.status(model, version) if prediction else b"")
     if came.unreached:
-        raise failed(sending.address, came, TIMEOUT_S, sending.headers)
+        raise failed(sending, came, TIMEOUT_S)
     try:
         if came.code:
             return ()
@@ -130,7 +133,7 @@ def _unknown(sending: Sending, came: Came) -> PinchpointError:
         todo = "Check the port, or name the method: grpc://host:port/package.Service/Method"
         return BadInput(what=what, where=address.uri, todo=todo)
     if came.unreached or came.code in OF_THE_CALL:
-        return failed(address, came, TIMEOUT_S, sending.headers)
+        return failed(sending, came, TIMEOUT_S)
     found = _listed(sending)
     mine = [each for each in found if each.name == address.model]
     mine = [each for each in mine if address.version in ("", each.version)] or mine

@@ -101,7 +101,7 @@ def _level(run: LoadRun, number: int, limits: Limits) -> LevelReport:
     latency, unpowered = spread(answered.latency_s, level.thinned) if ended != OVER_SATURATED else (Spread(), (GROWS,))
     if throughput is None:
         unpowered = (*unpowered, "throughput: answers came too unevenly, or too few of them")
-    used, lag_share = _used(run.client, level, counted, tls=run.uri.startswith("https:"))
+    used, lag_share = _used(run.client, level, counted)
     return LevelReport(
         loop=level.arrivals.loop,
         concurrency=level.arrivals.concurrency if closed else None,
@@ -260,16 +260,16 @@ def _distribution(run: LoadRun, number: int) -> tuple[Bin, ...]:
 
 
 # --- the client's own part -----------------------------------------------------------------------------------------
-def _used(client: Client, level: Level, counted: Sends, *, tls: bool = False) -> tuple[float | None, float | None]:
+def _used(client: Client, level: Level, counted: Sends) -> tuple[float | None, float | None]:
     """The share of the client's ceiling that was used, and the share of latency that the client itself caused.
 
     That share is what requests left later than due, and what its workers waited for a CPU; in a closed loop a busy worker
     also lets answers lie, which the use of its ceiling stands for. A worker without a CPU lets all wait that is in flight,
-    but for what it takes to be woken up, which one answer waits for. The server that does nothing speaks no TLS, so there a
-    worker's own CPU counts; elsewhere that of an open loop holds its short spins, which take nothing from anybody.
+    but for what it takes to be woken up, which one answer waits for. A worker's own CPU counts in a closed loop only: that of
+    an open one holds its short spins, which take nothing from anybody.
     """
     used = level.done / level.seconds / client.ceiling_per_s.value if client.ceiling_per_s else None
-    if level.arrivals.loop == CLOSED or tls:
+    if level.arrivals.loop == CLOSED:
         busy = level.cpu_s / level.seconds / client.workers
         used = busy if used is None else max(used, busy)
     ended = counted.of((counted.outcome != records.CUT_OFF) & (counted.sent_ns > 0))

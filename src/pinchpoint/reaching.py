@@ -10,7 +10,8 @@ from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.service import Wire
 from pinchpoint.domain.traffic import Traffic
 from pinchpoint.load.addresses import is_local, resolved
-from pinchpoint.load.engine import Met, Sending, tls_context
+from pinchpoint.load.engine import Met
+from pinchpoint.load.sending import Sending, tls_context
 from pinchpoint.load.trips import MOST_S, Trip, trips
 
 GZIP_LEVELS = (6, 9, 1)  # the usual, the smallest and the fastest one

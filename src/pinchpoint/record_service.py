@@ -30,7 +30,8 @@ from pinchpoint.ladder import Climb, Unsafe, climb
 from pinchpoint.load import payloads, records, self_proof
 from pinchpoint.load.addresses import is_local, resolved
 from pinchpoint.load.crew import Crew, Rows, Seen
-from pinchpoint.load.engine import Met, Sending, cpus_for, meet, told
+from pinchpoint.load.engine import Met, cpus_for, meet, told
+from pinchpoint.load.sending import Sending
 from pinchpoint.otlp import Traced, Traces
 from pinchpoint.overseeing import CPU, DELAY, PROCESSES, RSS, THREADS, Watching
 from pinchpoint.process import Ended

@@ -21,9 +21,9 @@ from pinchpoint.domain.served import Served
 from pinchpoint.errors import BadInput
 from pinchpoint.listeners import served_by
 from pinchpoint.load.addresses import is_local, parse, resolved
-from pinchpoint.load.engine import Sending
 from pinchpoint.load.fetching import page
 from pinchpoint.load.payloads import headers
+from pinchpoint.load.sending import Sending
 from pinchpoint.prometheus_text import Sample, samples
 from pinchpoint.self_description import statistics, steps
 from pinchpoint.server_counters import (

@@ -24,8 +24,8 @@ from pinchpoint import grpc_description, inference_messages
 from pinchpoint.driving import LoadOptions, understood
 from pinchpoint.errors import BadInput
 from pinchpoint.load.addresses import OF_MODELS
-from pinchpoint.load.engine import Sending
 from pinchpoint.load.fetching import fetched, first_fetched
+from pinchpoint.load.sending import Sending
 
 SCHEMES = {"oip+http": "http", "oip+https": "https", "triton+http": "http", "triton+https": "https"}
 MODEL = re.compile(r"^/v2/models/(?P<model>[^/]+)(?P<version>/versions/[^/]+)?(?:/infer)?/?$")

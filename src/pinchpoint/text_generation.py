@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from pinchpoint.driving import LoadOptions, understood
 from pinchpoint.errors import BadInput
-from pinchpoint.load.engine import Sending
 from pinchpoint.load.fetching import fetched, first_fetched
+from pinchpoint.load.sending import Sending
 from pinchpoint.self_description import Described
 
 SCHEMES = {"openai+http": "http", "openai+https": "https"}

@@ -9,19 +9,25 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import hostile_server as h
+from pinchpoint.driving import LoadOptions, understood
 from pinchpoint.errors import BadInput, TargetFailed
-from pinchpoint.load import records
+from pinchpoint.load import records, self_proof
 from pinchpoint.load.addresses import parse
 from pinchpoint.load.crew import Crew
+from pinchpoint.load.engine import meet
 from pinchpoint.load.grpc_greeting import greet
+from pinchpoint.load.grpc_tls import trust
 from pinchpoint.load.payloads import Header
+from pinchpoint.load.sending import Sending
 
 grpc = pytest.importorskip("grpc")
 
 
 @contextlib.contextmanager
-def serving(answer, *, method="/test.Echo/Call", options=()):
-    """A server with one method; what it answers is a function of the request and its context."""
+def serving(answer, *, method="/test.Echo/Call", options=(), tls=None):
+    """A server with one method; what it answers is a function of the request and its context. `tls` are the files of its
+    certificate and key.
+    """
 
     class Handler(grpc.GenericRpcHandler):
         def service(self, details):
@@ -29,12 +35,17 @@ def serving(answer, *, method="/test.Echo/Call", options=()):
 
     server = grpc.server(ThreadPoolExecutor(4), options=[("grpc.max_receive_message_length", 128 << 20), *options])
     server.add_generic_rpc_handlers((Handler(),))
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_secure_port("127.0.0.1:0", served_by(tls)) if tls else server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
         yield port
     finally:
         server.stop(0).wait()
+
+
+def served_by(files):
+    chain, key = (each.read_bytes() for each in files)
+    return grpc.ssl_server_credentials([(key, chain)])
 
 
 def echo(request, _context):
@@ -45,8 +56,12 @@ def aborts(code):
     return lambda _request, context: context.abort(code, "some words\nof more than one line")
 
 
-def greeted(port, request=b"abc", method="test.Echo/Call", headers=(), timeout_s=5.0):
-    return greet(parse(f"grpc://127.0.0.1:{port}/{method}"), ("127.0.0.1",), request, headers, timeout_s)
+def greeted(port, request=b"abc", method="test.Echo/Call", headers=(), timeout_s=5.0, scheme="grpc", **trusting):
+    sending = Sending(parse(f"{scheme}://localhost:{port}/{method}"), (), headers, **trusting)
+    hosts = ("::1", "127.0.0.1")  # the first one that listens is asked
+    found = greet(sending, trust(sending, hosts, timeout_s), hosts, request, timeout_s)
+    assert found.host == "127.0.0.1"
+    return found
 
 
 @pytest.mark.parametrize("size", [0, 1000, 5 << 20])
@@ -125,9 +140,88 @@ def test_a_server_that_speaks_no_grpc(behaviour, words):
 def test_a_server_that_wants_tls(tmp_path):
     with (
         h.Server(h.good, tls=h.served_by(h.certificate(tmp_path))) as server,
-        pytest.raises(BadInput, match="wants TLS"),
+        pytest.raises(BadInput, match=r"wants TLS. Write grpcs://"),
     ):
         greeted(server.port)
+    with (
+        serving(echo, tls=h.certificate(tmp_path / "grpc")) as port,
+        pytest.raises(BadInput, match=r"wants TLS. Write grpcs://"),
+    ):
+        greeted(port)
+
+
+# --- TLS -----------------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tls")
+    return {
+        "good": h.certificate(folder / "good"),
+        "expired": h.certificate(folder / "expired", expired=True),
+        "other": h.certificate(folder / "other", "other.example"),
+        "address": h.certificate(folder / "address", "192.0.2.1"),
+        "many": h.certificate(folder / "many", "*.other.example"),
+    }
+
+
+def test_a_certificate_that_is_trusted(certificates):
+    with serving(echo, tls=certificates["good"]) as port:
+        assert greeted(port, scheme="grpcs", ca=str(certificates["good"][0])).raw == b"abc"
+
+
+@pytest.mark.parametrize("which", ["good", "other", "address", "many"])
+def test_any_certificate_where_none_is_checked(certificates, which):
+    with serving(echo, tls=certificates[which]) as port:
+        assert greeted(port, scheme="grpcs", insecure=True).raw == b"abc"
+
+
+def test_the_roots_are_those_of_the_system(certificates, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates["good"][0]))
+    with serving(echo, tls=certificates["good"]) as port:
+        assert greeted(port, scheme="grpcs").raw == b"abc"
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates["good"][0].parent / "absent"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(certificates["good"][0].parent / "absent"))
+    with pytest.raises(BadInput, match="no authorities are known here"):
+        greeted(1, scheme="grpcs")
+
+
+@pytest.mark.parametrize(
+    ("which", "trusting", "words"),
+    [
+        ("good", {}, r"not trusted: self-signed certificate. Name its authority with --set ca=FILE"),
+        ("other", {"ca": "other"}, r"not trusted: Hostname mismatch, certificate is not valid for 'localhost'"),
+        ("other", {"ca": "good"}, "not trusted"),
+        ("expired", {"ca": "expired"}, "not trusted: certificate has expired"),
+        (
+            "expired",
+            {"insecure": True},
+            r"in spite of insecure=yes: .* has expired. Renew it, or ask a port without TLS",
+        ),
+    ],
+)
+def test_a_certificate_that_is_not_trusted(certificates, which, trusting, words):
+    told = {name: str(certificates[value][0]) if name == "ca" else value for name, value in trusting.items()}
+    with serving(echo, tls=certificates[which]) as port, pytest.raises(BadInput, match=words) as caught:
+        greeted(port, scheme="grpcs", **told)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("trusting", [{}, {"insecure": True}])
+def test_a_server_without_tls(trusting):
+    with (
+        serving(echo) as port,
+        pytest.raises(BadInput, match=r"no TLS connection: .* or write grpc:// if it speaks no"),
+    ):
+        greeted(port, scheme="grpcs", **trusting)
+    with pytest.raises(BadInput, match="nothing listens there"):
+        greeted(h.unused_port(), scheme="grpcs", **trusting)
+
+
+def test_a_server_of_http_behind_tls(certificates):
+    with (
+        h.Server(tls=h.served_by(certificates["good"])) as server,
+        pytest.raises(BadInput, match="speaks no gRPC"),
+    ):
+        greeted(server.port, scheme="grpcs", ca=str(certificates["good"][0]))
 
 
 def test_no_words_of_a_server_tell_a_secret():
@@ -138,12 +232,6 @@ def test_no_words_of_a_server_tell_a_secret():
         greeted(port, headers=[Header("x-key", "hunter22")])
     assert "INTERNAL: no ***" in str(caught.value)
     assert str(caught.value).isprintable()
-
-
-def test_the_first_address_that_listens_is_asked():
-    with serving(echo) as port:
-        found = greet(parse(f"grpc://localhost:{port}/test.Echo/Call"), ("::1", "127.0.0.1"), b"abc", (), 5.0)
-    assert (found.host, found.raw) == ("127.0.0.1", b"abc")
 
 
 def test_without_grpcio(monkeypatch):
@@ -160,13 +248,35 @@ def test_a_header_that_is_no_metadata(name):
         greeted(port, headers=[Header(name, "x")])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{"ca": "crt.pem"}, {"insecure": True}])
+def test_calls_and_the_server_that_does_nothing_are_over_tls_alike(tmp_path, monkeypatch, options):
+    files = h.certificate(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "body").write_bytes(b"abc")
+    with serving(echo, tls=files) as port:
+        url = f"grpcs://localhost:{port}/test.Echo/Call"
+        met = meet(*understood(LoadOptions(url, input=("body",), **options)), lambda _: None)
+        crew = Crew(met.plan, 1)
+        try:
+            level = {"arrivals": {"loop": "closed", "concurrency": 3}, "seconds": 0.0, "count": 40}
+            seen = crew.drive(level, lambda *_: "", 20.0)
+        finally:
+            crew.close()
+    assert (met.greeted.raw, int(seen.outcomes[records.OK])) == (b"abc", 40)
+    # The client speaks TLS there as well, so that nothing would be answered in the clear.
+    proof = self_proof.client(met.plan, met.request, met.greeted.raw, 4, 1)
+    assert (met.plan["tls"], proof.reason) == (True, "")
+    assert self_proof.round_trip(met.plan, met.request, met.greeted.raw).value > 0
+
+
 # --- a worker ------------------------------------------------------------------------------------------------------
 def driven(port, *, count=40, request=b"abc", concurrency=3, check=(), timeout_s=5.0, meanwhile=None):
     """How many calls of a worker ended in each way."""
     plan = {
         "kind": "grpc", "requests": [base64.b64encode(request).decode()], "statuses": [], "check": list(check),
         "stream": False, "host": "127.0.0.1", "port": port, "unix": "", "tls": False, "name": "", "ca": None,
-        "insecure": False, "timeout_s": timeout_s, "seed": 0, "target": "/test.Echo/Call", "metadata": [],
+        "insecure": False, "timeout_s": timeout_s, "seed": 0, "target": "/test.Echo/Call", "metadata": [], "roots": "",
     }  # fmt: skip
     crew = Crew(plan, 1)
     try:

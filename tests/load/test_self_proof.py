@@ -8,8 +8,10 @@ import pytest
 from test_worker import REQUEST, plan
 
 import hostile_server as h
+from pinchpoint.driving import LoadOptions, understood
 from pinchpoint.errors import AnalysisFailed
 from pinchpoint.load import self_proof
+from pinchpoint.load.engine import meet
 
 
 def proved(answer=h.ANSWER, in_flight=4, workers=1, **more):
@@ -39,6 +41,18 @@ def test_the_ceiling_is_that_of_all_workers():
 )
 def test_any_answer_can_be_played_back(answer):
     assert proved(answer).ceiling_per_s is not None
+
+
+@pytest.mark.slow
+def test_it_is_measured_over_tls_where_the_target_wants_it(tmp_path):
+    """The client speaks TLS to the server that does nothing, so that nothing would be answered in the clear."""
+    files = h.certificate(tmp_path)
+    with h.Server(tls=h.served_by(files)) as server:
+        url = server.url.replace("127.0.0.1", "localhost")
+        met = meet(*understood(LoadOptions(url, ca=str(files[0]))), lambda _: None)
+    found = self_proof.client(met.plan, met.request, met.greeted.raw, 4, 1)
+    assert (met.plan["tls"], found.reason) == (True, "")
+    assert self_proof.round_trip(met.plan, met.request, met.greeted.raw).value > 0
 
 
 @pytest.mark.slow

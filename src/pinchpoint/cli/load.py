@@ -25,7 +25,7 @@ Url = Annotated[
     str,
     typer.Argument(
         metavar="URL",
-        help="http://, https://, http+unix://%2Fsocket/path, grpc://host:port/pkg.Service/Method, oip+grpc://host:port/MODEL.",
+        help="http(s)://, http+unix://%2Fsocket/path, grpc(s)://host:port/pkg.Service/Method, oip+grpc(s)://host:port/MODEL.",
     ),
 ]
 Concurrency = Annotated[str | None, _option("--concurrency", "16|1,2,4", "Requests in flight, or levels of it (1).")]

@@ -11,15 +11,18 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from pinchpoint.errors import BadInput
 
-PORTS = {"http": 80, "https": 443, "grpc": 50051, "oip+grpc": 8001, "triton+grpc": 8001, "tfserving+grpc": 8500}
+PORTS = {
+    "http": 80, "https": 443, "grpc": 50051, "oip+grpc": 8001, "triton+grpc": 8001, "tfserving+grpc": 8500,
+    "grpcs": 443, "oip+grpcs": 8001, "triton+grpcs": 8001, "tfserving+grpcs": 8500,
+}  # fmt: skip
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 OF_MODELS = {
-    "oip+grpc": INFER,
-    "triton+grpc": INFER,
-    "tfserving+grpc": PREDICT,
-}  # protocols whose method is known: their path names a model
-SCHEMES = ("http", "https", "http+unix", "grpc", *OF_MODELS)
+    "oip+grpc": INFER, "triton+grpc": INFER, "tfserving+grpc": PREDICT,
+    "oip+grpcs": INFER, "triton+grpcs": INFER, "tfserving+grpcs": PREDICT,
+}  # protocols whose method is known: their path names a model  # fmt: skip
+OVER_TLS = ("https", "grpcs", "oip+grpcs", "triton+grpcs", "tfserving+grpcs")
+SCHEMES = ("http", "https", "http+unix", "grpc", "grpcs", *OF_MODELS)
 DESCRIBED = (
     "oip+http",
     "triton+http",
@@ -83,15 +86,15 @@ def parse(url: str) -> Address:
 
 def _tcp(parts: SplitResult, port: int | None) -> Address:
     host, target, model, version = parts.hostname or "", _target(parts), "", ""
-    grpc = parts.scheme == "grpc" or parts.scheme in OF_MODELS
+    grpc = parts.scheme in ("grpc", "grpcs", *OF_MODELS)
     if parts.scheme in OF_MODELS:
         target, model, version = OF_MODELS[parts.scheme], *_model(parts)
     if grpc and not GRPC_PATH.fullmatch(target):
-        todo = "Write it as grpc://host:port/package.Service/Method"
+        todo = f"Write it as {parts.scheme}://host:port/package.Service/Method"
         raise BadInput(what="the URL names no method", where=_redacted(parts), todo=todo)
     user = "" if parts.username is None else unquote(parts.username) + ":" + unquote(parts.password or "")
     number = port or PORTS[parts.scheme]
-    tls, kind = parts.scheme == "https", "grpc" if grpc else "http"
+    tls, kind = parts.scheme in OVER_TLS, "grpc" if grpc else "http"
     return Address(kind, _redacted(parts), host, number, target, tls, "", user, _secrets(parts), model, version)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import os
-import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,12 +28,13 @@ from pinchpoint.domain.traffic import (
     Traffic,
 )
 from pinchpoint.errors import BadInput
-from pinchpoint.load import greeting, grpc_greeting, payloads, records, self_proof
+from pinchpoint.load import greeting, grpc_greeting, grpc_tls, payloads, records, self_proof
 from pinchpoint.load.addresses import Address, is_local, resolved
 from pinchpoint.load.crew import ROW, Crew, Rows, Seen
 from pinchpoint.load.histogram import BUCKETS
 from pinchpoint.load.mlperf import within
 from pinchpoint.load.search import BROKEN, KEPT, UNDECIDED, Search
+from pinchpoint.load.sending import Sending, tls_context
 
 HOPELESS = 100  # requests of a level that all failed: it is given up
 OVERDUE = (
@@ -50,17 +50,6 @@ MOST_LOOKS = 3  # at an end of a search
 MOST_ROWS = 2_000_000  # of all levels together, 128 MB: past it, every second row of each is given up
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Sending:
-    """What goes where, secrets included: this stays in memory."""
-
-    address: Address
-    bodies: tuple[payloads.Payload, ...]
-    headers: tuple[payloads.Header, ...]
-    ca: str | None = None
-    insecure: bool = False
 
 
 @dataclass(slots=True)
@@ -111,7 +100,11 @@ def meet(traffic: Traffic, sending: Sending, say: Say) -> Met:
     permitted(traffic, sending.address, hosts)
     requests = _requests(traffic, sending)
     say("first request")
-    greeted = _greeted(traffic, sending, hosts, requests[0])
+    if sending.address.kind == "grpc":
+        trusted = grpc_tls.trust(sending, hosts, traffic.timeout_s)
+        greeted = grpc_greeting.greet(sending, trusted, hosts, requests[0], traffic.timeout_s)
+        return Met({**_plan(traffic, sending, requests, greeted), **_of_grpc(sending, trusted)}, requests[0], greeted)
+    greeted = greeting.greet(sending.address, hosts, requests[0], traffic.timeout_s, tls_context(sending))
     return Met(_plan(traffic, sending, requests, greeted), requests[0], greeted)
 
 
@@ -149,26 +142,6 @@ def _requests(traffic: Traffic, sending: Sending) -> list[bytes]:
     return [payloads.rendered(sending.address, traffic.method, each, sending.headers) for each in sending.bodies]
 
 
-def _greeted(traffic: Traffic, sending: Sending, hosts: Sequence[str], request: bytes) -> greeting.Greeting:
-    if sending.address.kind == "grpc":
-        return grpc_greeting.greet(sending.address, hosts, request, sending.headers, traffic.timeout_s)
-    return greeting.greet(sending.address, hosts, request, traffic.timeout_s, tls_context(sending))
-
-
-def tls_context(sending: Sending) -> ssl.SSLContext | None:
-    """How the server's certificate is checked; BadInput for a file of authorities that is none."""
-    if not sending.address.tls:
-        return None
-    try:
-        context = ssl.create_default_context(cafile=sending.ca)
-    except (OSError, ssl.SSLError) as error:
-        why = getattr(error, "strerror", None) or "no certificate in it"
-        raise BadInput(what=f"cannot be read: {why}", where=f"--set ca={sending.ca}", todo="Give a PEM file") from None
-    if sending.insecure:
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
-
-
 def _plan(traffic: Traffic, sending: Sending, requests: Sequence[bytes], greeted: greeting.Greeting) -> dict[str, Any]:
     address = sending.address
     return {
@@ -177,9 +150,17 @@ def _plan(traffic: Traffic, sending: Sending, requests: Sequence[bytes], greeted
         "timed": greeted.timed, "keeps": greeted.keeps,
         "host": greeted.host, "port": address.port, "unix": address.unix, "tls": address.tls, "name": address.host,
         "ca": sending.ca, "insecure": sending.insecure, "timeout_s": traffic.timeout_s, "seed": traffic.seed,
-        "target": address.target,
-        "metadata": [[each.name.lower(), each.value] for each in sending.headers] if address.kind == "grpc" else [],
     }  # fmt: skip
+
+
+def _of_grpc(sending: Sending, trusted: grpc_tls.Trust) -> dict[str, Any]:
+    """What a plan has besides for gRPC."""
+    return {
+        "target": sending.address.target,
+        "metadata": [[each.name.lower(), each.value] for each in sending.headers],
+        "roots": trusted.roots.decode("latin-1"),
+        "name": trusted.name,
+    }
 
 
 def _notes(traffic: Traffic, greeted: greeting.Greeting) -> list[str]:

@@ -12,9 +12,9 @@ import httptools
 
 from pinchpoint.errors import BadInput, TargetFailed
 from pinchpoint.load.addresses import Address, resolved
-from pinchpoint.load.engine import Sending, tls_context
 from pinchpoint.load.greeting import greet
 from pinchpoint.load.payloads import OF_THE_BODY, Header, Payload, rendered
+from pinchpoint.load.sending import Sending, tls_context
 
 TIMEOUT_S = 5.0
 NOTHING = Payload("", b"", "")

@@ -95,7 +95,7 @@ def greet(
     BadInput where nobody is there or TLS fails, TargetFailed where nothing that can be understood comes back in time.
     """
     begin, timeout_s = time.monotonic(), min(timeout_s, LONGEST_S)
-    host, connection = _connected(address, hosts, timeout_s, tls)
+    host, connection = connected(address, hosts, timeout_s, tls)
     with connection:
         answer, raw, size = _asked(address, connection, request, timeout_s, begin)
         seconds = time.monotonic() - begin
@@ -105,9 +105,13 @@ def greet(
     return Greeting(host, answer.status, reason, answer.server, answer.stream, answer.timed, seconds, size, kept, keeps)
 
 
-def _connected(
+def connected(
     address: Address, hosts: Sequence[str], timeout_s: float, tls: ssl.SSLContext | None
 ) -> tuple[str, socket.socket]:
+    """A connection to the first of a host's IP addresses that takes one, and which that is.
+
+    BadInput where nobody is there or TLS fails, TargetFailed where it is broken at once.
+    """
     failure: Exception | None = None
     for host in hosts or ("",):
         try:
@@ -141,7 +145,8 @@ def _no_connection(address: Address, error: Exception) -> BadInput | TargetFaile
     if isinstance(error, ssl.SSLError) or shaking:
         reason = "no handshake in time" if shaking else getattr(error, "reason", None)
         said = (reason or str(error)).replace("_", " ").lower()
-        todo = "Check the port, or write http:// if it speaks no TLS"
+        plain = where.partition("://")[0].removesuffix("s")
+        todo = f"Check the port, or write {plain}:// if it speaks no TLS"
         return BadInput(what=f"no TLS connection: {said}", where=where, todo=todo)
     if isinstance(error, ConnectionRefusedError):
         return BadInput(what="nothing listens there", where=where, todo="Start the server, or check host and port")

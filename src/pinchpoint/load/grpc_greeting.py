@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import socket
 import ssl
 import subprocess
 import sys
@@ -16,8 +15,10 @@ import msgspec
 
 from pinchpoint.errors import BadInput, TargetFailed
 from pinchpoint.load.addresses import Address
-from pinchpoint.load.greeting import KEPT_BYTES, Greeting
+from pinchpoint.load.greeting import KEPT_BYTES, Greeting, connected
+from pinchpoint.load.grpc_tls import Trust, channel
 from pinchpoint.load.payloads import Header, secrets, without
+from pinchpoint.load.sending import HTTP2, Sending, tls_context
 from pinchpoint.load.wire import MOST_BYTES
 
 # As gRPC numbers them (grpc/grpc, doc/statuscodes.md).
@@ -51,6 +52,7 @@ class Call:
     request: bytes
     metadata: tuple[tuple[str, str], ...] | None
     timeout_s: float
+    trusted: Trust
     most_bytes: int = MOST_BYTES
 
 
@@ -74,32 +76,31 @@ class Came:
         return self.refused or (self.code == "UNAVAILABLE" and any(each in words for each in UNREACHED))
 
 
-def greet(
-    address: Address, hosts: Sequence[str], request: bytes, headers: Sequence[Header], timeout_s: float
-) -> Greeting:
+def greet(sending: Sending, trusted: Trust, hosts: Sequence[str], request: bytes, timeout_s: float) -> Greeting:
     """Call once. BadInput without grpcio, where nobody listens or the server refuses; TargetFailed without an answer."""
     begin = time.monotonic()
-    host, came = asked(address, hosts, request, headers, timeout_s)
+    host, came = asked(sending, trusted, hosts, request, timeout_s)
     if came.code:
-        raise failed(address, came, timeout_s, headers)
+        raise failed(sending, came, timeout_s)
     kept = came.answer if len(came.answer) <= KEPT_BYTES else None
     return Greeting(host, 0, "", SERVER, False, False, time.monotonic() - begin, len(came.answer), kept, True)
 
 
 def asked(
-    address: Address, hosts: Sequence[str], request: bytes, headers: Sequence[Header], timeout_s: float,
+    sending: Sending, trusted: Trust, hosts: Sequence[str], request: bytes, timeout_s: float,
     most_bytes: int = MOST_BYTES,
 ) -> tuple[str, Came]:  # fmt: skip
     """Where one call went, the first IP address that listens, and what came of it. BadInput without grpcio, and for a header
     that it cannot send.
     """
+    address = sending.address
     if importlib.util.find_spec("grpc") is None:
         what = "gRPC needs grpcio"
         raise BadInput(what=what, where=address.uri, todo="pip install 'pinchpoint[grpc]'")
-    metadata = _metadata(headers)
+    metadata = _metadata(sending.headers)
     for host in hosts:
         place = f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
-        came = _called(Call(place, address.target, request, metadata, timeout_s, most_bytes))
+        came = _called(Call(place, address.target, request, metadata, timeout_s, trusted, most_bytes))
         if not came.refused:
             break
     return host, came
@@ -130,9 +131,9 @@ def main() -> None:
 
     call = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Call)
     options = (*OPTIONS, ("grpc.max_receive_message_length", call.most_bytes))
-    with grpc.insecure_channel(call.place, options=options) as channel:
+    with channel(grpc, call.place, call.trusted, options) as opened:
         try:
-            came = Came(channel.unary_unary(call.target)(call.request, timeout=call.timeout_s, metadata=call.metadata))
+            came = Came(opened.unary_unary(call.target)(call.request, timeout=call.timeout_s, metadata=call.metadata))
         except grpc.RpcError as error:
             came = Came(code=error.code().name, words=str(error.details() or ""))
         sys.stdout.buffer.write(msgspec.msgpack.encode(came))
@@ -148,15 +149,17 @@ def _metadata(headers: Sequence[Header]) -> tuple[tuple[str, str], ...] | None:
     return tuple((each.name.lower(), each.value) for each in headers) or None
 
 
-def failed(address: Address, came: Came, timeout_s: float, headers: Sequence[Header] = ()) -> BadInput | TargetFailed:
+def failed(sending: Sending, came: Came, timeout_s: float) -> BadInput | TargetFailed:
     """The error of a call that failed: BadInput where asking otherwise would help. Nothing secret is in its words."""
-    where, code = address.uri, came.code
+    where, code = sending.address.uri, came.code
     if came.unreached:
-        return _unreached(address, came)
+        return _unreached(sending, came)
     if code == "DEADLINE_EXCEEDED":
         what = f"no answer to the first request within {timeout_s:g} s"
         return TargetFailed(what=what, where=where, todo="Check it, or use --timeout")
-    words = without("".join(c if c.isprintable() else " " for c in came.words), secrets(headers, address))
+    words = without(
+        "".join(c if c.isprintable() else " " for c in came.words), secrets(sending.headers, sending.address)
+    )
     if code == "UNIMPLEMENTED" and words.strip().lower() in NO_METHOD:
         return BadInput(what="the server has no such method", where=where, todo="Check package, service and method")
     if "decoupled" in words:
@@ -169,28 +172,34 @@ def failed(address: Address, came: Came, timeout_s: float, headers: Sequence[Hea
     return TargetFailed(what=f"the first call failed with {said}", where=where, todo="Check --input and its log")
 
 
-def _unreached(address: Address, came: Came) -> BadInput:
+def _unreached(sending: Sending, came: Came) -> BadInput | TargetFailed:
+    address = sending.address
     if came.refused:
         what, todo = "nothing listens there", "Start the server, or check host and port"
-    elif _wants_tls(address):
-        what, todo = "what listens there wants TLS, and gRPC is sent in the clear only", "Name a port without TLS"
+    elif address.tls and (refusal := _refusal(address, tls_context(sending))):
+        return refusal
+    elif not address.tls and _refusal(address, _unchecked()) is None:
+        what, todo = "what listens there wants TLS", f"Write {address.uri.partition('://')[0]}s://"
     else:
         what, todo = "what listens there speaks no gRPC", "Check the port, and whether the server is up"
     return BadInput(what=what, where=address.uri, todo=todo)
 
 
-def _wants_tls(address: Address) -> bool:
-    """Whether a handshake succeeds; no certificate is checked, since nothing is sent."""
+def _refusal(address: Address, tls: ssl.SSLContext | None) -> BadInput | TargetFailed | None:
+    """Why no handshake succeeds, as https:// would say it; None where one does."""
+    try:
+        connected(address, (address.host,), LOOK_S, tls)[1].close()
+    except (BadInput, TargetFailed) as error:
+        return error
+    return None
+
+
+def _unchecked() -> ssl.SSLContext:
+    """No certificate is checked, since nothing is sent."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    try:
-        with (
-            socket.create_connection((address.host, address.port), LOOK_S) as plain,
-            context.wrap_socket(plain, server_hostname=address.host),
-        ):
-            return True
-    except (OSError, ValueError):
-        return False
+    context.set_alpn_protocols([HTTP2])
+    return context
 
 
 if __name__ == "__main__":

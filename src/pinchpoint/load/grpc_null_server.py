@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 from grpc import aio
 
+from pinchpoint.load import null_certificate
 from pinchpoint.load.null_server import BLOCK_BYTES, LENGTH
 
 
@@ -27,6 +28,10 @@ class _Anything(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no ty
         return self._handler
 
 
+def _credentials() -> Any:  # noqa: ANN401
+    return grpc.ssl_server_credentials([(null_certificate.KEY.encode(), null_certificate.CERTIFICATE.encode())])
+
+
 def main() -> None:
     """Read what to answer, listen, tell the port, and answer until told to end."""
     port_to, answer_from = map(int, sys.argv[1:3])
@@ -42,7 +47,8 @@ def main() -> None:
         loop.add_reader(answer_from, lambda: None if over.done() else over.set_result(None))
         server = aio.server(options=(("grpc.max_receive_message_length", -1),))  # our own requests, however large
         server.add_generic_rpc_handlers((_Anything(bytes(answer)),))
-        port = server.add_insecure_port("127.0.0.1:0")
+        place = "127.0.0.1:0"
+        port = server.add_secure_port(place, _credentials()) if "tls" in sys.argv else server.add_insecure_port(place)
         await server.start()
         os.write(port_to, LENGTH.pack(port))
         await over

@@ -10,6 +10,7 @@ import grpc
 from grpc import aio
 
 from pinchpoint.load import records
+from pinchpoint.load.grpc_tls import Trust, channel
 from pinchpoint.load.wire import MOST_BYTES
 from pinchpoint.load.worker import Worker
 
@@ -102,7 +103,8 @@ class GrpcWorker(Worker):
     def __init__(self, plan: dict[str, Any], ring: records.Ring, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(plan, ring, loop)
         host = f"[{plan['host']}]" if ":" in plan["host"] else plan["host"]
-        self._channel = aio.insecure_channel(f"{host}:{plan['port']}", options=OPTIONS)
+        trusted = Trust(plan["roots"].encode("latin-1"), plan["name"])
+        self._channel = channel(aio, f"{host}:{plan['port']}", trusted, OPTIONS)
         self.ask = self._channel.unary_unary(plan["target"])
         self.metadata = tuple((name, value) for name, value in plan["metadata"]) or None
 

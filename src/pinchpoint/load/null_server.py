@@ -1,5 +1,5 @@
 """A server that does nothing: it sends the same bytes to every request, as cheaply as we know how, so that what is left of a
-request is the client's own cost. `python -m pinchpoint.load.null_server PORT_TO ANSWER_FROM`, two descriptors; it ends when
+request is the client's own cost. `python -m pinchpoint.load.null_server PORT_TO ANSWER_FROM [tls]`, two descriptors; it ends when
 the second one's other end is closed.
 """
 
@@ -10,6 +10,8 @@ import os
 import struct
 import sys
 from typing import Any
+
+from pinchpoint.load import null_certificate
 
 LENGTH = struct.Struct("=q")
 BLOCK_BYTES = 1 << 16
@@ -41,6 +43,7 @@ def main() -> None:
     import uvloop
 
     port_to, answer_from = map(int, sys.argv[1:3])
+    tls = null_certificate.server_context() if "tls" in sys.argv else None
     length = LENGTH.unpack(os.read(answer_from, LENGTH.size))[0]
     size = LENGTH.unpack(os.read(answer_from, LENGTH.size))[0]
     answer = bytearray()
@@ -51,7 +54,7 @@ def main() -> None:
         loop = asyncio.get_running_loop()
         over = loop.create_future()
         loop.add_reader(answer_from, lambda: None if over.done() else over.set_result(None))
-        server = await loop.create_server(lambda: Answering(bytes(answer), length), "127.0.0.1", 0)
+        server = await loop.create_server(lambda: Answering(bytes(answer), length), "127.0.0.1", 0, ssl=tls)
         os.write(port_to, LENGTH.pack(server.sockets[0].getsockname()[1]))
         await over
         server.close()

@@ -17,7 +17,7 @@ from pinchpoint.domain.arrivals import CLOSED
 from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.traffic import Client
 from pinchpoint.errors import AnalysisFailed
-from pinchpoint.load import records
+from pinchpoint.load import null_certificate, records
 from pinchpoint.load.crew import Crew, Seen
 from pinchpoint.load.null_server import LENGTH
 
@@ -34,7 +34,7 @@ def client(plan: Mapping[str, Any], request: bytes, answer: bytes | None, in_fli
     if answer is None:
         return Client(workers, reason="the answer is too large to be played back")
     try:
-        with _null_server(str(plan["kind"]), request, answer) as (port, _):
+        with _null_server(plan, request, answer) as (port, _):
             costs = _costs(plan, port, min(in_flight, IN_FLIGHT))
     except (AnalysisFailed, OSError) as error:
         return Client(workers, reason=f"the server that does nothing failed: {error}")
@@ -54,7 +54,7 @@ def round_trip(plan: Mapping[str, Any], request: bytes, answer: bytes | None) ->
     if answer is None:
         return None
     try:
-        with _null_server(str(plan["kind"]), request, answer) as (port, process):
+        with _null_server(plan, request, answer) as (port, process):
             seconds = _alone(plan, port, process)
     except (AnalysisFailed, OSError):
         return None
@@ -67,7 +67,7 @@ def round_trip(plan: Mapping[str, Any], request: bytes, answer: bytes | None) ->
 def _alone(plan: Mapping[str, Any], port: int, process: int) -> list[float]:
     """Mean seconds of a request, one in flight, once for each slice; the first one warms up."""
     level = {"arrivals": {"loop": CLOSED, "concurrency": 1}, "seconds": SLICE_S, "count": 0}
-    crew, found = Crew(_plain(plan, port), 1), []
+    crew, found = Crew(_here(plan, port), 1), []
     try:
         for number in range(SLICES + 1):
             before = _ran_s(process)
@@ -89,9 +89,11 @@ def _ran_s(process: int) -> float:
     return time.clock_gettime(~process << CLOCK_BITS | SCHEDULED)
 
 
-def _plain(plan: Mapping[str, Any], port: int) -> Mapping[str, Any]:
-    """The plan's first request, to a port of this machine in the clear."""
-    here = {"host": "127.0.0.1", "port": port, "unix": "", "tls": False}
+def _here(plan: Mapping[str, Any], port: int) -> Mapping[str, Any]:
+    """The plan's first request, to a port of this machine."""
+    here = {"host": "127.0.0.1", "port": port, "unix": "", "insecure": True}
+    if plan["tls"]:
+        here |= {"roots": null_certificate.CERTIFICATE, "name": null_certificate.NAME}
     return {**plan, "requests": [plan["requests"][0]], "mix": [], **here}
 
 
@@ -102,7 +104,7 @@ def _costs(plan: Mapping[str, Any], port: int, in_flight: int) -> list[float]:
         "seconds": SLICE_S,
         "count": 0,
     }
-    crew, found = Crew(_plain(plan, port), 1), []
+    crew, found = Crew(_here(plan, port), 1), []
     try:
         for number in range(SLICES + 1):
             seen = crew.drive(level, _watched, PATIENCE_S)
@@ -121,12 +123,12 @@ def _watched(_seen: Seen, _seconds: float) -> str:
 
 
 @contextlib.contextmanager
-def _null_server(kind: str, request: bytes, answer: bytes) -> Iterator[tuple[int, int]]:
+def _null_server(plan: Mapping[str, Any], request: bytes, answer: bytes) -> Iterator[tuple[int, int]]:
     """The port and the process of a server that does nothing; it ends with the block."""
     port_from, port_to = os.pipe()
     answer_from, answer_to = os.pipe()
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", MODULES[kind], str(port_to), str(answer_from)],
+        [sys.executable, "-P", "-m", MODULES[plan["kind"]], str(port_to), str(answer_from), *(["tls"] if plan["tls"] else [])],
         pass_fds=(port_to, answer_from), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         start_new_session=True,
     )  # fmt: skip
