@@ -21,6 +21,12 @@ INDEX = (
 COUNTED = b"\x1a\x05\x08\x07\x10\xac\x1b"  # queue: 7 times, 3500 ns
 STATISTICS = b"\x0a\x0c\x0a\x01m\x32\x07" + COUNTED
 ANSWER = b"\x0a\x01m"
+DECOUPLED = b"\x0a\x05\x9a\x01\x02\x08\x01"  # ModelConfigResponse: its model_transaction_policy (19) is decoupled
+RESPONSE = b"\x12\x08" + ANSWER + b"\x2a\x03\x0a\x01y"  # ModelStreamInferResponse: an output "y" of model "m"
+LAST = (
+    b"\x12\x22" + ANSWER + b"\x22\x1d\x0a\x15triton_final_response\x12\x04\x08\x01\x10\x00"
+)  # no output, and a parameter
+FAILED = b"\x0a\x04oops"
 
 
 def aborts(code, words="some words"):
@@ -54,6 +60,10 @@ def serving(credentials=None, port=0, streams=(), **handlers):
             answer = methods.get(name)
             if answer is None:
                 return None
+            if name == "ModelStreamInfer":  # as Triton has it: each of the requests that come has several responses
+                return grpc.stream_stream_rpc_method_handler(
+                    lambda requests, _: (part for each in requests for part in answer(each))
+                )
             kind = grpc.unary_stream_rpc_method_handler if name in streams else grpc.unary_unary_rpc_method_handler
             return kind(answer)
 

@@ -157,15 +157,5 @@ def test_tensorflow_serving(tmp_path):
         described(LoadOptions(f"tfserving+grpc://{place}/m"), tmp_path, 0)
 
 
-def test_a_stream_is_said_to_be_one(tmp_path):
-    from pinchpoint.load.engine import meet
-
-    words = "ModelInfer RPC doesn't support models with decoupled transaction policy"
-    with serving(ModelInfer=aborts(grpc.StatusCode.UNIMPLEMENTED, words)) as place:
-        found = described(LoadOptions(f"oip+grpc://{place}/m"), tmp_path, 0)
-        with pytest.raises(BadInput, match=r"answers in a stream of messages \(decoupled\)"):
-            meet(*understood(found.options), lambda _: None)
-
-
 def test_the_double_is_what_it_says():
     assert double.METADATA.startswith(block(1, "m"))

@@ -8,7 +8,7 @@ import shutil
 import socket
 import sysconfig
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.real_servers import debian, network
@@ -25,6 +25,7 @@ class Knobs:
     """What is planted: a `fault` of apps/planted.py, so many instances, a batching window, numbers that nobody needs.
 
     `other` is the port of the slow service beside it; an `ensemble` of Triton scales its inputs in a model of their own first.
+    So many `responses` has a request where a model of Triton is decoupled.
     """
 
     fault: str = ""
@@ -33,6 +34,7 @@ class Knobs:
     needless_numbers: int = 0
     other: int = 0
     ensemble: bool = False
+    responses: int = 0
 
     @property
     def layers(self) -> int:
@@ -42,6 +44,7 @@ class Knobs:
     def variables(self) -> dict[str, str]:
         """What the models read."""
         told = {"FAULT": self.fault, "INSTANCES": self.instances, "LAYERS": self.layers, "OTHER": self.other or ""}
+        told["RESPONSES"] = self.responses
         told["WINDOW_S"] = self.window_s or ""
         return {f"PLANTED_{key}": str(value) for key, value in told.items()}
 
@@ -74,13 +77,15 @@ class Server:
 
 def _triton(installed: Path, folder: Path, knobs: Knobs) -> Start:
     http, grpc, metrics = _free_ports(3)
-    _sources(folder / "models" / MODEL / "1", knobs, "triton_model.py", "model.py")
+    source = "triton_stream.py" if knobs.responses else "triton_model.py"
+    _sources(folder / "models" / MODEL / "1", knobs, source, "model.py")
     window = f"preferred_batch_size: [{LARGEST_BATCH}] max_queue_delay_microseconds: {knobs.window_s * 1e6:.0f}"
     (folder / "models" / MODEL / "config.pbtxt").write_text(
         f'backend: "python"\nmax_batch_size: {LARGEST_BATCH}\n'
         f'input [{{ name: "x" data_type: TYPE_FP32 dims: [{network.INPUTS}] }}]\n'
         f'output [{{ name: "y" data_type: TYPE_FP32 dims: [{network.OUTPUTS}] }}]\n'
         f"instance_group [{{ kind: KIND_CPU count: {knobs.instances} }}]\n"
+        + ("model_transaction_policy { decoupled: true }\n" if knobs.responses else "")
         + (f"dynamic_batching {{ {window} }}\n" if knobs.window_s else "")
     )
     if knobs.ensemble:
@@ -100,7 +105,14 @@ def _triton(installed: Path, folder: Path, knobs: Knobs) -> Start:
     # The backend has lost its place beside its libraries; its stub embeds the Python that it finds first.
     libraries = f"{wheel.parent / 'nvidia_pytriton.libs'}:{sysconfig.get_config_var('LIBDIR')}"
     asked = ENSEMBLE if knobs.ensemble else MODEL
-    return _of_the_protocol(http, command, {"LD_LIBRARY_PATH": libraries}, "triton", metrics, asked)
+    start = _of_the_protocol(http, command, {"LD_LIBRARY_PATH": libraries}, "triton", metrics, asked)
+    return _as_a_stream(start, grpc) if knobs.responses else start
+
+
+def _as_a_stream(start: Start, grpc: int) -> Start:
+    """A decoupled model: over HTTP it is asked in another way, and pinchpoint asks it over gRPC."""
+    url = start.url.replace("/infer", "/generate_stream")
+    return replace(start, url=url, body={"x": ROW}, target=f"triton+grpc://127.0.0.1:{grpc}/{MODEL}")
 
 
 def _ensemble(models: Path) -> None:

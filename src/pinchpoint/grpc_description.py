@@ -10,7 +10,7 @@ import numpy as np
 from pinchpoint import inference_messages, prediction_messages
 from pinchpoint.errors import BadInput, PinchpointError, TargetFailed
 from pinchpoint.inference_messages import READY, Listed
-from pinchpoint.load.addresses import INFER, PREDICT, resolved
+from pinchpoint.load.addresses import INFER, PREDICT, STREAM_INFER, resolved
 from pinchpoint.load.grpc_greeting import Came, asked, failed
 from pinchpoint.load.grpc_tls import trust
 from pinchpoint.load.protobuf import MOST_BYTES, Malformed
@@ -60,6 +60,15 @@ def statistics(sending: Sending, model: str) -> Mapping[str, tuple[int, int]]:
         return {}
 
 
+def is_decoupled(sending: Sending) -> bool:
+    """Whether the model of the URL answers in a stream of messages, as far as the server tells it."""
+    answer = _told(sending, inference_messages.CONFIG, sending.address.model)
+    try:
+        return answer is not None and inference_messages.is_decoupled(answer)
+    except Malformed:
+        return False
+
+
 def steps(sending: Sending, model: str) -> tuple[str, ...]:
     """The models that an ensemble of Triton runs; none where it is none."""
     answer = _told(sending, inference_messages.CONFIG, model)
@@ -72,7 +81,7 @@ def steps(sending: Sending, model: str) -> tuple[str, ...]:
 def _told(sending: Sending, method: str, model: str) -> bytes | None:
     """What a server of the protocol says of a model; None where it says nothing."""
     address = sending.address
-    if address.target != INFER:
+    if address.target not in (INFER, STREAM_INFER):
         return None
     version = address.version if model == address.model else ""
     try:

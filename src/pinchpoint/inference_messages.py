@@ -109,6 +109,11 @@ def steps_of(answer: bytes) -> tuple[str, ...]:
     return tuple(each.text(1) for each in decoded(answer).message(1).message(15).messages(1))
 
 
+def is_decoupled(answer: bytes) -> bool:
+    """Whether a request may have any number of responses, by ModelConfigResponse; Malformed where it is none."""
+    return bool(decoded(answer).message(1).message(19).integer(1))
+
+
 def durations(answer: bytes) -> Mapping[str, tuple[int, int]]:
     """What ModelStatisticsResponse counts of its first model: how often, and nanoseconds in all; Malformed where it is none."""
     found = decoded(answer).messages(1)

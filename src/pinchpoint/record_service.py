@@ -29,7 +29,7 @@ from pinchpoint.errors import BadInput, Interrupted, TargetFailed
 from pinchpoint.ladder import Climb, Unsafe, climb
 from pinchpoint.load import payloads, records, self_proof
 from pinchpoint.load.addresses import is_local, resolved
-from pinchpoint.load.crew import Crew, Rows, Seen
+from pinchpoint.load.crew import INTERRUPTED, Crew, Rows, Seen
 from pinchpoint.load.engine import Met, cpus_for, meet, told
 from pinchpoint.load.sending import Sending
 from pinchpoint.otlp import Traced, Traces
@@ -64,7 +64,6 @@ HOPELESS = 20  # requests that all failed
 NS = 1_000_000_000
 RENAMED = {CPU: "process.cpu_s", DELAY: "process.run_delay_s", RSS: "process.rss_bytes", THREADS: "process.threads",
            PROCESSES: "process.processes"}  # fmt: skip
-INTERRUPTED = "interrupted"
 COMPLETE = "complete"
 ELSEWHERE = "it is another machine: one request in flight, and no more of them"
 
@@ -456,7 +455,7 @@ def _service(
         counted=counts.counted,
         request_bytes=len(met.request),
         answer_bytes=met.greeted.size,
-        stream=stream_of(recording.rows),
+        stream=stream_of(recording.rows, "response" if recording.sending.address.kind == "grpc" else "event"),
         answered=counts.answered,
         teller=recording.sources.kind.name if recording.sources.kind else "",
         wire=recording.wire,

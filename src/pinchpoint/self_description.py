@@ -23,7 +23,7 @@ import numpy as np
 from pinchpoint import grpc_description, inference_messages
 from pinchpoint.driving import LoadOptions, understood
 from pinchpoint.errors import BadInput
-from pinchpoint.load.addresses import OF_MODELS
+from pinchpoint.load.addresses import OF_MODELS, STREAM_INFER, Address
 from pinchpoint.load.fetching import fetched, first_fetched
 from pinchpoint.load.sending import Sending
 
@@ -120,8 +120,18 @@ def _of_grpc(options: LoadOptions, folder: Path, seed: int) -> Described:
     if not options.input:
         (folder / MESSAGE).write_bytes(grpc_description.request(sending, seed))
         options = replace(options, input=(str(folder / MESSAGE),))
-    protocol = grpc_description.PROTOCOLS[sending.address.target]
-    return Described(options, f"{protocol} (gRPC)", sending.address.model)
+    protocol, model = grpc_description.PROTOCOLS[sending.address.target], sending.address.model
+    if grpc_description.is_decoupled(sending):
+        return Described(_as_a_stream(options, sending.address), f"{protocol} (gRPC, decoupled)", model)
+    return Described(options, f"{protocol} (gRPC)", model)
+
+
+def _as_a_stream(options: LoadOptions, address: Address) -> LoadOptions:
+    """The options with the method that answers by several messages."""
+    parts = urlsplit(options.url)
+    place = parts.netloc if parts.port else f"{parts.netloc.rstrip(':')}:{address.port}"
+    scheme = "grpcs" if address.tls else "grpc"
+    return replace(options, url=f"{scheme}://{place}{STREAM_INFER}")
 
 
 def _to(options: LoadOptions, path: str) -> LoadOptions:

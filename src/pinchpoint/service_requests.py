@@ -181,8 +181,8 @@ def _told(index: Ints, name: Ints, begin_ns: Ints, end_ns: Ints) -> Spans:
     )  # fmt: skip
 
 
-def stream_of(noted: Noted) -> Stream | None:
-    """How the answers came as streams; None where they did not. Events where not all of them tell their tokens."""
+def stream_of(noted: Noted, part: str = "event") -> Stream | None:
+    """How the answers came as streams; None where they did not. A unit is a `part` where not all of them tell their tokens."""
     rows, _ = _ended(noted)
     rows = rows[_streamed(rows)]
     if not len(rows):
@@ -191,7 +191,7 @@ def stream_of(noted: Noted) -> Stream | None:
     units = rows["tokens" if told else "events"].astype(float)
     further, some = (rows["done_ns"] - rows["first_ns"]) / NS, units > 1
     return Stream(
-        unit="token" if told else "event",
+        unit="token" if told else part,
         units=float(units.mean()),
         first_s=stats.quantile_interval((rows["first_ns"] - rows["due_ns"]) / NS, 0.5),
         between_s=stats.ratio_interval(further[some], units[some] - 1) if np.count_nonzero(some) > 1 else None,

@@ -16,6 +16,7 @@ PORTS = {
     "grpcs": 443, "oip+grpcs": 8001, "triton+grpcs": 8001, "tfserving+grpcs": 8500,
 }  # fmt: skip
 INFER = "/inference.GRPCInferenceService/ModelInfer"
+STREAM_INFER = "/inference.GRPCInferenceService/ModelStreamInfer"  # a request is answered by several messages
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 OF_MODELS = {
     "oip+grpc": INFER, "triton+grpc": INFER, "tfserving+grpc": PREDICT,

@@ -10,15 +10,18 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
 from pinchpoint.errors import BadInput, TargetFailed
-from pinchpoint.load.addresses import Address
+from pinchpoint.load.addresses import STREAM_INFER, Address
 from pinchpoint.load.greeting import KEPT_BYTES, Greeting, connected
 from pinchpoint.load.grpc_tls import Trust, channel
 from pinchpoint.load.payloads import Header, secrets, without
+from pinchpoint.load.protobuf import Malformed
 from pinchpoint.load.sending import HTTP2, Sending, tls_context
+from pinchpoint.load.streamed_messages import error_of, framed
 from pinchpoint.load.wire import MOST_BYTES
 
 # As gRPC numbers them (grpc/grpc, doc/statuscodes.md).
@@ -83,7 +86,8 @@ def greet(sending: Sending, trusted: Trust, hosts: Sequence[str], request: bytes
     if came.code:
         raise failed(sending, came, timeout_s)
     kept = came.answer if len(came.answer) <= KEPT_BYTES else None
-    return Greeting(host, 0, "", SERVER, False, False, time.monotonic() - begin, len(came.answer), kept, True)
+    stream = sending.address.target == STREAM_INFER
+    return Greeting(host, 0, "", SERVER, stream, False, time.monotonic() - begin, len(came.answer), kept, True)
 
 
 def asked(
@@ -133,11 +137,30 @@ def main() -> None:
     options = (*OPTIONS, ("grpc.max_receive_message_length", call.most_bytes))
     with channel(grpc, call.place, call.trusted, options) as opened:
         try:
-            came = Came(opened.unary_unary(call.target)(call.request, timeout=call.timeout_s, metadata=call.metadata))
+            came = _came(opened, call)
         except grpc.RpcError as error:
             came = Came(code=error.code().name, words=str(error.details() or ""))
+        except Malformed as error:
+            came = Came(code="INTERNAL", words=f"what came is no ModelStreamInferResponse: {error}")
         sys.stdout.buffer.write(msgspec.msgpack.encode(came))
         sys.stdout.flush()
+
+
+def _came(opened: Any, call: Call) -> Came:  # noqa: ANN401  # grpc has no types
+    """The answer; of a stream all of them, framed, or the error that one tells."""
+    how = opened.unary_stream if call.target == STREAM_INFER else opened.unary_unary
+    found = how(call.target)(call.request, timeout=call.timeout_s, metadata=call.metadata)
+    if call.target != STREAM_INFER:
+        return Came(found)
+    answers, size = [], 0
+    for each in found:
+        answers.append(each)
+        size += len(each)
+        if size > call.most_bytes:
+            return Came(code="RESOURCE_EXHAUSTED", words=f"more than {call.most_bytes >> 20} MB in one stream")
+        if words := error_of(each):
+            return Came(code="UNKNOWN", words=words)
+    return Came(framed(answers))
 
 
 def _metadata(headers: Sequence[Header]) -> tuple[tuple[str, str], ...] | None:
@@ -163,8 +186,8 @@ def failed(sending: Sending, came: Came, timeout_s: float) -> BadInput | TargetF
     if code == "UNIMPLEMENTED" and words.strip().lower() in NO_METHOD:
         return BadInput(what="the server has no such method", where=where, todo="Check package, service and method")
     if "decoupled" in words:
-        what = "this model answers in a stream of messages (decoupled); only unary calls are made"
-        return BadInput(what=what, where=where, todo="Ask a model that answers once")
+        what = "this model answers in a stream of messages (decoupled), and not by this method"
+        return BadInput(what=what, where=where, todo="Name the model, as in triton+grpc://host:port/MODEL")
     said = f"{code}: {words[:LONGEST_WORDS].strip()}".removesuffix(": ")
     if code in REFUSED:
         what = "the server wants credentials:" if code == "UNAUTHENTICATED" else "the first call was refused with"

@@ -1,10 +1,14 @@
-"""The server that does nothing, for gRPC: every method answers with the same bytes. Called as `load.null_server` is."""
+"""The server that does nothing, for gRPC: every method answers with the same bytes, or with `stream` by the same messages.
+
+Called as `load.null_server` is.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import sys
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -12,6 +16,7 @@ from grpc import aio
 
 from pinchpoint.load import null_certificate
 from pinchpoint.load.null_server import BLOCK_BYTES, LENGTH
+from pinchpoint.load.streamed_messages import unframed
 
 
 class _Anything(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
@@ -21,7 +26,13 @@ class _Anything(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no ty
         async def answered(_request: bytes, _context: Any) -> bytes:  # noqa: ANN401
             return answer
 
-        self._handler = grpc.unary_unary_rpc_method_handler(answered)
+        async def streamed(_request: bytes, _context: Any) -> AsyncIterator[bytes]:  # noqa: ANN401
+            for each in answers:
+                yield each
+
+        answers = tuple(unframed(answer)) if "stream" in sys.argv else ()
+        unary, several = grpc.unary_unary_rpc_method_handler, grpc.unary_stream_rpc_method_handler
+        self._handler = several(streamed) if answers else unary(answered)
 
     def service(self, _details: Any) -> Any:  # noqa: ANN401
         """The handler of any method."""

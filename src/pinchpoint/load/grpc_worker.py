@@ -1,4 +1,4 @@
-"""gRPC in place of HTTP/1.1: unary calls of raw bytes over one channel a worker, each slot one call at a time."""
+"""gRPC in place of HTTP/1.1: calls with a request of raw bytes over one channel a worker, each slot one call at a time."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from grpc import aio
 
 from pinchpoint.load import records
 from pinchpoint.load.grpc_tls import Trust, channel
+from pinchpoint.load.protobuf import Malformed
+from pinchpoint.load.streamed_messages import error_of, holds_outputs
 from pinchpoint.load.wire import MOST_BYTES
 from pinchpoint.load.worker import Worker
 
@@ -53,7 +55,7 @@ class Slot:
     def send(self, due_ns: int, payload: int) -> None:
         """Send a request that was due at `due_ns`."""
         self.due, self.payload, self.busy = due_ns, payload, True
-        self.first = self.bytes = 0
+        self.first = self.bytes = self.events = self.gap = 0
         self.sent = monotonic_ns()
         self._call = self._worker.loop.create_task(self._answer(payload))
 
@@ -68,8 +70,12 @@ class Slot:
             return
         self.first = monotonic_ns()
         self.bytes = len(answer)
-        check = worker.check
-        self._finish(records.OK if check is None or check(payload, answer) else records.UNEXPECTED, 0)
+        self._finish(self._outcome(payload, answer), 0)
+
+    def _outcome(self, payload: int, answer: bytes) -> int:
+        """Whether it is as expected."""
+        check = self._worker.check
+        return records.OK if check is None or check(payload, answer) else records.UNEXPECTED
 
     def abort(self, outcome: int) -> None:
         """Give up the call under way."""
@@ -84,6 +90,47 @@ class Slot:
     def _finish(self, outcome: int, status: int) -> None:
         self.busy = False
         self._worker.ended(self, outcome, status, monotonic_ns())  # type: ignore[arg-type]
+
+
+class Streaming(Slot):
+    """The same for calls that are answered by several messages, until the server ends them: each with outputs is an event."""
+
+    __slots__ = ()
+
+    async def _answer(self, payload: int) -> None:
+        worker = self._worker
+        call = worker.ask(worker.requests[payload], metadata=worker.metadata)
+        try:
+            outcome, status = await self._taken(call, payload)
+        except aio.AioRpcError as error:
+            outcome, status = _failure(error)
+        except Malformed:
+            outcome, status = records.MALFORMED, 0
+        except asyncio.CancelledError:
+            return
+        finally:
+            call.cancel()
+        self.first = self.first or monotonic_ns()
+        self._finish(outcome, status)
+
+    async def _taken(self, call: Any, payload: int) -> tuple[int, int]:  # noqa: ANN401  # grpc has no types
+        """What came of a call that the server ended, and its status."""
+        failed, last, kept = False, 0, []
+        async for answer in call:
+            now = monotonic_ns()
+            self.bytes += len(answer)
+            if self.bytes > MOST_BYTES:
+                return records.TOO_LARGE, 0
+            failed = failed or bool(error_of(answer))
+            if holds_outputs(answer):
+                self.first = self.first or now
+                self.gap = max(self.gap, now - last) if self.events else 0
+                self.events, last = self.events + 1, now
+            if self._worker.check is not None:
+                kept.append(answer)
+        if failed:
+            return records.STATUS, grpc.StatusCode.UNKNOWN.value[0]
+        return self._outcome(payload, b"".join(kept)), 0
 
 
 def _failure(error: aio.AioRpcError) -> tuple[int, int]:
@@ -105,8 +152,9 @@ class GrpcWorker(Worker):
         host = f"[{plan['host']}]" if ":" in plan["host"] else plan["host"]
         trusted = Trust(plan["roots"].encode("latin-1"), plan["name"])
         self._channel = channel(aio, f"{host}:{plan['port']}", trusted, OPTIONS)
-        self.ask = self._channel.unary_unary(plan["target"])
+        self.ask = (self._channel.unary_stream if plan["stream"] else self._channel.unary_unary)(plan["target"])
+        self._slot = Streaming if plan["stream"] else Slot
         self.metadata = tuple((name, value) for name, value in plan["metadata"]) or None
 
     async def _connected(self) -> Any:  # noqa: ANN401  # a slot that looks like a connection
-        return Slot(self)
+        return self._slot(self)

@@ -97,10 +97,10 @@ class Message:
         return tuple(map(decoded, self.blocks(field)))
 
 
-def decoded(data: bytes) -> Message:
+def decoded(data: bytes, most_bytes: int = MOST_BYTES) -> Message:
     """The fields of an encoded message; Malformed where it is none, or more than is read."""
-    if len(data) > MOST_BYTES:
-        raise Malformed(f"more than {MOST_BYTES >> 20} MB")
+    if len(data) > most_bytes:
+        raise Malformed(f"more than {most_bytes >> 20} MB")
     fields: dict[int, list[int | bytes]] = {}
     at = count = 0
     while at < len(data):

@@ -34,7 +34,7 @@ def client(plan: Mapping[str, Any], request: bytes, answer: bytes | None, in_fli
     if answer is None:
         return Client(workers, reason="the answer is too large to be played back")
     try:
-        with _null_server(plan, request, answer) as (port, _):
+        with null_server(plan, request, answer) as (port, _):
             costs = _costs(plan, port, min(in_flight, IN_FLIGHT))
     except (AnalysisFailed, OSError) as error:
         return Client(workers, reason=f"the server that does nothing failed: {error}")
@@ -54,7 +54,7 @@ def round_trip(plan: Mapping[str, Any], request: bytes, answer: bytes | None) ->
     if answer is None:
         return None
     try:
-        with _null_server(plan, request, answer) as (port, process):
+        with null_server(plan, request, answer) as (port, process):
             seconds = _alone(plan, port, process)
     except (AnalysisFailed, OSError):
         return None
@@ -123,12 +123,13 @@ def _watched(_seen: Seen, _seconds: float) -> str:
 
 
 @contextlib.contextmanager
-def _null_server(plan: Mapping[str, Any], request: bytes, answer: bytes) -> Iterator[tuple[int, int]]:
+def null_server(plan: Mapping[str, Any], request: bytes, answer: bytes) -> Iterator[tuple[int, int]]:
     """The port and the process of a server that does nothing; it ends with the block."""
     port_from, port_to = os.pipe()
     answer_from, answer_to = os.pipe()
+    options = [name for name in ("tls", "stream") if plan[name]]
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", MODULES[plan["kind"]], str(port_to), str(answer_from), *(["tls"] if plan["tls"] else [])],
+        [sys.executable, "-P", "-m", MODULES[plan["kind"]], str(port_to), str(answer_from), *options],
         pass_fds=(port_to, answer_from), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         start_new_session=True,
     )  # fmt: skip

@@ -236,12 +236,13 @@ def failures(report: LoadReport) -> tuple[str, ...]:
 
 
 def streams(report: LoadReport) -> Iterator[str]:
-    """Of streams of events: how many a second, the first one, and gaps."""
+    """Of streams: how many events, or responses of gRPC, a second, the first one, and gaps."""
+    part = "response" if report.target.kind == "grpc" else "event"
     for level in report.levels:
         if level.events_per_s is None or level.purpose != MEASURED:
             continue
-        text = f"{load(level)}: {Cell(*value_and_interval(level.events_per_s))} events/s a request after the first"
-        for name, spread in (("first event", level.first_byte_s), ("longest gap", level.gap_s or Spread())):
+        text = f"{load(level)}: {Cell(*value_and_interval(level.events_per_s))} {part}s/s a request after the first"
+        for name, spread in ((f"first {part}", level.first_byte_s), ("longest gap", level.gap_s or Spread())):
             if spread.p50 is not None:
                 text += f"; {name} p50 {_time(spread.p50)}"
         yield text + "."
