@@ -147,6 +147,16 @@ def test_a_server_that_takes_none_is_given_text(tmp_path, extensions):
     assert found.options.input[0].endswith(".json")
 
 
+def test_a_model_that_answers_in_a_stream(tmp_path):
+    config = {"/v2/models/m/config": {"model_transaction_policy": {"decoupled": True}}}
+    words = r"in a stream of messages \(decoupled\).* triton\+grpc://host:8001/m; or name /v2/models/m/generate_stream"
+    with double(ANSWERS | config) as place, pytest.raises(BadInput, match=words):
+        described(LoadOptions(f"triton+http://{place}/m"), tmp_path, 0)
+    for other in ([], {"model_transaction_policy": 3}, {"model_transaction_policy": {"decoupled": False}}):
+        with double(ANSWERS | {"/v2/models/m/config": other}) as place:
+            assert described(LoadOptions(f"triton+http://{place}/m"), tmp_path, 0).model == "m"
+
+
 def test_where_nobody_listens_that_is_said(tmp_path):
     with pytest.raises(BadInput, match="nothing listens there"):
         described(LoadOptions("oip+http://127.0.0.1:1/m"), tmp_path, 0)

@@ -415,9 +415,7 @@ def _of_service(
     metrics, traces = settings.pop("metrics", ""), Traces.to(settings.pop("traces", ""))
     trusted = {name: settings.pop(name) for name in OF_TLS if name in settings}
     if settings:
-        todo = (
-            "Leave it out; metrics=URL and traces=FILE say where it tells more, ca=FILE and insecure=yes what TLS takes"
-        )
+        todo = "Leave it out; only metrics=URL, traces=FILE, ca=FILE and insecure=yes are for servers"
         raise BadInput(what="a server that runs is not changed", where="--set", todo=todo)
     options = LoadOptions(
         spec.uri, input=(spec.input,) if spec.input else (), header=(*asked.header, *traces.headers), method=asked.method,

@@ -72,6 +72,7 @@ def described(options: LoadOptions, folder: Path, seed: int) -> Described:
     model, version = named["model"], named.groupdict().get("version") or ""
     place = f"/v2/models/{quote(model)}{version}"
     metadata = first_fetched(sending, place)
+    _answers_once(sending, model, place)
     if not isinstance(metadata, dict) or not isinstance(metadata.get("inputs"), list):
         if options.input:
             return Described(_to(options, f"{place}/infer"))
@@ -85,6 +86,16 @@ def described(options: LoadOptions, folder: Path, seed: int) -> Described:
         (folder / FILE).write_text(json.dumps(body), "utf-8")
         asked = replace(asked, input=(str(folder / FILE),))
     return Described(asked, PROTOCOL, model)
+
+
+def _answers_once(sending: Sending, model: str, place: str) -> None:
+    """BadInput for a decoupled model of Triton, which `infer` refuses."""
+    config = fetched(sending, f"{place}/config")
+    policy = config.get("model_transaction_policy") if isinstance(config, dict) else None
+    if isinstance(policy, dict) and policy.get("decoupled") is True:
+        what = "this model answers in a stream of messages (decoupled), which infer does not do"
+        todo = f"Ask it over gRPC: triton+grpc://host:8001/{quote(model)}; or name {place}/generate_stream with --input"
+        raise BadInput(what=what, where=sending.address.uri, todo=todo)
 
 
 def _takes_binary(sending: Sending) -> bool:

@@ -101,8 +101,8 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """Answers that come as streams, with one in flight: how many `units` (tokens, or events) one has, the median seconds until
-    the first of them, and the mean from one to the next.
+    """Answers that come as streams, with one in flight: how many `units` (tokens, events, or responses of gRPC) one has, the
+    median seconds until the first of them, and the mean from one to the next.
     """
 
     unit: str
