@@ -79,6 +79,7 @@ def test_the_first_answer_is_all_of_its_messages(tmp_path):
 
 @pytest.mark.parametrize(("answer", "kind", "words"), [
     (lambda _: [RESPONSE, FAILED], TargetFailed, "failed with UNKNOWN: oops"),
+    (lambda _: [], TargetFailed, "the first call failed with no response. Check --input"),
     (lambda _: [b"\xff"], TargetFailed, "failed with INTERNAL: what came is no ModelStreamInferResponse"),
     (lambda _: iter(lambda: RESPONSE + bytes(8 << 20), b""), TargetFailed, "RESOURCE_EXHAUSTED|INTERNAL"),
     (lambda _: time.sleep(5), TargetFailed, "no answer to the first request within 0.5 s"),

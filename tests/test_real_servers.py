@@ -36,6 +36,7 @@ LATENCY, CAPACITY, LEDGER, COUNTERS = "latency", "capacity", "ledger", "counters
 TELL = {"triton", "mlserver", "torchserve", "llama"}  # what they count themselves
 COUNTED_ALIKE = 0.02
 SENT = 40
+RESPONSES = 4  # of a request, where a model is decoupled
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +260,25 @@ def test_tokens_of_a_stream(tmp_path):
     assert (
         0.5 < decode["seconds"] / decode["count"] / stream["between_s"]["value"] < 1.5
     )  # by the server and by the client
+    mostly_explained(found)
+
+
+def test_responses_of_a_decoupled_model(tmp_path):
+    """Triton by the model's name alone: how many responses a request has, and their pace; over HTTP, how to ask instead."""
+    with planted(tmp_path, Plant("triton", "decoupled", {"responses": RESPONSES})) as server:
+        infer = server.url.replace("/generate_stream", "/infer")
+        refused = told(tmp_path, infer, "--input", str(server.body))
+        code, stderr, found = told(tmp_path, server.target, budget=BUDGET)
+    assert refused[0] == 2
+    assert "answers in a stream of messages (decoupled)" in refused[1]
+    assert code in (0, 3), stderr
+    skip_if_busy(found)
+    stream, latency_s = found["service"]["stream"], found["measured"]["latency_s"]["p50"]["value"]
+    assert found["service"]["protocol"] == "Open Inference Protocol (gRPC, decoupled)"
+    assert (stream["unit"], stream["units"]) == ("response", RESPONSES)
+    whole = stream["first_s"]["value"] + (RESPONSES - 1) * stream["between_s"]["value"]
+    assert 0.5 < whole / latency_s < 2
+    assert stream["first_s"]["value"] < latency_s
     mostly_explained(found)
 
 

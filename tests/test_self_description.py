@@ -149,9 +149,14 @@ def test_a_server_that_takes_none_is_given_text(tmp_path, extensions):
 
 def test_a_model_that_answers_in_a_stream(tmp_path):
     config = {"/v2/models/m/config": {"model_transaction_policy": {"decoupled": True}}}
-    words = r"in a stream of messages \(decoupled\).* triton\+grpc://host:8001/m; or name /v2/models/m/generate_stream"
-    with double(ANSWERS | config) as place, pytest.raises(BadInput, match=words):
-        described(LoadOptions(f"triton+http://{place}/m"), tmp_path, 0)
+    words = r"in a stream of messages \(decoupled\).* triton\+grpc://.* or name /v2/models/m/generate_stream"
+    with double(ANSWERS | config) as place:
+        found = described(LoadOptions(f"triton+http://{place}/m"), tmp_path, 0)
+        with pytest.raises(BadInput, match=words):
+            described(LoadOptions(f"triton+http://{place}/m", input=found.options.input), tmp_path, 0)
+    assert (found.options.url, found.options.method) == (f"http://{place}/v2/models/m/generate_stream", "POST")
+    body = json.loads((tmp_path / "random-values.json").read_text())
+    assert {name: len(values) for name, values in body.items()} == {"x": 3, "words": 2}
     for other in ([], {"model_transaction_policy": 3}, {"model_transaction_policy": {"decoupled": False}}):
         with double(ANSWERS | {"/v2/models/m/config": other}) as place:
             assert described(LoadOptions(f"triton+http://{place}/m"), tmp_path, 0).model == "m"

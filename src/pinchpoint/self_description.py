@@ -37,6 +37,7 @@ MOST_SHOWN, MOST_STEPS = 8, 16
 FLOATS = frozenset({"FP32", "FP64"})  # the shorter ones are taken in the binary form only
 INTEGERS = re.compile(r"U?INT(8|16|32|64)")
 PROTOCOL = "Open Inference Protocol"
+DECOUPLED = f"{PROTOCOL} (decoupled)"
 BINARY, LENGTH_OF_HEAD = "binary_tensor_data", "Inference-Header-Content-Length"  # an extension of the protocol
 COUNTED = ("success", "queue", "compute_input", "compute_infer", "compute_output")
 
@@ -72,30 +73,48 @@ def described(options: LoadOptions, folder: Path, seed: int) -> Described:
     model, version = named["model"], named.groupdict().get("version") or ""
     place = f"/v2/models/{quote(model)}{version}"
     metadata = first_fetched(sending, place)
-    _answers_once(sending, model, place)
     if not isinstance(metadata, dict) or not isinstance(metadata.get("inputs"), list):
         if options.input:
             return Described(_to(options, f"{place}/infer"))
         what = f"model {model!r} is not served here, or tells nothing of its inputs"
         raise BadInput(what=what, where=where, todo=f"Served are {_served(sending)}; or give --input")
+    if _is_decoupled(sending, place):
+        return Described(_as_events(options, folder, place, metadata["inputs"], seed, where), DECOUPLED, model)
     asked = _to(options, f"{place}/infer")
     if not asked.input and _takes_binary(sending):
         asked = _with_binary(asked, folder, metadata["inputs"], seed, where)
     elif not asked.input:
-        body = request_of(metadata["inputs"], random.Random(seed), where)  # noqa: S311  # values, not secrets
-        (folder / FILE).write_text(json.dumps(body), "utf-8")
-        asked = replace(asked, input=(str(folder / FILE),))
+        asked = _with_text(asked, folder, request_of(metadata["inputs"], random.Random(seed), where))  # noqa: S311  # values, not secrets
     return Described(asked, PROTOCOL, model)
 
 
-def _answers_once(sending: Sending, model: str, place: str) -> None:
-    """BadInput for a decoupled model of Triton, which `infer` refuses."""
+def _with_text(asked: LoadOptions, folder: Path, body: Mapping[str, object]) -> LoadOptions:
+    """The options with a request of JSON."""
+    (folder / FILE).write_text(json.dumps(body), "utf-8")
+    return replace(asked, input=(str(folder / FILE),))
+
+
+def _is_decoupled(sending: Sending, place: str) -> bool:
+    """Whether a request may have any number of responses, by Triton's configuration of a model."""
     config = fetched(sending, f"{place}/config")
     policy = config.get("model_transaction_policy") if isinstance(config, dict) else None
-    if isinstance(policy, dict) and policy.get("decoupled") is True:
+    return isinstance(policy, dict) and policy.get("decoupled") is True
+
+
+def _as_events(
+    options: LoadOptions, folder: Path, place: str, inputs: Sequence[Any], seed: int, where: str
+) -> LoadOptions:
+    """The options for Triton's `generate_stream`, which answers by events and takes each input as a list; BadInput for a request
+    that is given, since it may be one of `infer`, which refuses such a model.
+    """
+    if options.input:
         what = "this model answers in a stream of messages (decoupled), which infer does not do"
-        todo = f"Ask it over gRPC: triton+grpc://host:8001/{quote(model)}; or name {place}/generate_stream with --input"
-        raise BadInput(what=what, where=sending.address.uri, todo=todo)
+        todo = f"Ask it over gRPC, as in triton+grpc://host:8001/NAME, or name {place}/generate_stream"
+        raise BadInput(what=what, where=where, todo=todo)
+    chance = random.Random(seed)  # noqa: S311  # values, not secrets
+    tensors = (_tensor(each, chance, where) for each in inputs)
+    body = {str(each["name"]): each["data"] for each in tensors}
+    return _with_text(_to(options, f"{place}/generate_stream"), folder, body)
 
 
 def _takes_binary(sending: Sending) -> bool:

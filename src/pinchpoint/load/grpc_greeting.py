@@ -160,7 +160,7 @@ def _came(opened: Any, call: Call) -> Came:  # noqa: ANN401  # grpc has no types
             return Came(code="RESOURCE_EXHAUSTED", words=f"more than {call.most_bytes >> 20} MB in one stream")
         if words := error_of(each):
             return Came(code="UNKNOWN", words=words)
-    return Came(framed(answers))
+    return Came(framed(answers)) if answers else Came(code="no response")
 
 
 def _metadata(headers: Sequence[Header]) -> tuple[tuple[str, str], ...] | None:
