@@ -125,6 +125,9 @@ GLOSSARY: dict[str, str] = {
     "mlperf=yes (MLPerf's rules for percentiles as well), ca=FILE, insecure=yes (of TLS). A header's value env:NAME is read from "
     "the environment; no value of a header is in a run, a report or a log. Other machines are sent one request at a time unless "
     "--max-rate permits more.",
+    "decoupled": "Of a model of Triton that may answer a request any number of times (model_transaction_policy). It is found out "
+    "by the model's configuration, and asked by a stream of gRPC (ModelStreamInfer), or by events over HTTP (generate_stream). "
+    "The time to the first response, between responses, and how many a request has are told as for tokens.",
     "tls": "Of https:// and grpcs://. A server's certificate is checked by the system's authorities, or by those that --set "
     "ca=FILE names (PEM). With --set insecure=yes nothing is checked; gRPC, which always checks, then takes the one certificate "
     "that the server shows, if it is valid today. The server that does nothing, against which the client measures itself, speaks "

@@ -6,6 +6,7 @@ fetched, and it is the only one that is taken, by a name that is in it.
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,7 @@ Options = tuple[tuple[str, object], ...]
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Authorities, or the server's own certificate, in PEM, and the name that it has to show; without any it is in the clear."""
+    """Authorities, or the server's own certificate, in PEM, and the name that it has to show; without one it is in the clear."""
 
     roots: bytes = b""
     name: str = ""
@@ -44,7 +45,7 @@ def trust(sending: Sending, hosts: Sequence[str], timeout_s: float) -> Trust:
 
 def channel(of: Any, place: str, trusted: Trust, options: Options) -> Any:  # noqa: ANN401  # grpc has no types
     """A channel of `of`, which is grpc or grpc.aio."""
-    if not trusted.roots:
+    if not trusted.name:
         return of.insecure_channel(place, options=options)
     import grpc
 
@@ -58,7 +59,7 @@ def _system_roots() -> bytes:
     files = [Path(paths.cafile)] if paths.cafile else []
     if paths.capath:
         files += sorted(each for each in Path(paths.capath).iterdir() if HASHED.fullmatch(each.name))
-    found = b"\n".join(each.read_bytes() for each in files if each.is_file())
+    found = b"\n".join(each.read_bytes() for each in files if os.access(each, os.R_OK))
     if not found:
         raise BadInput(what="no authorities are known here", where="--set ca", todo="Name them with --set ca=FILE")
     return found
