@@ -138,3 +138,17 @@ def test_a_level_beyond_what_is_served_has_no_latency():
 def test_a_level_that_keeps_up_is_not_taken_for_one_that_does_not():
     steady = np.random.default_rng(0).exponential(50, 4000)
     assert report(a_run(at_rate(100, steady))).levels[0].ended == "complete"
+
+
+@pytest.mark.parametrize(("kind", "part"), [("http", "event"), ("grpc", "response")])
+def test_the_parts_of_a_stream(kind, part):
+    level, rows = a_level(np.full(100, 40.0))
+    rows |= {
+        "first_ns": rows["done_ns"] - 30_000_000,
+        "events": rows["events"] + 4,
+        "gap_ns": rows["gap_ns"] + 10_000_000,
+    }
+    told = render_load(report(a_run((level, rows), kind=kind)))
+    assert f"100 {part}s/s a request after the first; first {part} p50 10.0 ms; longest gap p50" in " ".join(
+        told.split()
+    )
