@@ -24,8 +24,8 @@ from pinchpoint.timeline import steady
 
 LEFT_AT_LEAST = 0.001  # of the latency: a prediction never claims that a request becomes free
 # What a request takes longer where the CPUs slept for 20 ms before: woken from their idle states, their caches filled anew. On
-# virtual machines 0.5 to 1.7 ms more for servers of 0.1 to 9 ms, at most 5.5 times as long (bench/waking.py); nobody knows how
-# much of what is left is of that kind.
+# virtual machines 0.5 to 1.7 ms more for servers of 0.1 to 9 ms, at most 5.5 times as long (bench/waking.py, a quiet host; up to
+# 3.3 ms and 6.5 times on a busy one); nobody knows how much of what is left is of that kind.
 COLDER_S, AWAKE_SHARE = 0.0017, 0.18
 WAITING = ("wait", "network")
 ROOFLINE, STARTUP = "roofline", "startup"
