@@ -62,7 +62,9 @@ def sent(report: LoadReport) -> str:
     times = f"{traffic.count:,} requests" if traffic.count else duration(traffic.seconds)
     each = " each" if len(traffic.levels) > 1 else ""
     served = f" Served by {clean(report.target.server)}." if report.target.server else ""
-    return f"{what}; {times}{each}, seed {traffic.seed}.{served}"
+    kinds = sorted({level.loop for level in report.levels} - {CLOSED, POISSON})
+    arrivals = f", {' and '.join(kinds)} arrivals" if kinds else ""
+    return f"{what}; {times}{each}{arrivals}, seed {traffic.seed}.{served}"
 
 
 def client(report: LoadReport) -> str:
@@ -160,10 +162,8 @@ def rate(quantity: Quantity) -> str:
 
 
 def load(level: LevelReport) -> str:
-    """A level's load."""
-    if level.loop == CLOSED:
-        return f"{level.concurrency} in flight"
-    return f"{digits(level.rate_per_s or 0.0)}/s" + ("" if level.loop == POISSON else f" {level.loop}")
+    """A level's load; how requests arrive is told once for all levels."""
+    return f"{level.concurrency} in flight" if level.loop == CLOSED else f"{digits(level.rate_per_s or 0.0)}/s"
 
 
 def table(report: LoadReport) -> tuple[str, tuple[Row, ...]]:
