@@ -24,6 +24,7 @@ from bad_day import WORK, counted, slow
         ("absent.onnx", "no such file"),
         ("absent.py:handle", "no such file"),
         ("app.py", "Name it after a colon: app.py:handle"),
+        ("127.0.0.1:8000/predict", "Write http://127.0.0.1:8000/predict"),
         pytest.param("app.py:", "Name it after a colon", marks=slow),
         pytest.param("app.py:1x", "cannot be the name of a function", marks=slow),
         pytest.param("app.py:a b", "cannot be the name of a function", marks=slow),

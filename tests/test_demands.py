@@ -177,6 +177,7 @@ CASES = {
         ("wait", "W101"),
     ),
     "GIL and CPU on one CPU": (visits(closed(0.004, servers=2), cpu=0.004, gil=0.004), "complete", ("cpu", "C102")),
+    "GIL beside threads that spin": (visits(closed(0.004), cpu=0.0075, gil=0.004), "complete", ("wait", "W101")),
     "nothing watched is full": (visits(closed(0.005), cpu=0.0001), "complete", ("unknown", None)),
     "still growing": (
         visits(lambda n: n / 0.005, cpu=0.0001),
@@ -204,6 +205,24 @@ def test_a_gil_that_fills_names_the_work_beside_it():
     gain = found.verdicts["capacity"].gain
     assert gain.statistic == "throughput"
     assert gain.value == pytest.approx(2.0, rel=0.05)
+
+
+def test_a_full_resource_whose_cause_is_not_certain_is_a_hypothesis():
+    """GIVEN CPUs that are not clearly idle THEN W101 is open, and so is the verdict that names it."""
+    proofs = []
+    for name in ("GIL", "GIL beside threads that spin"):
+        found = inquire(recorded(CASES[name][0]), builtin(), shipped())
+        status = next(each.status for each in found.findings if each.code == "W101")
+        proofs.append((status == "present", found.verdicts["capacity"].proof))
+    assert proofs == [(True, "supported"), (False, "hypothesis")]
+
+
+def test_what_nobody_watched_lets_so_many_in():
+    """GIVEN 200 requests a second of 4 ms each, however many are in flight THEN 0.8 are served at a time."""
+    found = inquire(recorded(CASES["nothing watched is full"][0]), builtin(), shipped())
+    assert "as if 0.8 (" in found.verdicts["capacity"].sentence
+    growing = inquire(recorded(CASES["nothing watched is full"][0], "the time was up"), builtin(), shipped())
+    assert "as if" not in growing.verdicts["capacity"].sentence
 
 
 def test_failing_under_load_leaves_the_latency_alone():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,6 +12,8 @@ from pathlib import Path
 from pinchpoint.domain.workload import PROCESSES, THREADS, Workload
 from pinchpoint.errors import BadInput
 from pinchpoint.process import BELONGS_TO
+
+HOST_AND_PORT = re.compile(r"(localhost|[\w-]+(\.[\w-]+)*|\[[0-9a-fA-F:]+\]):\d{1,5}(/|$)")
 
 
 def named(target: str | Path | Callable[..., object]) -> str:
@@ -48,5 +51,9 @@ def unrecognised(uri: str) -> BadInput:
         return BadInput(what="a folder that is not a run", where=uri or ".", todo=known)
     if os.path.exists(uri):
         return BadInput(what="not a file", where=uri, todo=known)
+    if HOST_AND_PORT.match(uri):
+        return BadInput(
+            what="a server's URL begins with http:// or another scheme", where=uri, todo=f"Write http://{uri}"
+        )
     what = "no such file" if "/" in uri or "." in uri else "not a target that pinchpoint knows"
     return BadInput(what=what, where=uri, todo=known)

@@ -48,7 +48,9 @@ def capacity_verdict(
     where = next((cell.stage for cell in cells(tables.typical) if cell.state in WORK), None)
     if own is not None:
         where = QUEUE if own in IN_LINE else where
-        return _verdict(tables, binding, own, "defect", bound, where, [f.code for f, _ in work], predictions)
+        sure = all(finding.status == "present" for finding in findings if finding.code == own)
+        others = list(dict.fromkeys(f.code for f, _ in work))
+        return _verdict(tables, binding, own, "defect", bound, where, others, predictions, sure=sure)
     if not work:
         return _verdict(tables, binding, None, None, "cpu", where, [], predictions)
     finding, stage = work[0]
@@ -60,6 +62,11 @@ def _binding(tables: Tables, load: int, limits: Limits) -> Demand | None:
     """The innermost of the resources that are full at this load, or else the busiest."""
     mine = [each for each in tables.demands if each.load == load and each.utilization is not None]
     full = [each for each in mine if each.utilization and each.utilization.low > limits.saturated.value]
+    cpu, gil = (
+        next((each.utilization for each in full if kind_of(each) == kind), None) for kind in (demands.CPU, demands.GIL)
+    )
+    if cpu and gil and gil.low > cpu.high:  # idle threads that spin fill CPUs, and nobody waits for one
+        full = [each for each in full if kind_of(each) != demands.CPU]
     for kind in INNER_FIRST if tables.run.service is None else INNER_FIRST_OF_SERVER:
         inner = [each for each in full if kind_of(each) == kind]
         if inner:
@@ -110,7 +117,7 @@ def _work(
 
 def _verdict(
     tables: Tables, binding: Demand, cause: str | None, kind: str | None, bound: str, where: str | None,
-    also: Sequence[str], predictions: Sequence[Prediction],
+    also: Sequence[str], predictions: Sequence[Prediction], *, sure: bool = True,
 ) -> Verdict:  # fmt: skip
     used = binding.utilization
     assert used is not None
@@ -118,7 +125,7 @@ def _verdict(
     headline = _headline(tables, binding, cause)
     return Verdict(
         bound=bound, where=where, cause=cause, kind=kind,
-        proof="supported" if complete and cause else "hypothesis",
+        proof="supported" if complete and cause and sure else "hypothesis",
         share=min(used.value, 1.0), headroom=max(0.0, 1.0 - used.value) if kind == "limit" else None,
         also=tuple(also), stages_from=tables.typical.stages_from,
         sentence=headline + _drift(binding) + _why_processes(tables),
@@ -165,7 +172,23 @@ def _nothing_full(tables: Tables, busiest: Demand | None) -> str:
         return ended
     used = busiest.utilization if busiest else None
     seen = f"; the busiest is {busiest.resource} at {used.value:.0%}" if busiest and used else ""
-    return f"throughput stops growing, and nothing that was watched is full{seen}"
+    return f"throughput stops growing, and nothing that was watched is full{seen}{_admitted(tables)}"
+
+
+def _admitted(tables: Tables) -> str:
+    """How many requests are served at a time, were each served as fast as alone (Little 1961, L = X R); nothing where that may be
+    as many as are in flight.
+    """
+    full = max(tables.rungs, key=lambda rung: rung.load)
+    rate, alone = full.throughput_per_s, tables.typical.latency
+    low, high = rate.low * alone.low, rate.high * alone.high
+    if high >= full.load:
+        return ""
+    where = "" if tables.run.service is None else " of the server's own, which nobody sees from outside"
+    return (
+        f". It serves as if {rate.value * alone.value:.2g} ({low:.2g}-{high:.2g}) requests were let in at a time, by a lock, a "
+        f"semaphore or a pool{where}"
+    )
 
 
 def _unknown(tables: Tables, why: str) -> Verdict:

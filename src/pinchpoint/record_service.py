@@ -177,9 +177,9 @@ def _refused(met: Met, sending: Sending) -> None:
         what = f"the first request was answered with {status} {told(sending, met.greeted.reason)}".strip()
         known = routes(sending)
         listed = f"It serves {', '.join(known[:MOST_ROUTES])}: give" if known else "Give"
-        raise BadInput(
-            what=what, where=sending.address.uri, todo=f"{listed} the path, --method and --input that it expects"
-        )
+        asked = f"{listed} the path, --method and --input that it expects"
+        todo = asked if status < 500 else "The error is the server's own: see its log"
+        raise BadInput(what=what, where=sending.address.uri, todo=todo)
 
 
 def _recorded(recording: _Recording) -> None:

@@ -182,8 +182,13 @@ def test_a_batch_is_said_to_serve_all():
     assert "13.3 -> 20.0-24.0 ms for all 8" in render(replace(diagnosis, predictions=(better,)))
 
 
-def test_a_setting_is_offered_to_try():
-    assert "--set resize=fast" in line_with(f.preprocessing_heavy(), "Try 1")
+@pytest.mark.parametrize(("kind", "words"), [
+    ("onnx", "run the same command with --set resize=fast"),
+    ("python", "set resize=fast where your code opens the session"),  # --set is refused for code
+])  # fmt: skip
+def test_a_setting_is_offered_to_try(kind, words):
+    found = f.preprocessing_heavy()
+    assert words in line_with(replace(found, target=replace(found.target, kind=kind)), "Try 1")
 
 
 def test_without_forecast_there_is_advice():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pinchpoint.domain.change import Prediction
+from pinchpoint.domain.change import Change, Prediction
 from pinchpoint.domain.verdict import Verdict
 from pinchpoint.domain.words import BASIS_WORDS, CAUSE_ADVICE
 from pinchpoint.reporters.figures import between
@@ -19,8 +19,8 @@ _BASIS_WIDTH = max(map(len, BASIS_WORDS.values()))
 _BOUND_NOTE = "bound: no change of this kind can gain more; one that can be made gains less."
 
 
-def to_do(predictions: Iterable[Prediction], verdict: Verdict | None) -> list[Line]:
-    """The table of changes, those for the verdict's own cause first; advice in words where none could be forecast."""
+def to_do(predictions: Iterable[Prediction], verdict: Verdict | None, target: str) -> list[Line]:
+    """The table of changes to a kind of target, those for the verdict's own cause first; advice where none could be forecast."""
     worthwhile = ranked((p for p in predictions if p.gain.value >= LEAST_GAIN), verdict)[:_MOST_CHANGES]
     if not worthwhile:
         return in_words(verdict.cause or "") if verdict else []
@@ -34,7 +34,7 @@ def to_do(predictions: Iterable[Prediction], verdict: Verdict | None) -> list[Li
         lines.append(line(f" {number} {name}  {figures:<{wide}}  {shortened(basis, _BASIS_WIDTH)}"))
     if any(prediction.change.kind == "bound" for prediction in worthwhile):
         lines += map(line, wrapped(_BOUND_NOTE, " ", 1))
-    return [*lines, *_try(worthwhile)]
+    return [*lines, *_try(worthwhile, target)]
 
 
 def in_words(cause: str) -> list[Line]:
@@ -90,10 +90,19 @@ def _at_most(gain: float) -> str:
     return best if best.startswith("<") else f"{best} at most"
 
 
-def _try(shown: list[Prediction]) -> list[Line]:
-    """How to try the first change that pinchpoint can make itself."""
+def _try(shown: list[Prediction], target: str) -> list[Line]:
+    """How to try the first change that is a matter of settings."""
     for number, prediction in enumerate(shown, start=1):
-        if prediction.change.setting:
-            options = " ".join(f"--set {clean(key)}={clean(value)}" for key, value in prediction.change.setting)
-            return [line(text) for text in wrapped(f"run the same command with {options}", f"Try {number}: ", 7)]
+        if words := how(prediction.change, target):
+            return [line(text) for text in wrapped(words, f"Try {number}: ", 7)]
     return []
+
+
+def how(change: Change, target: str) -> str:
+    """How to try a change of settings with a kind of target; "" for any other change."""
+    pairs = [f"{clean(key)}={clean(value)}" for key, value in change.setting]
+    if not pairs:
+        return ""
+    if target == "python":  # its sessions are its own
+        return f"set {' and '.join(pairs)} where your code opens the session, and run the same command"
+    return f"run the same command with {' '.join(f'--set {pair}' for pair in pairs)}"

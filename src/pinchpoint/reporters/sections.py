@@ -21,7 +21,7 @@ from pinchpoint.domain.words import (
     PROOF_WORDS,
     SIGNAL_WORDS,
 )
-from pinchpoint.reporters.advice import LEAST_GAIN, now_and_expected, ranked
+from pinchpoint.reporters.advice import LEAST_GAIN, how, now_and_expected, ranked
 from pinchpoint.reporters.bars import parts
 from pinchpoint.reporters.cell_names import cell_name, setting
 from pinchpoint.reporters.copies import copied
@@ -139,7 +139,8 @@ def tests(diagnosis: Diagnosis) -> list[str]:
 def changes(diagnosis: Diagnosis) -> list[Words]:
     """Changes that are worth making, those for the verdict's own cause first."""
     useful = (each for each in diagnosis.predictions if each.gain.value >= LEAST_GAIN)
-    return [_change(each) for each in ranked(useful, leading(diagnosis))[:MOST_CHANGES]] if diagnosis.valid else []
+    chosen = ranked(useful, leading(diagnosis))[:MOST_CHANGES] if diagnosis.valid else []
+    return [_change(each, diagnosis.target.kind) for each in chosen]
 
 
 def advice(diagnosis: Diagnosis) -> str:
@@ -150,7 +151,7 @@ def advice(diagnosis: Diagnosis) -> str:
     return f"{words[0].upper()}{words[1:]}." if words else ""
 
 
-def _change(prediction: Prediction) -> Words:
+def _change(prediction: Prediction, target: str) -> Words:
     change = prediction.change
     value, inside = value_and_interval(prediction.gain)
     return {
@@ -160,7 +161,7 @@ def _change(prediction: Prediction) -> Words:
         "statistic": clean(change.statistic),
         "basis": BASIS_WORDS.get(change.kind, clean(change.kind)),
         "finding": clean(change.finding),
-        "how": " ".join(f"--set {clean(key)}={clean(value)}" for key, value in change.setting),
+        "how": how(change, target),
     }
 
 

@@ -101,7 +101,7 @@ def _screen(diagnosis: Diagnosis) -> Iterator[Line]:
     yield from _startup(diagnosis)
     yield line("")
     if diagnosis.valid:
-        yield from to_do(diagnosis.predictions, first)
+        yield from to_do(diagnosis.predictions, first, diagnosis.target.kind)
         yield from will_not_help(diagnosis.predictions, first)
         yield from _look_alikes(diagnosis, first)
     else:
@@ -123,7 +123,7 @@ def _watched(diagnosis: Diagnosis, found: Observed) -> Iterator[Line]:
     if first is not None:
         said = [CAUSE_WHY.get(first.cause or "", ""), _evidence(diagnosis, first)]
         yield from map(line, wrapped(" ".join(filter(None, said)), "", 2) if any(said) else ())
-        yield from to_do(diagnosis.predictions, first)
+        yield from to_do(diagnosis.predictions, first, diagnosis.target.kind)
         yield from _look_alikes(diagnosis, first)
     yield from _not_seen(diagnosis)
     yield from _footer(diagnosis, first)
