@@ -55,6 +55,13 @@ def test_what_stops_a_server_from_serving_more(cpu_s, columns, more, cause, boun
     assert (found.cause, found.bound) == (cause, bound), found.sentence
 
 
+@pytest.mark.parametrize(("cpu_s", "status"), [(0.5, "unknown"), (1.99, "absent")])
+def test_what_a_loop_lets_in_at_a_time_is_not_seen_from_outside(cpu_s, status):
+    """GIVEN a loop with idle CPUs and nothing full THEN a semaphore of its own may be; not where the CPUs are busy."""
+    found = asked(cpu_s, *((load, {LOOP: PARKED}) for load in (1, 8, 8)))
+    assert {each.status for each in found.findings if each.code == "W102"} == {status}
+
+
 TWO_LOOPS = (
     ServerThread(LOOP, PID, "", SELECTOR, python=True),
     ServerThread(SECOND, PID + 1, "", SELECTOR, python=True),

@@ -8,6 +8,7 @@ from pinchpoint import demands
 from pinchpoint.contracts import Tables, signal
 from pinchpoint.domain.demand import Demand
 from pinchpoint.domain.quantity import Quantity, exact
+from pinchpoint.domain.service import SELECTOR
 
 
 def _at_saturation(tables: Tables, resource: str) -> Demand | str:
@@ -61,6 +62,10 @@ def loop(tables: Tables) -> Quantity | str:
 @signal("capacity.pool_utilization", unit="share", mechanism="clock")
 def pool(tables: Tables) -> Quantity | str:
     """Share of the workers (or of the places of a semaphore) that are taken in the fullest pool, at the load that is judged."""
+    service = tables.run.service
+    seen = service is None or any(demands.kind_of(each) in demands.POOLS for each in tables.demands)
+    if tables.saturated is not None and service and not seen and any(t.parked == SELECTOR for t in service.threads):
+        return "how many a server's event loop lets in at a time cannot be seen from outside"
     return _fullest(tables, demands.POOLS)
 
 
