@@ -1,7 +1,7 @@
 """`python -m bench [NAME ...]`: truth, reasons, light, quick, capacity, tails, load and servers, or the ones named.
 
-On request: `verdicts` runs the planted faults, `page` opens reports, `coverage` simulates runs, `peers` asks Triton beside
-perf_analyzer.
+On request: `verdicts` runs the planted faults, `page` opens reports, `coverage` simulates runs, `real` asks real servers, `peers`
+asks Triton beside perf_analyzer.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from bench.report import Report
 from bench.settings import BUDGET_S, Settings
 
 BENCHES = ("truth", "reasons", "light", "quick", "capacity", "tails", "load", "servers")
-# An hour; minutes, gigabytes and a browser; minutes of all CPUs; two servers.
-ON_REQUEST = ("verdicts", "page", "coverage", "peers")
+# An hour; minutes, gigabytes and a browser; minutes of all CPUs; half an hour, and minutes, of what `make servers` installs.
+ON_REQUEST = ("verdicts", "page", "coverage", "real", "peers")
 
 
 def main() -> int:

@@ -18,7 +18,7 @@ from functools import partial
 from bench import shared
 from bench.cases import cpus
 from bench.noise import Status, Tried, tried
-from bench.plants.cgroups import inside, needs_cgroup
+from bench.plants.cgroups import granting, inside, needs_cgroup
 from bench.report import REPOSITORY, Claim, Json, Report, Table, signed
 from bench.settings import Settings
 from bench.tool import diagnose
@@ -32,7 +32,7 @@ CEILING = "ceiling"
 WITHIN = 0.05  # of the measured throughput, or inside the ceiling's interval: what the project promises
 BUDGETS = 2.5  # of the budget: half of it is for one request in flight
 DRIVEN_S = 3.0
-QUOTA = {"cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "40000"}
+QUOTA = granting(0.4)
 LAW_BUDGET_S = 150.0  # exponential times need many requests at each load; a larger budget makes longer visits
 
 

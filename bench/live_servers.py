@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from bench.plants.cgroups import cgroup, joining
+from bench.plants.cgroups import cgroup, granting, joining
 from bench.plants.networks import Place
 
 STARTS_S = 30.0
@@ -96,13 +96,8 @@ def serving(
     port = free_port()
     with contextlib.ExitStack() as around:
         log = around.enter_context((Path(folder) / "server.log").open("wb"))
-        prefix = joining(around.enter_context(cgroup("cpu", _granting(quota)))) if quota else ()
+        prefix = joining(around.enter_context(cgroup("cpu", granting(quota)))) if quota else ()
         yield from _served(place.host, port, [*prefix, *place.prefix, *command(port, **how)], folder, log)
-
-
-def _granting(quota: float) -> dict[str, str]:
-    """So many CPUs in each period of 100 ms."""
-    return {"cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": str(round(quota * 100_000))}
 
 
 def _served(host: str, port: int, command: list[str], folder: str | Path, log: IO[bytes]) -> Iterator[int]:

@@ -75,6 +75,27 @@ class Day:
         assert "Traceback" not in done.out + done.err, done
         return done
 
+    def meanwhile(self, act, *arguments, wait_for, then_s=0.0, **more):
+        """Start the program, wait until progress says a word and for a while, and do something; then what came of it, and its own
+        lines on stderr.
+        """
+        with (self.folder.parent / "progress").open("w+") as progress:
+            process = self.start(*arguments, stderr=progress, **more)
+            deadline = time.monotonic() + LONGEST_S
+            while process.poll() is None and time.monotonic() < deadline:
+                progress.seek(0)
+                if wait_for in progress.read():
+                    break
+                time.sleep(0.02)
+            time.sleep(then_s)
+            act(process)
+            done = self.end(process)
+            progress.seek(0)
+            told = progress.read()
+        assert "Traceback" not in told, told
+        lines = [line for line in told.splitlines() if line.startswith("pinchpoint: ")]
+        return Done(done.code, done.out, "\n".join(lines))
+
     def run(self, *arguments, **more):
         return self.end(self.start(*arguments, **more))
 

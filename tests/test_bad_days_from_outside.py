@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from bad_day import LONGEST_S, PROGRAM, WORK, Done, python, slow
+from bad_day import PROGRAM, WORK, python, slow
 from pinchpoint import store
 from pinchpoint.errors import BadInput
 from pinchpoint.process import Child
@@ -23,22 +23,13 @@ from pinchpoint.process import Child
 # --- interrupts ----------------------------------------------------------------------------------------------------
 def interrupted(day, *arguments, wait_for="loading", then_s=0.5, signals=(signal.SIGINT,), **more):
     """Start, wait until progress says a word and for a while, and send signals."""
-    with (day.folder.parent / "progress").open("w+") as progress:
-        process = day.start(*arguments, "--json", "d.json", stderr=progress, **more)
-        deadline = time.monotonic() + LONGEST_S
-        while process.poll() is None and time.monotonic() < deadline:
-            progress.seek(0)
-            if wait_for in progress.read():
-                break
-            time.sleep(0.02)
-        time.sleep(then_s)
+
+    def send(process):
         for each in signals:
             process.send_signal(each)
             time.sleep(0.1)
-        done = day.end(process)
-        progress.seek(0)
-        lines = [line for line in progress.read().splitlines() if line.startswith("pinchpoint: ")]
-    return Done(done.code, done.out, "\n".join(lines))
+
+    return day.meanwhile(send, *arguments, "--json", "d.json", wait_for=wait_for, then_s=then_s, **more)
 
 
 def check_saved(day, done):

@@ -11,15 +11,11 @@ import re
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import pytest
-from bench.live_servers import program, serving
 from bench.real_servers import debian
 from bench.real_servers.install import FOLDER, missing
-from bench.real_servers.running import running
-from bench.server_plants import SLOW_SERVICE
+from bench.real_servers.plants import PLANTS, WAITS, Plant, cannot, few, planted, window
 
 from end_to_end import decided, named, skip_if_busy, told
 from pinchpoint.counted import tally
@@ -30,7 +26,6 @@ from pinchpoint.scraping import Scraper, sources
 pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.servers]
 BUDGET = 26
 JSON = ("--header", "Content-Type: application/json")
-WAITS = {"W102", "W103", "W110", "I105"}  # what none of the healthy ones does
 UNEXPLAINED, ALIKE = 0.10, 0.10
 LATENCY, CAPACITY, LEDGER, COUNTERS = "latency", "capacity", "ledger", "counters"
 TELL = {"triton", "mlserver", "torchserve", "llama"}  # what they count themselves
@@ -39,65 +34,13 @@ SENT = 40
 RESPONSES = 4  # of a request, where a model is decoupled
 
 
-@dataclass(frozen=True, slots=True)
-class Plant:
-    """A server with something planted: the causes of latency and of capacity that are right, empty where none is due."""
-
-    server: str
-    name: str = "healthy"
-    knobs: Mapping[str, object] = field(default_factory=dict)
-    latency: tuple[str, ...] = ()
-    capacity: tuple[str, ...] = ()
-
-    def __str__(self):
-        return f"{self.server}, {self.name}"
-
-
-def fault(server, name, latency, capacity=()):
-    """A fault of the model's own code."""
-    return Plant(server, name, {"fault": name}, (latency,), capacity)
-
-
-def window(server, seconds):
-    """A batch that never fills: by the server's counters, or by a timer."""
-    return Plant(server, "long batching window", {"window_s": seconds}, ("W103", "W110"))
-
-
-def fat(server):
-    """Numbers that nobody needs, as text."""
-    return Plant(server, "fat JSON", {"needless_numbers": 40_000}, ("C104",))
-
-
-PLANTS = (
-    Plant("triton"),
-    fault("triton", "too few instances", "W110", ("W102",)),
-    fault("triton", "slow preprocessing", "C102"),
-    window("triton", 0.02),
-    Plant("triton", "window of a step", {"window_s": 0.02, "ensemble": True}, ("W103",)),
-    Plant("mlserver"),
-    fault("mlserver", "slow preprocessing", "C102"),
-    fault("mlserver", "slow downstream call", "I105"),
-    Plant("torchserve"),
-    fat("torchserve"),
-    window("torchserve", 0.03),
-    Plant("bentoml"),
-    fault("bentoml", "slow downstream call", "I105"),
-    fat("bentoml"),
-    Plant("llama"),
-    Plant("tensorflow"),
-)
-
-
 @contextlib.contextmanager
-def planted(folder, plant):
-    """The plant being served, and the slow service that it asks."""
-    if why := missing(plant.server):
+def serving(folder, plant):
+    """The plant being served, where it can be had here."""
+    if why := cannot(plant):
         pytest.skip(why)
-    with contextlib.ExitStack() as beside:
-        other = 0
-        if plant.name == "slow downstream call":
-            other = beside.enter_context(serving(folder / "other", SLOW_SERVICE, program))
-        yield beside.enter_context(running(plant.server, folder / plant.server, other=other, **plant.knobs))
+    with planted(folder, plant) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +54,7 @@ def found(tmp_path, answers, plant, question):
     """The diagnosis of a plant, one for all questions; a new one for a question that is asked again."""
     document, seen = answers.get(plant.server + plant.name, (None, {question}))
     if question in seen:
-        with planted(tmp_path, plant) as server:
+        with serving(tmp_path, plant) as server:
             request = () if server.target != server.url else ("--input", str(server.body), *JSON)
             place = ("--set", f"metrics={server.metrics}") if server.metrics else ()
             code, stderr, document = told(tmp_path, server.target, *request, *place, budget=BUDGET)
@@ -143,7 +86,7 @@ def test_the_planted_cause_and_no_other(plant, question, found):
         named(found, *plant.latency)
     else:
         answer = found["verdicts"][LATENCY]
-        assert answer["cause"] not in WAITS | {"W104"}, answer["sentence"]
+        assert answer["cause"] not in WAITS, answer["sentence"]
 
 
 def mostly_explained(found):
@@ -184,8 +127,8 @@ def of_steps(plant):
 @pytest.mark.parametrize("server", ["triton", "llama"])
 def test_counters_are_what_the_server_says_in_another_way(tmp_path, server):
     """GIVEN requests of our own THEN the page of metrics counts what Triton's statistics, or the answers of llama-server, say."""
-    plant = window(server, 0.02) if server == "triton" else Plant(server)  # so that there is a queue
-    with planted(tmp_path, plant) as running:
+    plant = window(server) if server == "triton" else Plant(server)  # so that there is a queue
+    with serving(tmp_path, plant) as running:
         address = understood(LoadOptions(running.url))[1]
         scraper = Scraper(sources(address, "", Served(), running.metrics).read)
         scraper.watch(on=False)
@@ -234,7 +177,7 @@ def answer(url, body=None):
 
 
 def test_a_model_that_triton_does_not_serve_is_answered_with_those_that_it_does(tmp_path):
-    with planted(tmp_path, Plant("triton")) as server:
+    with serving(tmp_path, Plant("triton")) as server:
         code, stderr, document = told(tmp_path, server.target.replace("/network", "/netwrok"))
     assert (code, document) == (2, None)
     assert "'netwrok'" in stderr
@@ -243,7 +186,7 @@ def test_a_model_that_triton_does_not_serve_is_answered_with_those_that_it_does(
 
 def test_tokens_of_a_stream(tmp_path):
     """llama-server by its URL alone: tokens, their pace, and what is computed until the first one and after it."""
-    with planted(tmp_path, Plant("llama")) as server:
+    with serving(tmp_path, Plant("llama")) as server:
         code, stderr, found = told(tmp_path, f"openai+http://{server.url.split('/')[2]}", budget=BUDGET)
     assert code in (0, 3), stderr
     skip_if_busy(found)
@@ -286,7 +229,7 @@ def test_perf_analyzer_finds_the_latency_that_load_finds(tmp_path):
     """A peer that Triton's makers use: a model that sleeps, so that chance is small."""
     if why := missing("perf_analyzer"):
         pytest.skip(why)
-    with planted(tmp_path, fault("triton", "too few instances", "W110")) as server:
+    with serving(tmp_path, few("triton")) as server:
         theirs = perf_analyzer(server.url.split("/")[2])
         ours = load(tmp_path, server)
     assert abs(ours / theirs - 1) < ALIKE, (ours, theirs)

@@ -36,6 +36,12 @@ def needs_cgroup(controller: str) -> Callable[[], str | None]:
     return needs
 
 
+def granting(cpus: float, period_s: float = 0.1) -> dict[str, str]:
+    """The files of a group that may use so many CPUs' time in each period."""
+    period_us = round(period_s * 1e6)
+    return {"cpu.cfs_period_us": str(period_us), "cpu.cfs_quota_us": str(round(cpus * period_us))}
+
+
 @contextlib.contextmanager
 def cgroup(controller: str, settings: Mapping[str, str]) -> Iterator[Path]:
     """A group with these files set; at the end what still runs in it is killed, and it is removed."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from bench.plants.cgroups import cgroup, joining
+from bench.plants.cgroups import cgroup, granting, joining
 from bench.plants.contract import Prepare, Prepared
 from bench.plants.disks import drop_from_cache, loop_disk, slow_disk
 from bench.plants.neighbours import cores, downstream, hogs
@@ -145,9 +145,7 @@ def quota(cpus: float, period_s: float = 0.1) -> Around:
 
     @contextlib.contextmanager
     def enter(_: Path) -> Iterator[Surrounding]:
-        period_us = round(period_s * 1e6)
-        limits = {"cpu.cfs_period_us": str(period_us), "cpu.cfs_quota_us": str(round(cpus * period_us))}
-        with cgroup("cpu", limits) as group:
+        with cgroup("cpu", granting(cpus, period_s)) as group:
             yield Surrounding(wrapper=joining(group))
 
     return enter

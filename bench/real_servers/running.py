@@ -10,13 +10,13 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from bench.plants.cgroups import cgroup, granting, joining
 from bench.real_servers.install import FOLDER, missing
 from bench.real_servers.servers import SERVERS, Knobs, Start
 
@@ -29,19 +29,47 @@ class DidNotStart(Exception):
     """A server is not installed, ended, or never became ready; in words, with the end of its log."""
 
 
-@dataclass(frozen=True, slots=True)
 class Running:
     """A server that answers: `url` takes the JSON in the file `body` as a POST, `target` is what pinchpoint is given.
 
-    `metrics` is where it tells its counters, where that is a port of its own.
+    `metrics` is where it tells its counters, where that is a port of its own. It can die as in a crash, and begin again where it was.
     """
 
-    url: str
-    body: Path
-    target: str
-    pid: int
-    log: Path
-    metrics: str
+    def __init__(self, name: str, folder: Path, knobs: Knobs, prefix: Sequence[str]) -> None:
+        self._start = SERVERS[name].start((FOLDER / name).resolve(), folder.resolve(), knobs)
+        self.url, self.target, self.metrics = (
+            self._start.url,
+            self._start.target or self._start.url,
+            self._start.metrics,
+        )
+        self.body, self.log = folder / "body.json", folder / "server.log"
+        self.body.write_text(json.dumps(self._start.body), "utf-8")
+        self._command, self._within = (*prefix, *self._start.command), self._start.within or folder
+        self._variables = _environment(name, folder.resolve(), knobs, self._start)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Its first process, which leads the session of all of them."""
+        assert self._process is not None
+        return self._process.pid
+
+    def begin(self) -> None:
+        """Start it, and wait until it is ready; DidNotStart where it never is."""
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(
+                self._command, cwd=self._within, stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True,
+                env=self._variables,
+            )  # fmt: skip
+        _wait_until_ready(self._process, self._start, self.log)
+
+    def die(self) -> None:
+        """Kill all of its processes, unasked."""
+        _end(self._process, (signal.SIGKILL,))
+
+    def stop(self) -> None:
+        """End its process group, and what it has put in groups of their own in its session, asking first."""
+        _end(self._process, (signal.SIGTERM, signal.SIGKILL))
 
 
 @contextlib.contextmanager
@@ -50,19 +78,13 @@ def running(name: str, folder: Path, **knobs: Any) -> Iterator[Running]:  # noqa
     if why := missing(name):
         raise DidNotStart(why)
     (folder / "tmp").mkdir(parents=True)
-    asked, log = Knobs(**knobs), folder / "server.log"
-    start = SERVERS[name].start((FOLDER / name).resolve(), folder.resolve(), asked)
-    (folder / "body.json").write_text(json.dumps(start.body), "utf-8")
-    with log.open("wb") as output:
-        server = subprocess.Popen(
-            start.command, cwd=start.within or folder, stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True,
-            env=_environment(name, folder.resolve(), asked, start),
-        )  # fmt: skip
-    try:
-        _wait_until_ready(server, start, log)
-        yield Running(start.url, folder / "body.json", start.target or start.url, server.pid, log, start.metrics)
-    finally:
-        _stop(server)
+    asked = Knobs(**knobs)
+    with contextlib.ExitStack() as around:
+        prefix = joining(around.enter_context(cgroup("cpu", granting(asked.quota)))) if asked.quota else ()
+        server = Running(name, folder, asked, prefix)
+        around.callback(server.stop)
+        server.begin()
+        yield server
 
 
 def _environment(name: str, folder: Path, knobs: Knobs, start: Start) -> dict[str, str]:
@@ -95,12 +117,14 @@ def _tail(log: Path) -> str:
     return log.read_text("utf-8", "replace")[-SHOWN:]
 
 
-def _stop(server: subprocess.Popen[bytes]) -> None:
-    """Ends its process group, and what it has put in groups of their own in its session, asking first."""
-    for how in (signal.SIGTERM, signal.SIGKILL):
+def _end(server: subprocess.Popen[bytes] | None, how: Sequence[signal.Signals]) -> None:
+    """Send each signal in turn to what is left, until nothing is."""
+    if server is None:
+        return
+    for each in how:
         for pid in _left(server.pid):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, how)
+                os.kill(pid, each)
         end = time.monotonic() + STOPS_S
         while time.monotonic() < end and (server.poll() is None or _left(server.pid)):
             time.sleep(POLL_S)

@@ -15,6 +15,7 @@ from bench.real_servers import debian, network
 
 APPS = Path(__file__).parent / "apps"
 MODEL, SCALER, ENSEMBLE = "network", "scaler", "pipeline"
+NEEDLESS = "needless"  # an input that no model looks at
 HONEST, SHORT = 20, 1  # layers: about 10 ms of one CPU, and one beside which a fault leads
 LARGEST_BATCH = 8
 ROW = [0.5] * network.INPUTS
@@ -22,30 +23,29 @@ ROW = [0.5] * network.INPUTS
 
 @dataclass(frozen=True, slots=True)
 class Knobs:
-    """What is planted: a `fault` of apps/planted.py, so many instances, a batching window, numbers that nobody needs.
+    """What is planted: a `fault` of apps/planted.py, so many layers, instances and threads of each, a batching window, numbers that
+    nobody needs, a `quota` of so many CPUs.
 
     `other` is the port of the slow service beside it; an `ensemble` of Triton scales its inputs in a model of their own first.
     So many `responses` has a request where a model of Triton is decoupled.
     """
 
     fault: str = ""
+    layers: int = HONEST
     instances: int = 1
+    threads: int = 1
     window_s: float = 0.0
     needless_numbers: int = 0
     other: int = 0
     ensemble: bool = False
     responses: int = 0
-
-    @property
-    def layers(self) -> int:
-        """As much work as leaves a fault to be the largest part."""
-        return SHORT if self.fault or self.window_s or self.needless_numbers else HONEST
+    quota: float | None = None
 
     def variables(self) -> dict[str, str]:
         """What the models read."""
-        told = {"FAULT": self.fault, "INSTANCES": self.instances, "LAYERS": self.layers, "OTHER": self.other or ""}
+        told = {"FAULT": self.fault, "LAYERS": self.layers, "INSTANCES": self.instances, "THREADS": self.threads}
+        told["OTHER"] = self.other or ""
         told["RESPONSES"] = self.responses
-        told["WINDOW_S"] = self.window_s or ""
         return {f"PLANTED_{key}": str(value) for key, value in told.items()}
 
 
@@ -79,10 +79,12 @@ def _triton(installed: Path, folder: Path, knobs: Knobs) -> Start:
     http, grpc, metrics = _free_ports(3)
     source = "triton_stream.py" if knobs.responses else "triton_model.py"
     _sources(folder / "models" / MODEL / "1", knobs, source, "model.py")
+    sizes = {"x": network.INPUTS, **({NEEDLESS: knobs.needless_numbers} if knobs.needless_numbers else {})}
+    inputs = ", ".join(f'{{ name: "{name}" data_type: TYPE_FP32 dims: [{size}] }}' for name, size in sizes.items())
     window = f"preferred_batch_size: [{LARGEST_BATCH}] max_queue_delay_microseconds: {knobs.window_s * 1e6:.0f}"
     (folder / "models" / MODEL / "config.pbtxt").write_text(
         f'backend: "python"\nmax_batch_size: {LARGEST_BATCH}\n'
-        f'input [{{ name: "x" data_type: TYPE_FP32 dims: [{network.INPUTS}] }}]\n'
+        f"input [ {inputs} ]\n"
         f'output [{{ name: "y" data_type: TYPE_FP32 dims: [{network.OUTPUTS}] }}]\n'
         f"instance_group [{{ kind: KIND_CPU count: {knobs.instances} }}]\n"
         + ("model_transaction_policy { decoupled: true }\n" if knobs.responses else "")
@@ -105,7 +107,7 @@ def _triton(installed: Path, folder: Path, knobs: Knobs) -> Start:
     # The backend has lost its place beside its libraries; its stub embeds the Python that it finds first.
     libraries = f"{wheel.parent / 'nvidia_pytriton.libs'}:{sysconfig.get_config_var('LIBDIR')}"
     asked = ENSEMBLE if knobs.ensemble else MODEL
-    start = _of_the_protocol(http, command, {"LD_LIBRARY_PATH": libraries}, "triton", metrics, asked)
+    start = _of_the_protocol(http, command, {"LD_LIBRARY_PATH": libraries}, "triton", metrics, knobs, asked)
     return _as_a_stream(start, grpc) if knobs.responses else start
 
 
@@ -149,7 +151,7 @@ def _mlserver(installed: Path, folder: Path, knobs: Knobs) -> Start:
     batching = {"max_batch_size": LARGEST_BATCH, "max_batch_time": knobs.window_s} if knobs.window_s else {}
     model = {"name": MODEL, "implementation": "mlserver_model.Network", **tensors, **batching}
     (folder / MODEL / "model-settings.json").write_text(json.dumps(model))
-    return _of_the_protocol(http, (str(installed / "bin/mlserver"), "start", "."), {}, "oip", metrics)
+    return _of_the_protocol(http, (str(installed / "bin/mlserver"), "start", "."), {}, "oip", metrics, knobs)
 
 
 def _metrics_at(port: int) -> str:
@@ -157,12 +159,15 @@ def _metrics_at(port: int) -> str:
 
 
 def _of_the_protocol(
-    port: int, command: tuple[str, ...], variables: Mapping[str, str], scheme: str, metrics: int, asked: str = MODEL
-) -> Start:
-    """A server of the Open Inference Protocol, which tells its inputs itself."""
-    body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, len(ROW)], "data": ROW}]}
+    port: int, command: tuple[str, ...], variables: Mapping[str, str], scheme: str, metrics: int, knobs: Knobs,
+    asked: str = MODEL,
+) -> Start:  # fmt: skip
+    """A server of the Open Inference Protocol, which tells its inputs itself; what is to be JSON is sent as a body of ours."""
+    tensors = {"x": ROW, **({NEEDLESS: _needless(knobs)} if knobs.needless_numbers else {})}
+    inputs = [{"name": name, "datatype": "FP32", "shape": [1, len(row)], "data": row} for name, row in tensors.items()]
     model = f"http://127.0.0.1:{port}/v2/models/{asked}"
-    target = f"{scheme}+http://127.0.0.1:{port}/{asked}"
+    target = "" if knobs.needless_numbers else f"{scheme}+http://127.0.0.1:{port}/{asked}"
+    body = {"inputs": inputs}
     return Start(command, f"{model}/infer", f"{model}/ready", body, variables, target, metrics=_metrics_at(metrics))
 
 
@@ -232,12 +237,19 @@ def _llama(installed: Path, _folder: Path, knobs: Knobs) -> Start:
         "--port": port,
         "-c": 2048,
         "-np": knobs.instances,
-        "-t": 1,
+        "-t": knobs.threads,
     }
     server = debian.command(place, str(root / "usr/bin/llama-server"))
     command = (*server, *(str(word) for pair in options.items() for word in pair), "--metrics", "--slots")
     url = f"http://127.0.0.1:{port}"
-    body = {"prompt": "the", "n_predict": 16, "temperature": 0, "ignore_eos": True, "cache_prompt": False}
+    body: dict[str, object] = {
+        "prompt": "the",
+        "n_predict": 16,
+        "temperature": 0,
+        "ignore_eos": True,
+        "cache_prompt": False,
+    }
+    body |= {NEEDLESS: _needless(knobs)} if knobs.needless_numbers else {}
     # In its working directory it looks for what computes.
     return Start(command, f"{url}/completion", f"{url}/health", body, within=plugins)
 

@@ -6,10 +6,6 @@ import bentoml
 import numpy as np
 import planted
 
-BATCHING = (
-    {"batchable": True, "max_batch_size": 8, "max_latency_ms": 1000} if os.environ.get("PLANTED_WINDOW_S") else {}
-)
-
 
 @bentoml.service(workers=int(os.environ["PLANTED_INSTANCES"]), traffic={"timeout": 30}, metrics={"enabled": True})
 class Network:
@@ -18,7 +14,19 @@ class Network:
     def __init__(self) -> None:
         self.session = planted.session()
 
-    @bentoml.api(**BATCHING)
-    def predict(self, x: np.ndarray) -> np.ndarray:
+    def run(self, x: np.ndarray) -> np.ndarray:
         """Rows of numbers -> rows of numbers."""
         return self.session.run(None, {"x": planted.prepared(x[:, :64].astype("float32"))})[0]
+
+    if planted.FAULT == "blocked event loop":
+
+        @bentoml.api
+        async def predict(self, x: np.ndarray) -> np.ndarray:
+            """Computes in the loop."""
+            return self.run(x)
+    else:
+
+        @bentoml.api
+        def predict(self, x: np.ndarray) -> np.ndarray:
+            """Computes in a thread."""
+            return self.run(x)

@@ -8,6 +8,8 @@ import numpy as np
 
 FAULT = os.environ.get("PLANTED_FAULT", "")
 SECONDS = 0.015
+KEPT, KEPT_NUMBERS = [], 15_000  # 120 kB a request
+THREADS = int(os.environ.get("PLANTED_THREADS", "1"))
 OTHER = f"http://127.0.0.1:{os.environ.get('PLANTED_OTHER', '')}/"
 
 
@@ -34,14 +36,16 @@ def prepared(x):
         ask_another()
     if FAULT == "too few instances":
         time.sleep(SECONDS)
+    if FAULT == "leak":
+        KEPT.append(np.ones(KEPT_NUMBERS))
     return x
 
 
 def session():
-    """The network in `network.onnx` beside this file, on one thread of ONNX Runtime."""
+    """The network in `network.onnx` beside this file, on as many threads of ONNX Runtime as are planted."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.intra_op_num_threads, options.inter_op_num_threads = THREADS, 1
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "network.onnx")
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -14,8 +14,8 @@ class Handler(BaseHandler):
     """The network, and what is planted before it."""
 
     def initialize(self, context):
-        """Makes the network: random weights, one thread."""
-        torch.set_num_threads(1)
+        """Makes the network: random weights."""
+        torch.set_num_threads(planted.THREADS)
         inner = [torch.nn.Sequential(torch.nn.Linear(WIDTH, WIDTH), torch.nn.Tanh()) for _ in range(LAYERS)]
         self.network = torch.nn.Sequential(torch.nn.Linear(1, WIDTH), *inner, torch.nn.Linear(WIDTH, 10)).eval()
         self.initialized = True

@@ -1,0 +1,193 @@
+"""Real servers with a fault planted: the causes that are found, and what removing the fault gains against what was foretold.
+
+Gains are measured by `pinchpoint load` on the faulty server and on the same one without the fault: the median latency of one request in
+flight, or the highest throughput with as many in flight as the forecast speaks of, and with twice as many.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from bench.noise import Status, tried
+from bench.real_servers.plants import HEALTHY, PLANTS, PROTOCOLS, WAITS, Plant, Removal, cannot, planted
+from bench.real_servers.running import Running
+from bench.real_servers.servers import MODEL
+from bench.report import Claim, Json, Report, Table
+from bench.settings import Settings
+from bench.tool import ToolFailed, scratch
+from bench.truth import noise_text
+from pinchpoint import api
+from pinchpoint.domain.change import Prediction
+from pinchpoint.domain.quantity import Quantity
+from pinchpoint.domain.verdict import Diagnosis
+from pinchpoint.driving import LoadOptions
+
+BUDGETS = 2.2  # of the budget: one request in flight, several, and looks at what is executed
+LOADED_S = 3.0
+JSON = "Content-Type: application/json"
+THROUGHPUT = "throughput"
+QUESTIONS = ("latency", "capacity")
+
+
+@dataclass(frozen=True, slots=True)
+class Gained:
+    """What was foretold of a removal, None where nothing was; and what it gained."""
+
+    removal: Removal
+    foretold: Prediction | None
+    measured: Quantity | None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was found of a plant, and of each of its removals."""
+
+    found: Diagnosis
+    gains: tuple[Gained, ...]
+
+
+def run(settings: Settings) -> Report:
+    """Serve, diagnose and load each that can be had here; then without its fault."""
+    began = time.monotonic()
+    rows, gains, claims, figures, skipped = [], [], [], [], []
+    for plant in (each for each in PLANTS if settings.wants(str(each))):
+        if (why := cannot(plant)) is not None:
+            skipped.append(f"{plant}: not here: {why}")
+            continue
+        settings.progress(f"real: {plant}")
+        seen = tried(partial(_seen, plant, settings), partial(_judged, plant), settings.retries)
+        due, got = _due(plant), _got(seen.value.found)
+        rows.append((str(plant), due, got, noise_text(seen.noise), seen.status))
+        claims.append(Claim(str(plant), due, got, seen.status))
+        gains += [_row(plant, each) for each in seen.value.gains]
+        figures += [_figures(plant, each) for each in seen.value.gains]
+    title = "REAL: causes of latency / capacity of real servers with a fault planted; what removing it gains"
+    tables = (
+        Table(("server", "due", "got", "noise", "status"), tuple(rows)),
+        Table(("removed", "remedy", "foretold", "95 %", "measured", "abs ln"), tuple(gains)),
+    )
+    return Report(
+        "real", title, tables, tuple(claims), {"gains": figures}, time.monotonic() - began, tuple(dict.fromkeys(skipped))
+    )  # fmt: skip
+
+
+def _seen(plant: Plant, settings: Settings) -> Seen:
+    with scratch() as folder, planted(folder, plant) as server:
+        found = _diagnosed(server, folder, settings)
+        foretold = [_foretold(removal, found) for removal in plant.removals]
+        before = [_loaded(server, server.target, each) if each else None for each in foretold]
+    pairs = zip(plant.removals, foretold, before, strict=True)
+    return Seen(found, tuple(_gained(plant, *each) for each in pairs))
+
+
+def _diagnosed(server: Running, folder: Path, settings: Settings) -> Diagnosis:
+    body, place = _body(server, server.target), {"metrics": server.metrics} if server.metrics else None
+    try:
+        found = api.diagnose(
+            server.target, budget_s=settings.budget_s * BUDGETS, out=folder / "runs", settings=place, input=body,
+            header=(JSON,) if body else (),
+        ).diagnosis  # fmt: skip
+    except Exception as error:  # any defect of the tool is a result here
+        raise ToolFailed(f"{type(error).__name__}: {error}"[:200]) from error
+    assert found is not None
+    return found
+
+
+def _body(server: Running, target: str) -> str | None:
+    """What a plain URL is asked with; a protocol tells itself what to send."""
+    return str(server.body) if target == server.url else None
+
+
+def _foretold(removal: Removal, found: Diagnosis) -> Prediction | None:
+    foretold = {each.change.remedy: each for each in reversed(found.predictions)}  # the largest gain of each counts
+    return next((foretold[name] for name in removal.remedies if name in foretold), None)
+
+
+def _gained(plant: Plant, removal: Removal, foretold: Prediction | None, before: Quantity | None) -> Gained:
+    if foretold is None or before is None:
+        return Gained(removal, foretold, None)
+    with scratch() as folder, planted(folder, plant, **removal.knobs) as server:
+        binary = f"{PROTOCOLS[plant.server]}://{server.url.split('/')[2]}/{MODEL}" if removal.binary else ""
+        after = _loaded(server, binary or server.target, foretold)
+    if after is None:
+        return Gained(removal, foretold, None)
+    more, less = (after, before) if foretold.change.statistic == THROUGHPUT else (before, after)
+    ratio = Quantity(more.value / less.value, more.low / less.high, more.high / less.low, min(more.n, less.n))
+    return Gained(removal, foretold, ratio)
+
+
+def _loaded(server: Running, target: str, foretold: Prediction) -> Quantity | None:
+    """The statistic of a forecast, as load finds it; None where it was not seen often enough."""
+    of_throughput = foretold.change.statistic == THROUGHPUT
+    loads = f"{foretold.load},{2 * foretold.load}" if of_throughput else "1"
+    body = _body(server, target)
+    options = LoadOptions(
+        target, loads, seconds=LOADED_S, input=(body,) if body else (), header=(JSON,) if body else ()
+    )
+    levels = api.load(options, out=server.body.parent / "loads").report.levels
+    if of_throughput:
+        reached = [each.throughput_per_s for each in levels if each.throughput_per_s is not None]
+        return max(reached, key=lambda each: each.value, default=None)
+    return levels[0].latency_s.p50
+
+
+def _judged(plant: Plant, seen: Seen) -> Status:
+    """Both causes as planted, and no wait of a healthy one; a verdict that is left open is inconclusive."""
+    if plant.name == HEALTHY:
+        return "violated" if _cause(seen.found, "latency") in WAITS else "holds"
+    statuses = [_answered(seen.found, question, getattr(plant, question)) for question in QUESTIONS]
+    return max(statuses, key=("holds", "inconclusive", "violated").index)
+
+
+def _answered(found: Diagnosis, question: str, due: Sequence[str]) -> Status:
+    cause = _cause(found, question)
+    if not due or cause in due:
+        return "holds"
+    return "inconclusive" if cause is None else "violated"
+
+
+def _due(plant: Plant) -> str:
+    return " / ".join("|".join(getattr(plant, question)) or "-" for question in QUESTIONS)
+
+
+def _got(found: Diagnosis) -> str:
+    return " / ".join(_cause(found, question) or "none" for question in QUESTIONS)
+
+
+def _cause(found: Diagnosis, question: str) -> str | None:
+    answer = found.verdicts.get(question)
+    return answer.cause if answer else None
+
+
+def _row(plant: Plant, gained: Gained) -> tuple[str, ...]:
+    foretold, measured = gained.foretold, gained.measured
+    if foretold is None:
+        return str(plant), "|".join(gained.removal.remedies), "none", "-", "-", "-"
+    gain = foretold.gain
+    said = (f"{gain.value:.2f}", f"{gain.low:.2f}-{gain.high:.2f}")
+    if measured is None:
+        return str(plant), foretold.change.remedy, *said, "too few", "-"
+    off = f"{abs(math.log(gain.value / measured.value)):.2f}"
+    if foretold.change.kind == "bound":
+        off = "bound" if measured.low <= gain.high else "exceeded"
+    return str(plant), foretold.change.remedy, *said, f"{measured.value:.2f}", off
+
+
+def _figures(plant: Plant, gained: Gained) -> Json:
+    foretold, measured = gained.foretold, gained.measured
+    return {
+        "plant": str(plant),
+        "remedy": foretold.change.remedy if foretold else None,
+        "statistic": foretold.change.statistic if foretold else None,
+        "foretold": _three(foretold.gain) if foretold else None,
+        "measured": _three(measured) if measured else None,
+    }
+
+
+def _three(gain: Quantity) -> Json:
+    return [gain.value, gain.low, gain.high]
