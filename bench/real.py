@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from bench.noise import Status, tried
+from bench.noise import Noise, Status, watched
 from bench.real_servers.plants import HEALTHY, PLANTS, PROTOCOLS, WAITS, Plant, Removal, cannot, planted
 from bench.real_servers.running import Running
 from bench.real_servers.servers import MODEL
@@ -32,6 +31,7 @@ LOADED_S = 3.0
 JSON = "Content-Type: application/json"
 THROUGHPUT = "throughput"
 QUESTIONS = ("latency", "capacity")
+STATUSES: Mapping[str, Status] = {"present": "holds", "unknown": "inconclusive", "absent": "violated"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,10 @@ class Gained:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What was found of a plant, and of each of its removals."""
+    """What was found of a plant and under what noise, and of each of its removals."""
 
     found: Diagnosis
+    noise: Noise
     gains: tuple[Gained, ...]
 
 
@@ -60,12 +61,12 @@ def run(settings: Settings) -> Report:
             skipped.append(f"{plant}: not here: {why}")
             continue
         settings.progress(f"real: {plant}")
-        seen = tried(partial(_seen, plant, settings), partial(_judged, plant), settings.retries)
-        due, got = _due(plant), _got(seen.value.found)
-        rows.append((str(plant), due, got, noise_text(seen.noise), seen.status))
-        claims.append(Claim(str(plant), due, got, seen.status))
-        gains += [_row(plant, each) for each in seen.value.gains]
-        figures += [_figures(plant, each) for each in seen.value.gains]
+        seen = _seen(plant, settings)
+        due, got, status = _due(plant), _got(plant, seen.found), _judged(plant, seen)
+        rows.append((str(plant), due, got, noise_text(seen.noise), status))
+        claims.append(Claim(str(plant), due, got, status))
+        gains += [_row(plant, each) for each in seen.gains]
+        figures += [_figures(plant, each) for each in seen.gains]
     title = "REAL: causes of latency / capacity of real servers with a fault planted; what removing it gains"
     tables = (
         Table(("server", "due", "got", "noise", "status"), tuple(rows)),
@@ -78,11 +79,12 @@ def run(settings: Settings) -> Report:
 
 def _seen(plant: Plant, settings: Settings) -> Seen:
     with scratch() as folder, planted(folder, plant) as server:
-        found = _diagnosed(server, folder, settings)
+        with watched() as trial:
+            found = _diagnosed(server, folder, settings)
         foretold = [_foretold(removal, found) for removal in plant.removals]
         before = [_loaded(server, server.target, each) if each else None for each in foretold]
     pairs = zip(plant.removals, foretold, before, strict=True)
-    return Seen(found, tuple(_gained(plant, *each) for each in pairs))
+    return Seen(found, trial.noise, tuple(_gained(plant, *each) for each in pairs))
 
 
 def _diagnosed(server: Running, folder: Path, settings: Settings) -> Diagnosis:
@@ -137,11 +139,17 @@ def _loaded(server: Running, target: str, foretold: Prediction) -> Quantity | No
 
 
 def _judged(plant: Plant, seen: Seen) -> Status:
-    """Both causes as planted, and no wait of a healthy one; a verdict that is left open is inconclusive."""
+    """Both causes as planted, what must be found present, and neither a wait nor a leak of a healthy one; what is left open is
+    inconclusive.
+    """
     if plant.name == HEALTHY:
-        return "violated" if _cause(seen.found, "latency") in WAITS else "holds"
-    statuses = [_answered(seen.found, question, getattr(plant, question)) for question in QUESTIONS]
-    return max(statuses, key=("holds", "inconclusive", "violated").index)
+        alarmed = _cause(seen.found, "latency") in WAITS or _status(seen.found, "M105") == "present"
+        statuses: list[Status] = ["violated" if alarmed else "holds"]
+    else:
+        statuses = [_answered(seen.found, question, getattr(plant, question)) for question in QUESTIONS]
+        statuses += [STATUSES[_status(seen.found, code)] for code in plant.present]
+    worst = max(statuses, key=("holds", "inconclusive", "violated").index)
+    return "inconclusive" if worst == "violated" and seen.noise.loud else worst
 
 
 def _answered(found: Diagnosis, question: str, due: Sequence[str]) -> Status:
@@ -151,12 +159,18 @@ def _answered(found: Diagnosis, question: str, due: Sequence[str]) -> Status:
     return "inconclusive" if cause is None else "violated"
 
 
+def _status(found: Diagnosis, code: str) -> str:
+    return next(each.status for each in found.findings if each.code == code)
+
+
 def _due(plant: Plant) -> str:
-    return " / ".join("|".join(getattr(plant, question)) or "-" for question in QUESTIONS)
+    causes = " / ".join("|".join(getattr(plant, question)) or "-" for question in QUESTIONS)
+    return ", ".join((causes, *plant.present))
 
 
-def _got(found: Diagnosis) -> str:
-    return " / ".join(_cause(found, question) or "none" for question in QUESTIONS)
+def _got(plant: Plant, found: Diagnosis) -> str:
+    causes = " / ".join(_cause(found, question) or "none" for question in QUESTIONS)
+    return ", ".join((causes, *(_status(found, code) for code in plant.present)))
 
 
 def _cause(found: Diagnosis, question: str) -> str | None:

@@ -7,12 +7,16 @@ import threading
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+import served_runs
 from pinchpoint.child import asides
 from pinchpoint.contracts import Tables
 from pinchpoint.domain.aside import Asides, Mark, Pause
 from pinchpoint.domain.change import Change
+from pinchpoint.domain.run import OBSERVED, Requests, Samples, Telemetry
+from pinchpoint.growth import OWN, growth
 from pinchpoint.pauses import background_cpus, left_behind
 from pinchpoint.predict import SPINNING, predict_cpu
 from pinchpoint.signals.growth import GROWTH_SIGNALS
@@ -165,3 +169,33 @@ def test_a_leak_in_figures():
     assert persistence.value == pytest.approx(1.0)
     left = (1 << 30) - (50 << 20) - 16 * LEAK - 15 * (5 << 20)
     assert hours.value == pytest.approx(left / (33 * 1024 * 200) / 3600, rel=0.01)
+
+
+def server_with_growth(each_s, seconds=10.0):
+    """A server that is asked 50 times a second, with its memory read five times a second; it grows by these bytes in each second."""
+    ends = np.arange(1, int(seconds * 50) + 1) * 20_000_000
+    table = Requests(np.arange(len(ends)), ends - 20_000_000, ends, np.full(len(ends), OBSERVED))
+    t = np.arange(0, int(seconds * 1e9) + 1, 200_000_000)
+    own = np.interp(t, np.arange(len(each_s) + 1) * 1e9, np.cumsum([50 << 20, *each_s]))
+    environment = replace(served_runs.MACHINE, memory_limit_bytes=1 << 30)
+    telemetry = Telemetry(t, ((OWN, own),))
+    return Tables(served_runs.a_run(Samples(*served_runs.no_table(5)), table, telemetry, environment=environment), {})
+
+
+@pytest.mark.parametrize(("each_s", "status"), [
+    ([5 << 20] * 10, "present"),
+    ([90 << 20] + [5 << 20] * 9, "present"),               # beside a warm-up
+    ([0] * 10, "absent"),
+    ([5 << 20] * 5 + [0] * 5, "absent"),                   # a cache that is full
+    ([8 << 10] * 10, "unknown"),                           # as much as the kernel's own count may be off by
+])  # fmt: skip
+def test_growth_of_a_server_is_a_leak_only_while_it_goes_on(each_s, status):
+    assert of(server_with_growth(each_s))[0] == status
+
+
+def test_a_leak_of_a_server_in_figures():
+    _, kept, _, hours = of(server_with_growth([5 << 20] * 10))
+    assert kept.value == pytest.approx((5 << 20) / 50, rel=0.03)
+    assert hours.value == pytest.approx(((1 << 30) - (100 << 20)) / (5 << 20) / 3600, rel=0.05)
+    nothing_read = server_with_growth([5 << 20] * 10)
+    assert isinstance(growth(replace(nothing_read.run, telemetry=Telemetry.nothing())), str)

@@ -15,9 +15,9 @@ import urllib.request
 import pytest
 from bench.real_servers import debian
 from bench.real_servers.install import FOLDER, missing
-from bench.real_servers.plants import PLANTS, WAITS, Plant, cannot, few, planted, window
+from bench.real_servers.plants import HEALTHY, PLANTS, WAITS, Plant, cannot, few, planted, window
 
-from end_to_end import decided, named, skip_if_busy, told
+from end_to_end import decided, named, skip_if_busy, status, told
 from pinchpoint.counted import tally
 from pinchpoint.domain.served import Served
 from pinchpoint.driving import LoadOptions, understood
@@ -80,13 +80,15 @@ def test_the_planted_cause_and_no_other(plant, question, found):
         assert answer["cause"] != "W104", answer["sentence"]  # there is no lock in any
         if plant.capacity:
             named(found, *plant.capacity, question=CAPACITY)
-    elif plant.name == "fat JSON":
-        assert decided(found, "C104") == "present"
-    elif plant.latency:
-        named(found, *plant.latency)
-    else:
+    elif plant.name == HEALTHY:
         answer = found["verdicts"][LATENCY]
         assert answer["cause"] not in WAITS, answer["sentence"]
+        assert status(found, "M105") != "present"
+    else:
+        if plant.latency:
+            named(found, *plant.latency)
+        for code in plant.present:
+            assert decided(found, code) == "present"
 
 
 def mostly_explained(found):

@@ -6,7 +6,7 @@ Left out is what a server cannot have, or cannot have alone:
   BentoML in an `async` API.
 - A batching window: BentoML's adapts itself to the load and is none at one request in flight; llama-server has no window.
 - Too few instances: llama-server shares its threads among all slots, so that more slots serve no more where the CPUs are full.
-- Slow preprocessing and a slow downstream call: code of a user's own, which llama-server does not run.
+- Slow preprocessing, a slow downstream call and a leak: code of a user's own, which llama-server does not run.
 - The double of TensorFlow Serving is ours, and so are its faults; an ASGI application with each of them is in `server_plants`.
 """
 
@@ -27,7 +27,8 @@ SHORT = 1  # layers beside which a fault leads
 LONG = 240  # layers that take about 40 ms: all that a quota of 0.4 grants in a period
 WINDOW_S, QUOTA, MANY = 0.025, 0.4, 8
 NUMBERS = 40_000
-DOWNSTREAM, UNHURRIED, LOOP = "slow downstream call", "too few instances", "blocked event loop"
+PREPARING, DOWNSTREAM, LEAK = "slow preprocessing", "slow downstream call", "leak"
+UNHURRIED, LOOP = "too few instances", "blocked event loop"
 HEALTHY = "healthy"
 WAITS = ("W102", "W103", "W104", "W110", "I105")  # what no request of a healthy one does
 PROTOCOLS = {"triton": "triton+http", "mlserver": "oip+http"}
@@ -47,13 +48,17 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class Plant:
-    """A server with something planted: the causes of latency and of capacity that are right, empty where none is due."""
+    """A server with something planted: the causes of latency and of capacity that are right, empty where none is due.
+
+    `present` is what must be found, whether it leads or not.
+    """
 
     server: str
     name: str = HEALTHY
     knobs: Mapping[str, object] = field(default_factory=dict)
     latency: tuple[str, ...] = ()
     capacity: tuple[str, ...] = ()
+    present: tuple[str, ...] = ()
     removals: tuple[Removal, ...] = ()
 
     def __str__(self) -> str:
@@ -62,62 +67,63 @@ class Plant:
 
 def preprocessing(server: str) -> Plant:
     """15 ms of Python before the model."""
-    return Plant(
-        server, "slow preprocessing", {"fault": "slow preprocessing", "layers": SHORT}, ("C102",), (),
-        (Removal(("faster-preprocessing",), {"fault": ""}),),
-    )  # fmt: skip
+    without = Removal(("faster-preprocessing",), {"fault": ""})
+    return Plant(server, PREPARING, {"fault": PREPARING, "layers": SHORT}, ("C102",), removals=(without,))
 
 
 def downstream(server: str) -> Plant:
     """A service that takes 25 ms, asked in each request."""
-    return Plant(
-        server, DOWNSTREAM, {"fault": DOWNSTREAM, "layers": SHORT}, ("I105",), (), (Removal(("avoid-call",), {"fault": ""}),)
-    )  # fmt: skip
+    without = Removal(("avoid-call",), {"fault": ""})
+    return Plant(server, DOWNSTREAM, {"fault": DOWNSTREAM, "layers": SHORT}, ("I105",), removals=(without,))
 
 
 def few(server: str) -> Plant:
     """An instance that sleeps for 15 ms in each request: a loop or a lone worker, which a second one relieves."""
-    return Plant(
-        server, UNHURRIED, {"fault": UNHURRIED, "layers": SHORT}, ("W110",), ("W102", "W105"),
-        (Removal(("more-workers", "more-processes"), {"instances": 2}), Removal(("replace-timer",), {"fault": ""})),
-    )  # fmt: skip
+    second, without = (
+        Removal(("more-workers", "more-processes"), {"instances": 2}),
+        Removal(("replace-timer",), {"fault": ""}),
+    )
+    knobs = {"fault": UNHURRIED, "layers": SHORT}
+    return Plant(server, UNHURRIED, knobs, ("W110",), ("W102", "W105"), removals=(second, without))
 
 
 def window(server: str) -> Plant:
     """A batch that never fills: by the server's counters, or by a timer."""
-    return Plant(
-        server, "long batching window", {"window_s": WINDOW_S, "layers": SHORT}, ("W103", "W110"), (),
-        (Removal(("shorter-window", "replace-timer"), {"window_s": 0.0}),),
-    )  # fmt: skip
+    without = Removal(("shorter-window", "replace-timer"), {"window_s": 0.0})
+    knobs = {"window_s": WINDOW_S, "layers": SHORT}
+    return Plant(server, "long batching window", knobs, ("W103", "W110"), removals=(without,))
 
 
 def fat(server: str) -> Plant:
-    """Numbers that nobody needs, as text; they go where there is another way to send them, else altogether."""
+    """Numbers that nobody needs, as text; as bytes where the server's protocol has a binary form, else they are left out."""
     binary = server in PROTOCOLS
+    without = Removal(("faster-codec",), {} if binary else {"needless_numbers": 0}, binary)
     return Plant(
-        server, "fat JSON", {"needless_numbers": NUMBERS, "layers": SHORT}, ("C104",), (),
-        (Removal(("faster-codec",), {} if binary else {"needless_numbers": 0}, binary),),
-    )  # fmt: skip
+        server, "fat JSON", {"needless_numbers": NUMBERS, "layers": SHORT}, present=("C104",), removals=(without,)
+    )
 
 
 def quota(server: str) -> Plant:
     """As much CPU time in a request as a period of its quota grants."""
-    return Plant(
-        server, "a CPU quota", {"quota": QUOTA, "layers": LONG}, ("C108",), ("C108",), (Removal(("raise-quota",), {"quota": None}),)
-    )  # fmt: skip
+    without = Removal(("raise-quota",), {"quota": None})
+    return Plant(server, "a CPU quota", {"quota": QUOTA, "layers": LONG}, ("C108",), ("C108",), removals=(without,))
 
 
 def oversubscribed(server: str) -> Plant:
     """Two instances of eight threads on fewer CPUs."""
-    return Plant(
-        server, "threads x workers", {"threads": MANY, "instances": 2}, ("C106",), (),
-        (Removal(("fewer-threads",), {"threads": 2, "instances": 1}),),
-    )  # fmt: skip
+    without = Removal(("fewer-threads",), {"threads": 2, "instances": 1})
+    return Plant(server, "threads x workers", {"threads": MANY, "instances": 2}, ("C106",), removals=(without,))
 
 
 def loop(server: str, knobs: Mapping[str, object]) -> Plant:
     """A model that computes in the event loop."""
-    return Plant(server, LOOP, knobs, (), ("W105",), (Removal(("more-processes",), {"instances": 2}),))
+    second = Removal(("more-processes",), {"instances": 2})
+    return Plant(server, LOOP, knobs, (), ("W105",), removals=(second,))
+
+
+def leak(server: str) -> Plant:
+    """A list that keeps 120 kB of each request."""
+    return Plant(server, LEAK, {"fault": LEAK}, present=("M105",))
 
 
 PLANTS = (
@@ -130,6 +136,7 @@ PLANTS = (
     fat("triton"),
     quota("triton"),
     oversubscribed("triton"),
+    leak("triton"),
     Plant("mlserver"),
     few("mlserver"),
     preprocessing("mlserver"),
@@ -138,6 +145,7 @@ PLANTS = (
     fat("mlserver"),
     quota("mlserver"),
     oversubscribed("mlserver"),
+    leak("mlserver"),
     loop("mlserver", {"instances": 0}),
     Plant("torchserve"),
     few("torchserve"),
@@ -147,6 +155,7 @@ PLANTS = (
     fat("torchserve"),
     quota("torchserve"),
     oversubscribed("torchserve"),
+    leak("torchserve"),
     Plant("bentoml"),
     few("bentoml"),
     preprocessing("bentoml"),
@@ -154,6 +163,7 @@ PLANTS = (
     fat("bentoml"),
     quota("bentoml"),
     oversubscribed("bentoml"),
+    leak("bentoml"),
     loop("bentoml", {"fault": LOOP}),
     Plant("llama"),
     fat("llama"),

@@ -23,10 +23,11 @@ EVERY_S = 0.2  # 0.2 ms of CPU each: more, or more often, and requests that the 
 FAMILY_EVERY_S, OF_TIME = 2.0, 0.001  # all processes of the host are looked at again: at most this share of the time
 MOST_THREADS = 1024  # of a process; a reading of each takes 10 us
 THREADS_KEPT, THREADS_NOTED = 8, 32  # those that computed most: in the end, and in each reading
-READ_BYTES = 256
+READ_BYTES, PAGE_BYTES = 256, os.sysconf("SC_PAGE_SIZE")
 NS = 1_000_000_000
 CPU, DELAY, THREADS, PROCESSES, RSS, OURS = "cpu_s", "delay_s", "threads", "processes", "rss_bytes", "ours.cpu_s"
-UNSEEN = "unseen.cpu_s"
+UNSEEN, OWN = "unseen.cpu_s", "own_bytes"
+COLLECTED = frozenset({"java", "node", "dotnet"})  # programs whose memory grows until a collector runs, far apart
 SLACK_NS = 5_000_000  # between a thread's counter and our clock
 # What a process's own count of CPU time may be ahead of its threads' by, without a thread that was missed.
 TICK_S = 0.01
@@ -64,9 +65,10 @@ class Overseer:
     """Reads clocks and memory of a server's processes, of those that they start meanwhile too, and the given probes of the first.
 
     Columns: `cpu_s` on a CPU and `delay_s` runnable without one, to the nanosecond, summed over all threads and never falling;
-    `threads`, `processes`, `rss_bytes` (shared pages count in each); `thread PID/TID NAME` the CPU seconds, since each was first
-    seen, of the few threads that computed most; `ours.cpu_s` what reading all this took. What threads did that lived between two
-    readings is in the process's count of CPU time, in steps of 10 ms; `unseen.cpu_s` says how much, and their waiting is lost.
+    `threads`, `processes`, `rss_bytes` (shared pages count in each), `own_bytes` (neither shared nor a file's; without programs
+    that leave it to a collector); `thread PID/TID NAME` the CPU seconds, since each was first seen, of the few threads that
+    computed most; `ours.cpu_s` what reading all this took. What threads did that lived between two readings is in the process's
+    count of CPU time, in steps of 10 ms; `unseen.cpu_s` says how much, and their waiting is lost.
     """
 
     def __init__(
@@ -127,12 +129,14 @@ class Overseer:
             self._pids = [each.pid for each in family(self._roots, self._proc)]
             took = time.monotonic() - began
             self._look_again = began + max(FAMILY_EVERY_S, took / OF_TIME)
-        rss, present, alive = 0, set(), 0
+        rss, own, present, alive = 0, 0, set(), 0
         for pid in self._pids:
             with contextlib.suppress(OSError, IndexError, ValueError):
                 tids = os.listdir(self._proc / str(pid) / "task")[:MOST_THREADS]
-                rss += int(self._read(pid, "statm").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+                resident, shared = map(int, self._read(pid, "statm").split()[1:3])
+                rss += resident * PAGE_BYTES
                 present |= {task for tid in tids if self._clock(task := (pid, int(tid)))}
+                own += (resident - shared) * PAGE_BYTES if self._names.get((pid, pid)) not in COLLECTED else 0
                 alive += 1
         if not alive:
             raise ProcessLookupError("the server is gone")
@@ -148,7 +152,7 @@ class Overseer:
         values = {
             CPU: sum(self._spent.values()), UNSEEN: sum(self._spent.values()) - sum(seen.values()),
             DELAY: (self._ended_delay_ns + sum(each.delay_ns for each in self._clocks.values())) / NS,
-            THREADS: float(len(present)), PROCESSES: float(alive), RSS: float(rss), OURS: time.thread_time(),
+            THREADS: float(len(present)), PROCESSES: float(alive), RSS: float(rss), OWN: float(own), OURS: time.thread_time(),
         }  # fmt: skip
         for probe in self._probes:
             values |= {f"{probe.name}.{name}": value for name, value in probe.read().items()}

@@ -25,7 +25,8 @@ def memory_growth(signals: Signals, limits: Limits) -> Iterator[Evidence]:
     **Mechanism.** A list that is only appended to, a cache without a bound or buffers of the runtime for each new shape
     keep what a request made. Latency shows nothing of it until memory is full; then the process is killed, or pages
     come back from swap (M103). Memory that belongs to the process alone is read before and after each half second of
-    requests, and only what it grows meanwhile counts.
+    requests, and only what it grows meanwhile counts. Of a live server that of all its processes is read with one request
+    in flight; programs that leave their memory to a collector (Java, Node.js) are left out.
     **Looks like it, is not.** Warm-up and the allocator's own reserve grow at first and then stay: the second half of
     the run must grow like the first. A cache with a bound fills and then stays, too; one that is not full by the end of
     a run looks like a leak, so a longer run decides.

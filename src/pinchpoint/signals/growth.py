@@ -42,8 +42,7 @@ def hours(tables: Tables) -> Quantity | str:
     whole = environment.memory_limit_bytes or environment.memory_bytes
     if whole is None:
         return "how much memory there is is not known"
-    now = tables.run.aside.stretches[-1][1].anonymous_bytes
-    free = max(whole - now, 0)
+    free = max(whole - found.bytes_now, 0)
     value, low, high = (_hours(free, found, end) for end in (found.late.value, found.late.high, found.late.low))
     return Quantity(value, min(low, value), max(high, value), found.late.n)
 
