@@ -29,7 +29,7 @@ from pinchpoint.domain.run import (
     Telemetry,
 )
 from pinchpoint.domain.served import Served
-from pinchpoint.domain.service import SPANS, Counted, Peer
+from pinchpoint.domain.service import SPANS, Counted, Peer, ServerThread
 from pinchpoint.inquire import inquire
 from pinchpoint.ledger import account, latency_ledger
 from pinchpoint.load.crew import ROW
@@ -47,6 +47,7 @@ from served_runs import (
     DECODING,
     HANDLER,
     LOOP,
+    PID,
     RESIZING,
     SECOND,
     SLEEPING,
@@ -242,6 +243,29 @@ def test_stages_that_cannot_be_seen_are_not_ruled_out():
         run = alone([(RUNNING, 1e3 * cpu_s), (TIMER, 6)], cpu_s=cpu_s, round_trip=exact(1e-5, 50))
         found = {each.code: each.status for each in inquire(run, builtin(), limits.shipped()).findings}
         assert {found[code] for code in codes} == {status}, cpu_s
+
+
+def beside_java(**service):
+    """5 ms of each request are two threads' at once: one of Python, and one of a program without it."""
+    threads = (ServerThread(WORKER, PID, "python", python=True), ServerThread(SECOND, PID + 1, "java", python=False))
+    return alone([(RUNNING, 5), (TIMER, 5)], cpu_s=5 * MS, also_running=True, **{"threads": threads, **JSON, **service})
+
+
+def test_what_a_program_without_python_computes_is_none_of_pythons_stages():
+    """GIVEN 2.5 ms of latency on a CPU, half of it a Java program's THEN that half is inside the server, and may be any stage's."""
+    run = beside_java()
+    ledger = latency_ledger(run)
+    computed = {(stage, label): value for (stage, state, _, label), value in cells(ledger).items() if state == "cpu"}
+    assert computed["framework", "inside the server"] == near(1.25)
+    assert ledger.seconds("deserialize", "cpu") / MS == near(1.25 * 0.75)
+    found = {each.code: each.status for each in inquire(run, builtin(), limits.shipped()).findings}
+    assert found["C104"] == "unknown"  # 9 % that was seen, and at most 22 %
+
+
+def test_where_not_all_programs_with_python_are_known_python_has_all_of_it():
+    looks = tuple(replace(look, processes=2) for look in JSON["looks"])
+    ledger = latency_ledger(beside_java(looks=looks))
+    assert ledger.seconds("deserialize", "cpu") / MS == near(2.5 * 0.75)
 
 
 def test_a_few_stacks_tell_no_stages():

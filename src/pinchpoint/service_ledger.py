@@ -4,7 +4,8 @@
   packets take beyond it (`on_the_way.py`).
 - `queue`: what the server itself counted, where it does.
 - `cpu`: the clocks of all threads of the server a request, less what they use without requests, over the number of threads that
-  can run at once while any can (looked at). Its stages are the shares of what Python threads were seen executing on a CPU.
+  can run at once while any can (looked at). Its stages are the shares of what Python threads were seen executing on a CPU; what
+  processes without Python run of the moments looked at is one place, inside the server.
 - Stages that the server itself tells (Server-Timing) go before: each moment then lies in one of them, whatever was seen. Where
   nothing was seen inside, they are rows of their own, whose state is unexplained.
 - `starved`: their run-queue clocks, over the same number.
@@ -100,7 +101,7 @@ def account_service(run: Run, chosen: Steady, requests: str) -> Ledger:
         cells.add(Place(NETWORK_STAGE, part.label), "network", part.source, part.seconds, site=part.site)
     spent = _spent(run, chosen.main) if len(here.t_ns) >= FEWEST else None
     if spent is not None:
-        stages = shares(service, ACTIVE, 1, ())
+        stages = _stages(run, here)
         if tuple(stages) == (INSIDE,) or are_told(run):
             stages = _phases(run, here, RUNNING) or stages
         factor = _factor(here, usual, mean.value, float(run.requests.latency_s[chosen.main].mean()))
@@ -163,6 +164,31 @@ class _Cells:
 
 def _seen_inside(service: Service) -> bool:
     return sum(stack.count for stack in _of(service, ACTIVE, 1)) >= FEWEST_STACKS
+
+
+def _stages(run: Run, here: Moments) -> Mapping[Place, Quantity]:
+    """The shares of places in the CPU time of requests: of what Python executes, and of processes without Python as one place."""
+    assert run.service is not None
+    found, unseen = shares(run.service, ACTIVE, 1, ()), _without_python(run, here)
+    if tuple(found) == (INSIDE,) or not unseen.value:
+        return found
+    seen = Quantity(1 - unseen.value, 1 - unseen.high, 1 - unseen.low, unseen.n)
+    return {INSIDE: unseen, **{where: _times(share, seen) for where, share in found.items()}}
+
+
+def _without_python(run: Run, here: Moments) -> Quantity:
+    """The share of processes without Python among the threads that can run; 0 where not all with Python are known."""
+    service, samples = run.service, run.samples
+    assert service is not None
+    pythons = {each.process for each in service.threads if each.python}
+    look = service.look(ACTIVE, 1)
+    if look is None or len(pythons) < look.processes:
+        return exact(0.0)
+    others = [each.thread for each in service.threads if each.process not in pythons]
+    running = samples.thread[(samples.site == RUNNING) & np.isin(samples.t_ns, here.t_ns)]
+    if not len(running):
+        return exact(0.0)
+    return stats.share_interval(int(np.count_nonzero(np.isin(running, others))), len(running))
 
 
 def _spent(run: Run, main: Mask) -> _Spent | None:

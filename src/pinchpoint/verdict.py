@@ -15,6 +15,7 @@ from pinchpoint.domain.signal import Signals
 from pinchpoint.domain.verdict import Gain, Verdict
 from pinchpoint.domain.words import CAUSE_HEADLINE, CAUSE_NOUN, SIGNAL_WORDS, STAGE_WORDS
 from pinchpoint.limits import Limits
+from pinchpoint.service_ledger import INSIDE
 from pinchpoint.units import percent
 
 STATE_BOUND = {
@@ -259,9 +260,9 @@ def _some(names: Sequence[str], most: int, joint: str) -> str:
 
 
 def _no_cause(ledger: Ledger, largest: Cell) -> str:
-    if ledger.stages_from == "unseen" and largest.state == "cpu":
-        return "THE SERVER computes most of the time; what, cannot be seen from outside."
     line = _line_of(ledger, largest) if ledger.stages_from in FROM_OUTSIDE else ""
+    if largest.state == "cpu" and (ledger.stages_from == "unseen" or line == INSIDE.label):
+        return "THE SERVER computes most of the time; what, cannot be seen from outside."
     if line and largest.state == "cpu":
         return f"YOUR OWN CODE computes most of the time: {line}."
     return NO_CAUSE.get(largest.state, "NO KNOWN CAUSE explains the largest part of the time.")

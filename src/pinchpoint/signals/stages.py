@@ -8,7 +8,7 @@ from pinchpoint.contracts import Measure, SignalSource, Tables, signal
 from pinchpoint.domain.ledger import TOLD, Ledger, Row
 from pinchpoint.domain.quantity import Quantity, total
 from pinchpoint.domain.service import INSIDE_UNSEEN
-from pinchpoint.service_ledger import UNSEEN
+from pinchpoint.service_ledger import INSIDE, UNSEEN
 
 UNSEEN_INSIDE = "what the server executes cannot be seen"
 HIDES = 0.05  # of the time: less is no stage worth a name
@@ -25,7 +25,10 @@ def share(ledger: Ledger, wanted: Callable[[Row], bool]) -> Quantity:
 def _on_cpu(*stages: str) -> Measure:
     def measure(tables: Tables) -> Quantity | str:
         found = share(tables.typical, lambda row: row.stage in stages and row.state == "cpu")
-        return found if found.value > 0 or not _hidden(tables) else UNSEEN_INSIDE
+        if found.value == 0 and _hidden(tables):
+            return UNSEEN_INSIDE
+        beside = share(tables.typical, lambda row: row.label == INSIDE.label and row.state == "cpu")
+        return Quantity(found.value, found.low, found.high + beside.high, found.n)
 
     return measure
 
