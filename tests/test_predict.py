@@ -6,10 +6,14 @@ from dataclasses import replace
 
 import pytest
 
+from pinchpoint.contracts import Tables
 from pinchpoint.domain.change import Change, Edit
+from pinchpoint.domain.finding import Finding
 from pinchpoint.domain.ledger import Ledger, Row
 from pinchpoint.domain.quantity import Quantity, exact
 from pinchpoint.predict import AWAKE_SHARE, matches, predict
+from pinchpoint.remedies.fewer_threads import FIT_THREADS
+from synthetic import Script, marked, run_of
 
 
 def _row(state, seconds, stage="model", operator=None, site="", source="clock", half=0.0):
@@ -100,3 +104,11 @@ def test_the_first_matching_edit_counts():
 )
 def test_matches(edit, hit):
     assert matches(_row("memory", 1.0), edit) is hit
+
+
+@pytest.mark.parametrize(("quota", "words"), [(2.5, ["2 threads"]), (1.0, ["1 thread"]), (0.4, [])])
+def test_no_number_of_threads_fits_a_quota_below_one_cpu(quota, words):
+    run = run_of(Script([marked("model", 1000, cpu=1000)], requests=40))
+    finding = Finding("C108", "present", "model", (), (), (FIT_THREADS.name,), "cpu", "defect", (), ())
+    tables = Tables(replace(run, environment=replace(run.environment, cpus=4, affinity=4, quota_cpus=quota)), {})
+    assert [each.words for each in FIT_THREADS.propose(tables, finding)] == words

@@ -16,8 +16,12 @@ from pinchpoint.remedies.operators import near_floor, told_apart, whole
 def _fitted(name: str, words: str) -> Remedy:
     @remedy(name, words=words)
     def propose(tables: Tables, finding: Finding) -> Iterator[Change]:
-        """Waiting to run goes away, and operators come down towards their floors at this many CPUs."""
-        most = max(1, math.floor(tables.run.environment.effective_cpus))
+        """Waiting to run goes away, and operators come down towards their floors at this many CPUs. A quota below one CPU stops
+        even a single thread.
+        """
+        most = math.floor(tables.run.environment.effective_cpus)
+        if not most:
+            return
         edits = [Edit(exact(0.0), state="starved")]
         for session, item in told_apart(tables):
             on_cpu = item.seconds.value * min(roofline.scale(tables.typical, session), 1.0)
