@@ -27,7 +27,7 @@ from pinchpoint.domain.verdict import Diagnosis
 from pinchpoint.driving import LoadOptions
 
 BUDGETS = 2.2  # of the budget: one request in flight, several, and looks at what is executed
-LOADED_S = 4.0
+LOADED_S, FEWEST = 4.0, 50  # requests one after the other, where they take long
 JSON = "Content-Type: application/json"
 THROUGHPUT = "throughput"
 QUESTIONS = ("latency", "capacity")

@@ -21,7 +21,9 @@ from bench.real_servers.install import FOLDER, missing
 from bench.real_servers.servers import SERVERS, Knobs, Start
 
 STARTS_S, STOPS_S, POLL_S = 90.0, 20.0, 0.1
+SHARED = Path("/dev/shm")
 SHOWN = 2000  # characters of a log
+TRACKER = b"multiprocessing.resource_tracker"  # removes what killed processes shared, and then ends
 LEFT_OUT = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}  # of our environment: theirs is another
 
 
@@ -70,6 +72,8 @@ class Running:
     def stop(self) -> None:
         """End its process group, and what it has put in groups of their own in its session, asking first."""
         _end(self._process, (signal.SIGTERM, signal.SIGKILL))
+        for each in SHARED.glob(f"{self._start.shares}*") if self._start.shares else ():
+            each.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -123,8 +127,9 @@ def _end(server: subprocess.Popen[bytes] | None, how: Sequence[signal.Signals]) 
         return
     for each in how:
         for pid in _left(server.pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, each)
+            with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+                if TRACKER not in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    os.kill(pid, each)
         end = time.monotonic() + STOPS_S
         while time.monotonic() < end and (server.poll() is None or _left(server.pid)):
             time.sleep(POLL_S)

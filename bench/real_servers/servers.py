@@ -54,7 +54,8 @@ class Start:
     """A server that is laid out: the command that serves in the foreground, and what it is asked once it is ready.
 
     `target` is what pinchpoint is given, if not the URL that takes `body`; `within` the working directory, if not its own folder;
-    `metrics` where it tells its counters, if that is a port of its own.
+    `metrics` where it tells its counters, if that is a port of its own; `shares` how its files in shared memory begin, which it leaves
+    when it is killed.
     """
 
     command: tuple[str, ...]
@@ -65,6 +66,7 @@ class Start:
     target: str = ""
     within: Path | None = None
     metrics: str = ""
+    shares: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class Server:
 def _triton(installed: Path, folder: Path, knobs: Knobs) -> Start:
     http, grpc, metrics = _free_ports(3)
     source = "triton_stream.py" if knobs.responses else "triton_model.py"
+    shares = f"pinchpoint_{http}_"
     _sources(folder / "models" / MODEL / "1", knobs, source, "model.py")
     sizes = {"x": network.INPUTS, **({NEEDLESS: knobs.needless_numbers} if knobs.needless_numbers else {})}
     inputs = ", ".join(f'{{ name: "{name}" data_type: TYPE_FP32 dims: [{size}] }}' for name, size in sizes.items())
@@ -101,13 +104,14 @@ def _triton(installed: Path, folder: Path, knobs: Knobs) -> Start:
             "http-address": "127.0.0.1", "http-port": http, "grpc-address": "127.0.0.1", "grpc-port": grpc,
             "metrics-address": "127.0.0.1", "metrics-port": metrics, "allow-gpu-metrics": "false",
             "model-control-mode": "explicit", "load-model": "*", "strict-readiness": "true", "exit-on-error": "false",
-            "backend-config": f"python,shm-region-prefix-name=pinchpoint_{http}_",
+            "backend-config": f"python,shm-region-prefix-name={shares}",
         }.items()),
     )  # fmt: skip
     # The backend has lost its place beside its libraries; its stub embeds the Python that it finds first.
     libraries = f"{wheel.parent / 'nvidia_pytriton.libs'}:{sysconfig.get_config_var('LIBDIR')}"
     asked = ENSEMBLE if knobs.ensemble else MODEL
     start = _of_the_protocol(http, command, {"LD_LIBRARY_PATH": libraries}, "triton", metrics, knobs, asked)
+    start = replace(start, shares=shares)
     return _as_a_stream(start, grpc) if knobs.responses else start
 
 

@@ -29,7 +29,8 @@ def memory_growth(signals: Signals, limits: Limits) -> Iterator[Evidence]:
     in flight; programs that leave their memory to a collector (Java, Node.js) are left out.
     **Looks like it, is not.** Warm-up and the allocator's own reserve grow at first and then stay: the second half of
     the run must grow like the first. A cache with a bound fills and then stays, too; one that is not full by the end of
-    a run looks like a leak, so a longer run decides.
+    a run looks like a leak, so a longer run decides. A server that has grown by less than a fifth of its own memory may be
+    filling its caches: then it stays open.
     **Confirm.** Run for longer: the bytes a request must stay what they are. Remove what is suspected of keeping them.
     **Remedies.** Bound the caches, drop what was answered, limit the runtime's arena for inputs of changing shape,
     restart workers after so many requests until the leak is found.
