@@ -42,7 +42,7 @@ check: install
 servers: install
 	$(BIN)/python -m bench.real_servers.install $(NAMES)
 
-# Starts each, plants a fault, asks what limits it, and stops it; those that are not there say so and are skipped. 10 minutes.
+# Starts each, plants a fault, asks what limits it, and stops it; those that are not there say so and are skipped. Half an hour.
 test-servers: install
 	$(BIN)/python -m pytest $(AGAIN) --durations 15 -m servers
 

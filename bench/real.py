@@ -1,7 +1,7 @@
 """Real servers with a fault planted: the causes that are found, and what removing the fault gains against what was foretold.
 
 Gains are measured by `pinchpoint load` on the faulty server and on the same one without the fault: the median latency of one request in
-flight, or the highest throughput with as many in flight as the forecast speaks of, and with twice as many.
+flight, or the highest throughput with as many in flight as the forecast speaks of, twice as many and four times.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from pinchpoint.domain.verdict import Diagnosis
 from pinchpoint.driving import LoadOptions
 
 BUDGETS = 2.2  # of the budget: one request in flight, several, and looks at what is executed
+TIMES = (1, 2, 4)  # the load that a forecast of throughput speaks of: connections may lie unevenly on two workers
 LOADED_S, FEWEST = 4.0, 50  # requests one after the other, where they take long
 JSON = "Content-Type: application/json"
 THROUGHPUT = "throughput"
@@ -126,7 +127,7 @@ def _gained(plant: Plant, removal: Removal, foretold: Prediction | None, before:
 def _loaded(server: Running, target: str, foretold: Prediction) -> Quantity | None:
     """The statistic of a forecast, as load finds it; None where it was not seen often enough."""
     of_throughput = foretold.change.statistic == THROUGHPUT
-    loads = f"{foretold.load},{2 * foretold.load}" if of_throughput else "1"
+    loads = ",".join(str(times * foretold.load) for times in TIMES) if of_throughput else "1"
     body = _body(server, target)
     options = LoadOptions(
         target, loads, seconds=LOADED_S, input=(body,) if body else (), header=(JSON,) if body else ()

@@ -212,7 +212,7 @@ PLANTS = (
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What is done about a plant's fault: the remedy that foretells it, and what then is served, and asked, instead."""
+    """What is done about a plant's fault: the remedy that foretells it, and what then is served, and asked, instead; a quota is lifted."""
 
     plant: str
     remedy: str
@@ -253,4 +253,22 @@ REMOVALS = (
         def predict():
             return {"y": 2}
     """)),
+    Removal("preprocessing", "faster-preprocessing", (WORK, FASTAPI, """
+        @app.get("/")
+        def predict():
+            return {"y": 1.0}
+    """)),
+    Removal("eight threads", "fewer-threads", (WORK, FASTAPI, """
+        import concurrent.futures
+        import numpy as np
+        pool, large = concurrent.futures.ThreadPoolExecutor(2), np.ones(2_000_000, np.float32)
+        def part(_):
+            end = time.thread_time() + 0.002
+            while time.thread_time() < end: np.add(large, 1.0)
+        @app.get("/")
+        def predict():
+            list(pool.map(part, range(8)))
+            return {"y": 1}
+    """)),
+    Removal("a quota", "raise-quota"),
 )  # fmt: skip

@@ -61,7 +61,7 @@ def _gained(removal: Removal, seen: Mapping[str, Diagnosis], settings: Settings)
     plant = next(each for each in PLANTS if each.name == removal.plant)
     changed = replace(
         plant, parts=removal.parts or plant.parts, how=plant.how if removal.how is None else removal.how,
-        body=removal.body or plant.body,
+        body=removal.body or plant.body, quota=None,
     )  # fmt: skip
     after = _diagnosed(changed, settings)
     of_throughput = foretold.change.statistic == THROUGHPUT

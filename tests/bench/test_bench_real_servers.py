@@ -8,8 +8,15 @@ import urllib.request
 import psutil
 import pytest
 from bench.live_servers import free_port
+from bench.plants.cgroups import needs_cgroup
 from bench.real_servers import install, running, servers
 from bench.real_servers.failed import Failed, run
+from bench.real_servers.plants import PLANTS, Plant, Removal
+
+from bench import real
+from pinchpoint.domain.change import Change, Prediction
+from pinchpoint.domain.quantity import Quantity
+from pinchpoint.probes.cgroup import quota_cpus
 
 SERVES = """
 import http.server, subprocess, sys
@@ -86,6 +93,26 @@ def test_a_server_answers_while_it_runs_and_leaves_no_process(served):
     assert not alive(child)
 
 
+def test_a_server_that_dies_begins_again_where_it_was(served):
+    with running.running("made", served(SERVES)) as server:
+        first, url = server.pid, server.url
+        server.die()
+        assert not alive(first)
+        with pytest.raises(OSError, match="refused"):
+            urllib.request.urlopen(url)
+        server.begin()
+        with urllib.request.urlopen(url) as answer:
+            assert answer.status == 200
+        assert server.pid != first
+
+
+def test_a_quota_holds_for_the_server(served):
+    if why := needs_cgroup("cpu")():
+        pytest.skip(why)
+    with running.running("made", served(SERVES), quota=0.5) as server:
+        assert quota_cpus(server.pid) == pytest.approx(0.5)
+
+
 def alive(pid):
     """Whether a process still runs; one that nobody has reaped does not."""
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
@@ -100,3 +127,20 @@ def test_a_server_that_is_not_installed_is_told_so(tmp_path, monkeypatch):
     monkeypatch.setattr(running, "missing", lambda name: f"{name} is not installed: make servers")
     with pytest.raises(running.DidNotStart, match="make servers"), running.running("triton", tmp_path):
         pytest.fail("it did not start")
+
+
+@pytest.mark.parametrize(("kind", "measured", "said"), [
+    ("estimate", 2.0, "0.00"),
+    ("estimate", 4.0, "0.69"),
+    ("bound", 1.5, "bound"),
+    ("bound", 2.6, "exceeded"),
+])  # fmt: skip
+def test_a_gain_beside_the_forecast(kind, measured, said):
+    gain = Quantity(2.0, 1.8, 2.2, 10)
+    foretold = Prediction(Change("remedy", "C104", "words", kind, ()), gain, gain, gain)
+    gained = real.Gained(Removal(("remedy",)), foretold, Quantity(measured, measured * 0.99, measured * 1.01, 10))
+    assert real._row(Plant("triton"), gained)[2:] == ("2.00", "1.80-2.20", f"{measured:.2f}", said)
+
+
+def test_each_plant_has_a_name_of_its_own():
+    assert len({str(each) for each in PLANTS}) == len(PLANTS)
