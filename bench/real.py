@@ -26,7 +26,7 @@ from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.verdict import Diagnosis
 from pinchpoint.driving import LoadOptions
 
-BUDGETS = 2.2  # of the budget: one request in flight, several, and looks at what is executed
+BUDGETS = 2.5  # of the budget: one request in flight, several, and looks at what is executed
 TIMES = (1, 2, 4)  # the load that a forecast of throughput speaks of: connections may lie unevenly on two workers
 LOADED_S, FEWEST = 4.0, 50  # requests one after the other, where they take long
 JSON = "Content-Type: application/json"
