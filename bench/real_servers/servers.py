@@ -27,7 +27,7 @@ class Knobs:
     nobody needs, a `quota` of so many CPUs.
 
     `other` is the port of the slow service beside it; an `ensemble` of Triton scales its inputs in a model of their own first.
-    So many `responses` has a request where a model of Triton is decoupled.
+    So many `responses` has a request where a model of Triton is decoupled. llama-server is asked for as many tokens as there are layers.
     """
 
     fault: str = ""
@@ -248,7 +248,7 @@ def _llama(installed: Path, _folder: Path, knobs: Knobs) -> Start:
     url = f"http://127.0.0.1:{port}"
     body: dict[str, object] = {
         "prompt": "the",
-        "n_predict": 16,
+        "n_predict": knobs.layers,
         "temperature": 0,
         "ignore_eos": True,
         "cache_prompt": False,
