@@ -36,6 +36,8 @@ def own(name, line=10, file="app.py"):
     ([*FASTAPI, "site|starlette/requests.py|200|json", "std|json/decoder.py|337|decode"],
      "deserialize", "json/decoder.py decode()"),
     ([*FASTAPI, "site|starlette/responses.py|180|render"], "serialize", "starlette/responses.py render()"),
+    ([*FASTAPI, "site|mlserver/rest/requests.py|31|Request.json"], "deserialize", "mlserver/rest/requests.py Request.json()"),  # orjson
+    ([*WORKER, "std|multiprocessing/reduction.py|51|ForkingPickler.dumps"], "serialize", "multiprocessing/reduction.py ForkingPickler.dumps()"),
     ([*FASTAPI, "site|fastapi/encoders.py|180|jsonable_encoder"], "serialize", "fastapi/encoders.py jsonable_encoder()"),
     # request handling
     (UVICORN, "framework", ""),
