@@ -1,7 +1,8 @@
 """Real servers with a fault planted: the causes that are found, and what removing the fault gains against what was foretold.
 
 Gains are measured by `pinchpoint load` on the faulty server and on the same one without the fault: the median latency of one request in
-flight, or the highest throughput with as many in flight as the forecast speaks of, twice as many and four times.
+flight (the mean where too few were seen for it), or the highest throughput with as many in flight as the forecast speaks of, twice as
+many and four times.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from bench.noise import Noise, Status, watched
 from bench.real_servers.plants import HEALTHY, PLANTS, PROTOCOLS, WAITS, Plant, Removal, cannot, planted
@@ -33,6 +35,8 @@ JSON = "Content-Type: application/json"
 THROUGHPUT = "throughput"
 QUESTIONS = ("latency", "capacity")
 STATUSES: Mapping[str, Status] = {"present": "holds", "unknown": "inconclusive", "absent": "violated"}
+
+Figures: TypeAlias = tuple[Quantity | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ def _seen(plant: Plant, settings: Settings) -> Seen:
         with watched() as trial:
             found = _diagnosed(server, folder, settings)
         foretold = [_foretold(removal, found) for removal in plant.removals]
-        before = [_loaded(server, server.target, each) if each else None for each in foretold]
+        before = [_loaded(server, server.target, each) if each else () for each in foretold]
     pairs = zip(plant.removals, foretold, before, strict=True)
     return Seen(found, trial.noise, tuple(_gained(plant, *each) for each in pairs))
 
@@ -111,32 +115,32 @@ def _foretold(removal: Removal, found: Diagnosis) -> Prediction | None:
     return next((foretold[name] for name in removal.remedies if name in foretold), None)
 
 
-def _gained(plant: Plant, removal: Removal, foretold: Prediction | None, before: Quantity | None) -> Gained:
-    if foretold is None or before is None:
-        return Gained(removal, foretold, None)
+def _gained(plant: Plant, removal: Removal, foretold: Prediction | None, before: Figures) -> Gained:
+    if foretold is None:
+        return Gained(removal, None, None)
     with scratch() as folder, planted(folder, plant, **removal.knobs) as server:
         binary = f"{PROTOCOLS[plant.server]}://{server.url.split('/')[2]}/{MODEL}" if removal.binary else ""
         after = _loaded(server, binary or server.target, foretold)
-    if after is None:
+    both = next(((was, now) for was, now in zip(before, after, strict=True) if was and now), None)
+    if both is None:
         return Gained(removal, foretold, None)
-    more, less = (after, before) if foretold.change.statistic == THROUGHPUT else (before, after)
+    less, more = both if foretold.change.statistic == THROUGHPUT else reversed(both)
     ratio = Quantity(more.value / less.value, more.low / less.high, more.high / less.low, min(more.n, less.n))
     return Gained(removal, foretold, ratio)
 
 
-def _loaded(server: Running, target: str, foretold: Prediction) -> Quantity | None:
-    """The statistic of a forecast, as load finds it; None where it was not seen often enough."""
+def _loaded(server: Running, target: str, foretold: Prediction) -> Figures:
+    """The statistic of a forecast, as load finds it, and one in its place where it is not seen often enough."""
     of_throughput = foretold.change.statistic == THROUGHPUT
     loads = ",".join(str(times * foretold.load) for times in TIMES) if of_throughput else "1"
+    seconds = LOADED_S if of_throughput else max(LOADED_S, FEWEST * foretold.before.value)
     body = _body(server, target)
-    options = LoadOptions(
-        target, loads, seconds=LOADED_S, input=(body,) if body else (), header=(JSON,) if body else ()
-    )
+    options = LoadOptions(target, loads, seconds=seconds, input=(body,) if body else (), header=(JSON,) if body else ())
     levels = api.load(options, out=server.body.parent / "loads").report.levels
     if of_throughput:
         reached = [each.throughput_per_s for each in levels if each.throughput_per_s is not None]
-        return max(reached, key=lambda each: each.value, default=None)
-    return levels[0].latency_s.p50
+        return (max(reached, key=lambda each: each.value, default=None),)
+    return levels[0].latency_s.p50, levels[0].latency_s.mean
 
 
 def _judged(plant: Plant, seen: Seen) -> Status:
