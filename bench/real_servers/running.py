@@ -23,7 +23,7 @@ from bench.real_servers.servers import SERVERS, Knobs, Start
 STARTS_S, STOPS_S, POLL_S = 90.0, 20.0, 0.1
 SHARED = Path("/dev/shm")
 SHOWN = 2000  # characters of a log
-TRACKER = b"multiprocessing.resource_tracker"  # removes what killed processes shared, and then ends
+TRACKER = "multiprocessing.resource_tracker"  # removes what killed processes shared, and then ends
 LEFT_OUT = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}  # of our environment: theirs is another
 
 
@@ -70,7 +70,7 @@ class Running:
         _end(self._process, (signal.SIGKILL,))
 
     def stop(self) -> None:
-        """End its process group, and what it has put in groups of their own in its session, asking first."""
+        """End all of its processes, asking first."""
         _end(self._process, (signal.SIGTERM, signal.SIGKILL))
         for each in SHARED.glob(f"{self._start.shares}*") if self._start.shares else ():
             each.unlink(missing_ok=True)
@@ -125,22 +125,36 @@ def _end(server: subprocess.Popen[bytes] | None, how: Sequence[signal.Signals]) 
     """Send each signal in turn to what is left, until nothing is."""
     if server is None:
         return
+    family = _family(server.pid)
     for each in how:
-        for pid in _left(server.pid):
-            with contextlib.suppress(ProcessLookupError, FileNotFoundError):
-                if TRACKER not in Path(f"/proc/{pid}/cmdline").read_bytes():
-                    os.kill(pid, each)
+        for process in _alive(family):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if TRACKER not in " ".join(process.cmdline()):
+                    process.send_signal(each)
         end = time.monotonic() + STOPS_S
-        while time.monotonic() < end and (server.poll() is None or _left(server.pid)):
+        while time.monotonic() < end and (server.poll() is None or _alive(family)):
             time.sleep(POLL_S)
+            family |= _family(server.pid)
     server.wait()
 
 
-def _left(session: int) -> list[int]:
-    """The processes of a session that still run."""
-    found = []
-    for process in psutil.process_iter(["status"]):
+def _family(pid: int) -> set[psutil.Process]:
+    """The processes of its session, and those that it started, some of them in sessions of their own (BentoML's workers)."""
+    found = set()
+    for process in psutil.process_iter():
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            if os.getsid(process.pid) == session and process.info["status"] != psutil.STATUS_ZOMBIE:
-                found.append(process.pid)
+            if os.getsid(process.pid) == pid:
+                found.add(process)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        found.update(psutil.Process(pid).children(recursive=True))
+    return found
+
+
+def _alive(family: set[psutil.Process]) -> list[psutil.Process]:
+    """Those that still run."""
+    found = []
+    for process in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
     return found

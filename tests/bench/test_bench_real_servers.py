@@ -20,7 +20,7 @@ from pinchpoint.probes.cgroup import quota_cpus
 
 SERVES = """
 import http.server, subprocess, sys
-child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
 class Hello(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)
@@ -96,8 +96,11 @@ def test_a_server_answers_while_it_runs_and_leaves_no_process(served):
 def test_a_server_that_dies_begins_again_where_it_was(served):
     with running.running("made", served(SERVES)) as server:
         first, url = server.pid, server.url
+        with urllib.request.urlopen(url) as answer:
+            child = int(answer.read())  # in a session of its own
         server.die()
         assert not alive(first)
+        assert not alive(child)
         with pytest.raises(OSError, match="refused"):
             urllib.request.urlopen(url)
         server.begin()
