@@ -4,8 +4,8 @@
   packets take beyond it (`on_the_way.py`).
 - `queue`: what the server itself counted, where it does.
 - `cpu`: the clocks of all threads of the server a request, less what they use without requests, over the number of threads that
-  can run at once while any can (looked at). Its stages are the shares of what Python threads were seen executing on a CPU; what
-  processes without Python run of the moments looked at is one place, inside the server.
+  can run at once while any can (looked at). Its stages are the shares of what Python threads were seen executing on a CPU; the
+  moments looked at in which only processes without Python run are one place, inside the server.
 - Stages that the server itself tells (Server-Timing) go before: each moment then lies in one of them, whatever was seen. Where
   nothing was seen inside, they are rows of their own, whose state is unexplained.
 - `starved`: their run-queue clocks, over the same number.
@@ -177,7 +177,11 @@ def _stages(run: Run, here: Moments) -> Mapping[Place, Quantity]:
 
 
 def _without_python(run: Run, here: Moments) -> Quantity:
-    """The share of processes without Python among the threads that can run; 0 where not all with Python are known."""
+    """The share of the moments with running threads in which none of a process with Python runs; 0 where not all of these are
+    known.
+
+    Where both run, a compiler or a collector of the other program works beside the request.
+    """
     service, samples = run.service, run.samples
     assert service is not None
     pythons = {each.process for each in service.threads if each.python}
@@ -185,10 +189,10 @@ def _without_python(run: Run, here: Moments) -> Quantity:
     if look is None or len(pythons) < look.processes:
         return exact(0.0)
     others = [each.thread for each in service.threads if each.process not in pythons]
-    running = samples.thread[(samples.site == RUNNING) & np.isin(samples.t_ns, here.t_ns)]
-    if not len(running):
-        return exact(0.0)
-    return stats.share_interval(int(np.count_nonzero(np.isin(running, others))), len(running))
+    running = (samples.site == RUNNING) & np.isin(samples.t_ns, here.t_ns)
+    whole = len(np.unique(samples.t_ns[running]))
+    ours = len(np.unique(samples.t_ns[running & ~np.isin(samples.thread, others)]))
+    return stats.share_interval(whole - ours, whole) if whole else exact(0.0)
 
 
 def _spent(run: Run, main: Mask) -> _Spent | None:
