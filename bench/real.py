@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from bench.noise import Noise, Status, watched
-from bench.real_servers.plants import HEALTHY, PLANTS, PROTOCOLS, WAITS, Plant, Removal, cannot, planted
+from bench.real_servers.plants import HEALTHY, PLANTS, WAITS, Plant, Removal, cannot, planted
 from bench.real_servers.running import Running
 from bench.real_servers.servers import MODEL
 from bench.report import Claim, Json, Report, Table
@@ -119,7 +119,7 @@ def _gained(plant: Plant, removal: Removal, foretold: Prediction | None, before:
     if foretold is None:
         return Gained(removal, None, None)
     with scratch() as folder, planted(folder, plant, **removal.knobs) as server:
-        binary = f"{PROTOCOLS[plant.server]}://{server.url.split('/')[2]}/{MODEL}" if removal.binary else ""
+        binary = f"triton+http://{server.url.split('/')[2]}/{MODEL}" if removal.binary else ""
         after = _loaded(server, binary or server.target, foretold)
     both = next(((was, now) for was, now in zip(before, after, strict=True) if was and now), None)
     if both is None:
