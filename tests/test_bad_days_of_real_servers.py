@@ -13,6 +13,8 @@ from pinchpoint.load import records
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.servers]
 SERVERS = ("triton", "mlserver", "torchserve", "bentoml", "llama", "tensorflow")
+MORE = pytest.mark.more
+ONE_EACH_TIME = [SERVERS[0], *(pytest.param(each, marks=MORE) for each in SERVERS[1:])]
 ALONE, TOGETHER = "one request in flight: ", "2 requests in flight"
 JSON = ("--header", "Content-Type: application/json")
 
@@ -48,7 +50,7 @@ def kept(day, done):
     return document, run
 
 
-@pytest.mark.parametrize("wait_for", [ALONE, TOGETHER])
+@pytest.mark.parametrize("wait_for", [ALONE, pytest.param(TOGETHER, marks=MORE)])
 @pytest.mark.parametrize("server", SERVERS)
 def test_death_while_it_is_diagnosed(day, served, wait_for):
     done = diagnosed(day, served, lambda _: served.die(), wait_for)
@@ -62,7 +64,7 @@ def test_death_while_it_is_diagnosed(day, served, wait_for):
         assert run.ladder_ended != "complete"
 
 
-@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("server", ONE_EACH_TIME)
 def test_restart_while_it_is_diagnosed(day, served):
     def restart(_):
         served.die()
@@ -76,7 +78,7 @@ def test_restart_while_it_is_diagnosed(day, served):
 
 
 @pytest.mark.parametrize("returns", [True, False])
-@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("server", ONE_EACH_TIME)
 def test_load_on_a_server_that_dies(day, served, returns):
     """Requests fail while it is away, each is told of by its kind, and answers come again once it is back."""
     away = []

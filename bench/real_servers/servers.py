@@ -27,7 +27,8 @@ class Knobs:
     nobody needs, a `quota` of so many CPUs.
 
     `other` is the port of the slow service beside it; an `ensemble` of Triton scales its inputs in a model of their own first.
-    So many `responses` has a request where a model of Triton is decoupled. llama-server is asked for as many tokens as there are layers.
+    So many `responses` has a request where a model of Triton is decoupled. llama-server is asked for as many tokens as there are
+    layers.
     """
 
     fault: str = ""
