@@ -47,8 +47,8 @@ SLEEPING = Ledger(
 
 @pytest.mark.parametrize(("kind", "colder_s", "value", "low"), [
     ("estimate", 0.0, 0.002, 0.002),
-    ("estimate", 0.001, 0.002, 0.001),  # what is left may have taken so much longer for having slept
-    ("bound", 0.001, 0.001, 0.001),
+    ("estimate", 0.001, 0.002, 0.0011),  # what is left may have taken so much longer for having slept 18 ms, of 20
+    ("bound", 0.001, 0.0011, 0.0011),
     ("bound", 0.005, 0.002 * AWAKE_SHARE, 0.002 * AWAKE_SHARE),  # and no more than was ever seen
 ])  # fmt: skip
 def test_without_a_wait_the_rest_may_take_less(kind, colder_s, value, low):
@@ -57,9 +57,9 @@ def test_without_a_wait_the_rest_may_take_less(kind, colder_s, value, low):
     assert (after.value, after.low, after.high) == pytest.approx((value, low, 0.002))
 
 
-def test_where_no_wait_goes_the_rest_stays():
+def test_where_little_goes_the_rest_stays():
     after = predict(SLEEPING, _change(Edit(exact(0.5), state="cpu")), 0.001).after
-    assert after.low == after.value == pytest.approx(0.020 - 0.0009)
+    assert after.low == after.value == pytest.approx(0.020 - 0.0009, rel=0.01)
 
 
 def test_what_is_unexplained_is_never_predicted_away():

@@ -251,6 +251,8 @@ def test_the_command_prints_the_folder_that_diagnose_reads(tmp_path, monkeypatch
     assert main(["diagnose", folder]) == 0
     shown = capsys.readouterr().out
     assert shown.startswith(f"pid {process.pid}: ")
-    assert "NOTHING IS FULL" in shown or "TOO CLOSE TO CALL" in shown  # a second of watching, with other tests beside it
+    assert (
+        "NOTHING IS FULL" in shown or "TOO CLOSE TO CALL" in shown
+    )  # a second of watching, with other tests beside it
     assert main(["report", folder, "--format", "markdown"]) == 0
     assert "### What was in use" in capsys.readouterr().out

@@ -435,7 +435,7 @@ def test_verdicts(steps, cpu_ms, service, cause, bound):
 CALLING = (*HANDLER, "std|urllib/request.py|216|urlopen")
 
 
-@pytest.mark.parametrize(("busy_at", "left_ms"), [(CALLING, 1), (RESIZING, 3 - 1e3 * COLDER_S)])
+@pytest.mark.parametrize(("busy_at", "left_ms"), [(CALLING, 1), (RESIZING, 3 - 7 / 20 * 1e3 * COLDER_S)])
 def test_without_a_call_what_its_line_computes_is_gone_too(busy_at, left_ms):
     """GIVEN 7 ms of waiting and 2 ms of CPU, at the line that calls or elsewhere, and 1 ms on the wire, which stays."""
     peers = (Peer("10.0.0.1:80", 700, 1000),)

@@ -23,11 +23,12 @@ from pinchpoint.slow_requests import FULL, collection_seconds, shape_seconds
 from pinchpoint.timeline import steady
 
 LEFT_AT_LEAST = 0.001  # of the latency: a prediction never claims that a request becomes free
-# What a request takes longer where the CPUs slept for 20 ms before: woken from their idle states, their caches filled anew. On
-# virtual machines 0.5 to 1.7 ms more for servers of 0.1 to 9 ms, at most 5.5 times as long (bench/waking.py, a quiet host; up to
-# 3.3 ms and 6.5 times on a busy one); nobody knows how much of what is left is of that kind.
-COLDER_S, AWAKE_SHARE = 0.0017, 0.18
-WAITING = ("wait", "network")
+# What a request takes longer where threads slept for 20 ms before: woken from their CPU's idle states, their caches filled anew.
+# On virtual machines 0.5 to 1.7 ms more for servers of 0.1 to 9 ms, at most 5.5 times as long, on a quiet host, up to 3.3 ms and
+# 6.5 times on a busy one (bench/waking.py). With faults of real servers 0.4 to 2.5 ms more went than their cells, where they
+# computed as well (bench/real.py): meanwhile the other threads and the client sleep. How much of the rest is of that kind is not
+# known.
+COLD_AFTER_S, COLDER_S, AWAKE_SHARE = 0.020, 0.0033, 0.15
 ROOFLINE, STARTUP = "roofline", "startup"
 ONE = exact(1.0)
 NEW_SHAPES, TYPICAL = "new shapes", "typical latency"
@@ -75,8 +76,8 @@ def _changes(tables: Tables, findings: Sequence[Finding], remedies: Sequence[Rem
 def predict(ledger: Ledger, change: Change, colder_s: float = 0.0) -> Prediction:
     """Seconds before and after the change, and the gain; for a batch the gain is by item.
 
-    Where the change takes away what is waited for, up to `colder_s` of what is left may go with it, but no more than sleeping
-    was ever seen to cost: a bound counts with that.
+    Where a long part of a request is taken away, up to `colder_s` of what is left may go with it, but no more than sleeping was
+    ever seen to cost: a bound counts with that.
     """
     before = ledger.latency
     sums = _Sums()
@@ -85,7 +86,9 @@ def predict(ledger: Ledger, change: Change, colder_s: float = 0.0) -> Prediction
     least = max(before.value * LEFT_AT_LEAST, sums.floor)
     value = max(before.value - sums.saved, least)
     down, up = sums.half_widths()
-    warm = min(value, max(value - min(colder_s, sums.waited), value * AWAKE_SHARE, least, sums.wire))
+    warm = min(
+        value, max(value - colder_s * min(sums.saved / COLD_AFTER_S, 1.0), value * AWAKE_SHARE, least, sums.wire)
+    )
     sooner = warm if change.kind == "bound" else value
     after = Quantity(sooner, max(warm * (1 - down / value), least), value + up, sums.n or before.n)
     each = change.per_request
@@ -237,7 +240,7 @@ class _Sums:
     The latency itself is known well, so the seconds after a change are known as well as the cells that go, or as those
     that stay, whichever is better. Noise of cells adds in quadrature; what they share (the roofline's overlap of arithmetic
     and memory, an edit's factor) adds linearly. `floor` is what anchored edits leave at the least, where the cells sum to
-    more than the latency. `waited` is what goes of waiting, `wire` what stays of the network.
+    more than the latency. `wire` is what stays of the network.
     """
 
     saved: float = 0.0
@@ -247,7 +250,6 @@ class _Sums:
     overlap: list[float] = field(default_factory=lambda: [0.0, 0.0])
     factors: list[float] = field(default_factory=lambda: [0.0, 0.0])
     n: int = 0
-    waited: float = 0.0
     wire: float = 0.0
 
     def add(self, row: Row, edit: Edit | None) -> None:
@@ -256,7 +258,6 @@ class _Sums:
         kept = 1.0 if factor is None else factor.value
         known = 0.0 if edit and edit.anchored else kept  # an anchored cell ends where its floor is, whatever it is now
         self.saved += seconds.value * (1 - kept)
-        self.waited += seconds.value * (1 - kept) if row.state in WAITING else 0.0
         self.wire += seconds.value * kept if row.site == "wire" else 0.0
         for side, half in enumerate((seconds.value - seconds.low, seconds.high - seconds.value)):
             if row.source == ROOFLINE:
