@@ -191,6 +191,14 @@ def test_a_setting_is_offered_to_try(kind, words):
     assert words in line_with(replace(found, target=replace(found.target, kind=kind)), "Try 1")
 
 
+@pytest.mark.parametrize(("count", "noted"), [(3, False), (500, True)])
+def test_a_model_that_is_opened_in_each_request_is_noted(count, noted):
+    found = f.memory_bound()
+    text = render(replace(found, target=replace(found.target, sessions=found.target.sessions * count)))
+    assert f"{count} sessions" in text
+    assert ("Open one at the start and keep it" in " ".join(text.split())) == noted
+
+
 def test_without_forecast_there_is_advice():
     assert CAUSE_ADVICE["M101"].split(",")[0] in line_with(f.memory_bound(predictions=()), "WHAT TO DO")
 

@@ -13,6 +13,7 @@ from pinchpoint.units import amount, duration, percent
 
 _LONGEST_NAME = 48
 _LONGEST_INPUT = 120
+_ONE_AFTER_THE_OTHER = 100  # sessions: nobody keeps so many at once
 _PROVIDER_SUFFIX = "ExecutionProvider"
 
 
@@ -40,6 +41,11 @@ def facts(
     batch = [f"Batch {workload.batch}."] if workload.batch > 1 else []
     chosen = [f"With {_settings(target)}."] if target.settings else []
     noted = [f"Note: {clean(note)}." for session in target.sessions for note in session.notes]
+    if len(target.sessions) >= _ONE_AFTER_THE_OTHER:
+        noted.insert(
+            0,
+            "Note: sessions are opened one after the other, as if in each request. Open one at the start and keep it.",
+        )
     name = shortened(clean(target.uri), _LONGEST_NAME)
     return name, ", ".join(_size(target)), f"{machine}.", " ".join([*given, *batch, *chosen, *noted])
 
@@ -124,7 +130,7 @@ def _runtime(target: TargetFacts) -> Iterator[str]:
     if versions:
         yield "your " + " and ".join(versions)
         if len(target.sessions) > 1:
-            yield f"{len(target.sessions)} sessions"
+            yield f"{len(target.sessions):,} sessions"
     elif target.interpreter:
         yield f"your {shortened(clean(target.interpreter), _LONGEST_NAME)}"
 
