@@ -32,6 +32,13 @@ def test_a_word_is_explained_within_80_columns(word):
     assert max(len(line) for line in page.splitlines()) <= 80
 
 
+@pytest.mark.parametrize("word", ["", "causes"])
+def test_without_a_word_all_causes_and_words_are_listed(word):
+    listed = " ".join(explained(word, plugins.builtin(), shipped()).split())
+    assert all(f"{each.code} {each.title}" in listed for each in plugins.builtin().detectors)
+    assert set(GLOSSARY) <= set(listed.replace(",", "").split())
+
+
 def test_every_cause_and_every_word_is_explained():
     for word in [*(d.code for d in plugins.builtin().detectors), *GLOSSARY]:
         assert explained(word, plugins.builtin(), shipped())

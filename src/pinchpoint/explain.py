@@ -16,6 +16,7 @@ from pinchpoint.limits import Limits
 WIDTH = 80
 _SECTION = re.compile(r"\*\*(?P<title>[^*]+?)\.?\*\*\s*(?P<body>.*?)(?=\n\s*\*\*|\Z)", re.DOTALL)
 
+CAUSES = "causes"  # the word that lists them
 GLOSSARY: dict[str, str] = {
     "bound": "What kind of resource the answer is about: cpu, gpu, memory, io, wait, none or unknown. It belongs to the cause, "
     "not to the clock: a thread that waits for a CPU quota is cpu-bound although it does not run. Of a gain: no change of this "
@@ -158,6 +159,8 @@ OF_A_CEILING = (
 def explained(word: str, plugins: Plugins, limits: Limits) -> str:
     """The page of a word, at most 80 columns wide; BadInput names near matches of a word that is not known."""
     asked = word.strip()
+    if asked.lower() in ("", CAUSES):
+        return index(plugins)
     causes = {detector.code.lower(): detector for detector in plugins.detectors}
     if asked.lower() in causes:
         return cause_page(causes[asked.lower()])
@@ -176,6 +179,14 @@ def explained(word: str, plugins: Plugins, limits: Limits) -> str:
         return _wrapped(f"{limit.name} = {limit.value:g} {limit.unit}: {limit.why} Source: {limit.source}.")
     raise _not_known(
         asked, [*(d.code for d in plugins.detectors), *GLOSSARY, *metrics, *CEILING_WORDS, *limits.by_name]
+    )
+
+
+def index(plugins: Plugins) -> str:
+    """All causes, a line each, and the other words but signals and limits."""
+    causes = [f"{each.code}  {each.title}" for each in sorted(plugins.detectors, key=lambda each: each.code)]
+    return "\n".join(
+        [*causes, "", _wrapped(f"Other words: {', '.join(sorted(GLOSSARY))}, limits; and the name of any signal.")]
     )
 
 
@@ -209,5 +220,5 @@ def _not_known(word: str, known: list[str]) -> BadInput:
     near = difflib.get_close_matches(word, known, n=4, cutoff=0.5) or difflib.get_close_matches(
         word.upper(), known, n=4, cutoff=0.5
     )
-    todo = f"Did you mean {', '.join(near)}" if near else "Causes are codes such as M101; see docs/causes"
+    todo = f"Near to it are {', '.join(near)}" if near else f"{CAUSES} lists all of them, and the other words"
     return BadInput(what=f"{word!r} is not a word that pinchpoint explains", where="explain", todo=todo)

@@ -10,9 +10,12 @@ from pinchpoint.cli.streams import show
 
 
 def explain(
-    word: Annotated[str, typer.Argument(metavar="WORD", help="A cause such as M101, a bound, a state, a signal.")],
+    word: Annotated[
+        str,
+        typer.Argument(metavar="WORD", help="A cause such as M101, a bound, a state, a signal; none lists all causes."),
+    ] = "",
 ) -> int:
-    """Say what a cause or another word means.
+    """Say what a cause or another word means; without one, list them.
 
     For a cause: what it is, what looks like it, how it is confirmed, and what to do about it.
     """
