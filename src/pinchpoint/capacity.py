@@ -202,6 +202,6 @@ def _unknown(tables: Tables, why: str) -> Verdict:
         None,
         (),
         tables.typical.stages_from,
-        f"not known: {why}.{_why_processes(tables)}",
+        f"Not known: {why}.{_why_processes(tables)}",
         None,
     )
