@@ -112,6 +112,20 @@ def test_a_flat_curve_is_judged_at_its_highest_load(rates, load):
     assert saturated([]) is None
 
 
+@pytest.mark.parametrize(("visited", "load"), [
+    ((5, 5, 5, 2), 4),
+    ((5, 5, 3, 3), 8),
+    ((5, 2, 2, 2), 8),  # of one in flight nobody waits for another
+])  # fmt: skip
+def test_a_load_that_was_hardly_visited_is_not_judged_where_another_serves_as_many(visited, load):
+    rates = (100, 200, 201, 202)
+    each = [
+        Rung(2**number, Quantity(rate, rate - 150, rate + 150, n), exact(0.01), None)
+        for number, (rate, n) in enumerate(zip(rates, visited, strict=True))
+    ]
+    assert saturated(each).load == load
+
+
 @pytest.mark.parametrize(("rates", "latencies_ms", "load", "longer"), [
     ((100, 102, 101), (10, 20, 40), 4, 0.75),  # a line of four
     ((100, 200, 400), (10, 10, 10), 4, 0.0),  # nobody waits for anybody

@@ -51,6 +51,9 @@ class Crowding:
     longer: Quantity
 
 
+FEWEST_VISITS = 3  # with two, a 95 % interval is six times as wide as with four
+
+
 def crowding(rungs: Sequence[Rung]) -> Crowding | None:
     """The same from the rungs; None where one in flight was not measured, or no more serve as many a second."""
     full, alone = saturated(rungs), next((rung for rung in rungs if rung.load == 1), None)
@@ -69,10 +72,13 @@ def best(rungs: Sequence[Rung]) -> Rung | None:
 
 def saturated(rungs: Sequence[Rung]) -> Rung | None:
     """The highest load that serves as many a second as the best, by their intervals: on a flat curve the best is chance, and
-    may be one at which a full resource has nobody waiting for a tenth of the time.
+    may be one at which a full resource has nobody waiting for a tenth of the time. One that was visited too seldom to be known
+    well comes last, since nothing could be told there.
     """
     most = best(rungs)
     if most is None:
         return None
     low = most.throughput_per_s.low
-    return max((rung for rung in rungs if rung.throughput_per_s.high >= low), key=lambda rung: rung.load)
+    alike = [rung for rung in rungs if rung.throughput_per_s.high >= low]
+    known = [rung for rung in alike if rung.load > 1 and rung.throughput_per_s.n >= FEWEST_VISITS]
+    return max(known or alike, key=lambda rung: rung.load)
