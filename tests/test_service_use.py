@@ -80,7 +80,12 @@ def test_loops_that_serve_nobody_are_none():
     assert held(run, LOOP) == [
         (pytest.approx((1, 0.9, 0)), pytest.approx((1, 0.5, 0)))
     ]  # one may serve what the other takes in
-    assert [each.name for each in ladder_of(run)[0].held] == [f"of process {PID}"] * 2
+    names = [f"of process {PID}, thread {thread}" for thread in (THE_LOOP, SELECTING.thread)]
+    assert [each.name for each in ladder_of(run)[0].held] == names
+    ladder = climbed((0, {}), (8, columns), threads=(*THREADS, SELECTING))
+    assert {each.resource for each in demands(ladder) if each.resource.startswith(LOOP)} == {
+        f"{LOOP} {name}" for name in names
+    }
     assert held(climbed((8, {}), (16, {})), LOOP) == [(), ()]
 
 

@@ -6,7 +6,7 @@ Nothing of this is counted by a clock: threads are looked at some hundred times 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -136,9 +136,11 @@ def _loops(visit: Visit, seen: Looked, loops: Sequence[ServerThread]) -> list[He
     one may serve what another takes in: so each is a resource of its own.
     """
     found = []
+    of_process = Counter(loop.process for loop in loops)
     for loop in loops:
         busy_s = float(seen.computing([loop.thread]).mean()) * visit.seconds
-        name = f"of process {loop.process}" if len(loops) > 1 else ""
+        thread = f", thread {loop.thread}" if of_process[loop.process] > 1 else ""
+        name = f"of process {loop.process}{thread}" if len(loops) > 1 else ""
         found.append(Held(LOOP, name, 1, busy_s, 0.0, visit.done))
     return found
 
