@@ -179,7 +179,8 @@ def _admitted(tables: Tables) -> str:
     """How many requests are served at a time, were each served as fast as alone (Little 1961, L = X R); nothing where that may be
     as many as are in flight.
     """
-    full = max(tables.rungs, key=lambda rung: rung.load)
+    full = tables.saturated
+    assert full is not None
     rate, alone = full.throughput_per_s, tables.typical.latency
     low, high = rate.low * alone.low, rate.high * alone.high
     if high >= full.load:
