@@ -34,7 +34,7 @@ LIMIT_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Percentiles in seconds, and requests a second."""
+    """Percentiles in seconds, of at least 459 requests, and requests a second."""
 
     p50: Quantity
     p99: Quantity
@@ -51,12 +51,11 @@ def run(settings: Settings) -> Report:
         return Report("peers", f"PEERS: {why}", (), (), {}, time.monotonic() - began)
     pairs: list[tuple[Found, Found]] = []
     with scratch() as folder, running("triton", folder / "triton") as server:
-        (folder / "input.json").write_text(json.dumps({"data": [{"x": ROW}]}))
-        asking: tuple[Ask, Ask] = (_ours, _theirs)
+        asking: tuple[Ask, Ask] = (ours, theirs)
         for number in range(PAIRS):
             settings.progress(f"peers: pair {number + 1} of {PAIRS}")
             found = {ask: ask(folder, server) for ask in (asking if number % 2 else asking[::-1])}
-            pairs.append((found[_ours], found[_theirs]))
+            pairs.append((found[ours], found[theirs]))
     headings = ("pair", "p50 ms", "theirs", "off", "rate /s", "off", "p99 ms", "theirs")
     rows = tuple(_row(number + 1, *pair) for number, pair in enumerate(pairs))
     title = "PEERS: pinchpoint load beside perf_analyzer, Triton, one request in flight"
@@ -90,8 +89,9 @@ def _ms(found: Quantity) -> str:
     return f"{found.value * 1e3:.1f} ({found.low * 1e3:.1f}-{found.high * 1e3:.1f})"
 
 
-def _ours(folder: Path, server: Running) -> Found:
-    options = ["--count", str(REQUESTS), "--json", "load.json", "--out", "runs", "--quiet"]
+def ours(folder: Path, server: Running, count: int = REQUESTS) -> Found:
+    """What `pinchpoint load` finds with one request in flight."""
+    options = ["--count", str(count), "--json", "load.json", "--out", "runs", "--quiet"]
     command = [sys.executable, "-m", "pinchpoint", "load", server.target, *options]
     before = set((folder / "runs").glob("*"))
     subprocess.run(command, cwd=folder, capture_output=True, timeout=LIMIT_S, check=True)
@@ -100,12 +100,14 @@ def _ours(folder: Path, server: Running) -> Found:
     return _found(sends.due_ns, sends.done_ns)
 
 
-def _theirs(folder: Path, server: Running) -> Found:
+def theirs(folder: Path, server: Running, count: int = REQUESTS) -> Found:
+    """What perf_analyzer finds, asked for the same in the same way."""
+    (folder / "input.json").write_text(json.dumps({"data": [{"x": ROW}]}))
     place, export = FOLDER / "perf_analyzer", folder / "export.json"
     program = str(place / "wheel/perf_analyzer/bin/perf_analyzer")
     start = debian.command(place / "debian", program, "/" + debian.LIBRARIES)
     options = {
-        "-m": MODEL, "-u": server.url.split("/")[2], "--concurrency-range": 1, "--request-count": REQUESTS,
+        "-m": MODEL, "-u": server.url.split("/")[2], "--concurrency-range": 1, "--request-count": count,
         "--input-data": folder / "input.json", "--profile-export-file": export,
     }  # fmt: skip
     export.unlink(missing_ok=True)

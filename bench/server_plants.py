@@ -31,6 +31,19 @@ PHOTO = """
         image = Image.open(io.BytesIO(photo.getvalue())).convert("RGB").resize((224, 224))
         return float(np.asarray(image, np.float32).mean())
 """
+# A request is shared out to so many threads that compute, and each touches more than a core's own cache.
+SHARED_OUT = """
+        import concurrent.futures
+        import numpy as np
+        pool, large = concurrent.futures.ThreadPoolExecutor({threads}), np.ones(2_000_000, np.float32)
+        def part(_):
+            end = time.thread_time() + 0.002
+            while time.thread_time() < end: np.add(large, 1.0)
+        @app.get("/")
+        def predict():
+            list(pool.map(part, range(8)))
+            return {{"y": 1}}
+"""
 FAT = json.dumps({"x": [i * 1.01 for i in range(40_000)]})
 THIN = json.dumps({"x": [1.0]})
 OTHER = "OTHER_PORT"
@@ -174,18 +187,7 @@ PLANTS = (
         def predict():
             return {"y": decode()}
     """), _only("C102"), _only("C102")),
-    ServerPlant("eight threads", (WORK, FASTAPI, """
-        import concurrent.futures
-        import numpy as np
-        pool, large = concurrent.futures.ThreadPoolExecutor(8), np.ones(2_000_000, np.float32)
-        def part(_):
-            end = time.thread_time() + 0.002
-            while time.thread_time() < end: np.add(large, 1.0)
-        @app.get("/")
-        def predict():
-            list(pool.map(part, range(8)))
-            return {"y": 1}
-    """), _only("C106"), _only("C106", None)),
+    ServerPlant("eight threads", (WORK, FASTAPI, SHARED_OUT.format(threads=8)), _only("C106"), _only("C106", None)),
     ServerPlant("standard library", (WORK, PHOTO, """
         from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
         class Classifier(BaseHTTPRequestHandler):
@@ -258,17 +260,6 @@ REMOVALS = (
         def predict():
             return {"y": 1.0}
     """)),
-    Removal("eight threads", "fewer-threads", (WORK, FASTAPI, """
-        import concurrent.futures
-        import numpy as np
-        pool, large = concurrent.futures.ThreadPoolExecutor(2), np.ones(2_000_000, np.float32)
-        def part(_):
-            end = time.thread_time() + 0.002
-            while time.thread_time() < end: np.add(large, 1.0)
-        @app.get("/")
-        def predict():
-            list(pool.map(part, range(8)))
-            return {"y": 1}
-    """)),
+    Removal("eight threads", "fewer-threads", (WORK, FASTAPI, SHARED_OUT.format(threads=2))),
     Removal("a quota", "raise-quota"),
 )  # fmt: skip

@@ -8,15 +8,13 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import subprocess
-import sys
 import urllib.request
 
 import pytest
-from bench.real_servers import debian
-from bench.real_servers.install import FOLDER, missing
+from bench.real_servers.install import missing
 from bench.real_servers.plants import HEALTHY, PLANTS, WAITS, Plant, cannot, few, planted, window
 
+from bench import peers
 from end_to_end import decided, named, skip_if_busy, status, told
 from pinchpoint.counted import tally
 from pinchpoint.domain.served import Served
@@ -242,43 +240,5 @@ def test_perf_analyzer_finds_the_latency_that_load_finds(tmp_path):
     if why := missing("perf_analyzer"):
         pytest.skip(why)
     with serving(tmp_path, few("triton")) as server:
-        theirs = perf_analyzer(server.url.split("/")[2])
-        ours = load(tmp_path, server)
+        theirs, ours = (ask(tmp_path, server, 500).p50.value for ask in (peers.theirs, peers.ours))
     assert abs(ours / theirs - 1) < ALIKE, (ours, theirs)
-
-
-def load(folder, server):
-    """The same by `pinchpoint load`."""
-    asking = ["--input", str(server.body), *JSON, "--duration", "4s", "--json", "load.json", "--quiet"]
-    command = [sys.executable, "-m", "pinchpoint", "load", server.url, *asking]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads((folder / "load.json").read_text())["levels"][0]["latency_s"]["p50"]["value"]
-
-
-def perf_analyzer(address):
-    """The median latency of one request in flight, in seconds."""
-    place = FOLDER / "perf_analyzer"
-    start = debian.command(
-        place / "debian", str(place / "wheel/perf_analyzer/bin/perf_analyzer"), "/" + debian.LIBRARIES
-    )
-    asking = [
-        "-m",
-        "network",
-        "-u",
-        address,
-        "--concurrency-range",
-        "1",
-        "-p",
-        "1500",
-        "-s",
-        "50",
-        "-r",
-        "3",
-        "--percentile",
-        "50",
-    ]
-    done = subprocess.run([*start, *asking], capture_output=True, text=True, timeout=60, check=False)
-    found = re.search(r"p50 latency: (\d+) usec", done.stdout)
-    assert found, done.stdout + done.stderr
-    return int(found[1]) / 1e6
