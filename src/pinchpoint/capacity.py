@@ -25,6 +25,7 @@ INNER_FIRST = (demands.CPU, demands.DISK, demands.GIL, demands.LOCK)
 INNER_FIRST_OF_SERVER = (demands.CPU, demands.DISK, demands.PROCESS, demands.LOOP, demands.GIL, demands.LOCK)
 WORK, QUEUE = ("cpu", "memory", "starved"), "queue"
 DRIFT_SAID = 1.15
+NEARLY_FULL = 0.75  # of the time: what is busier may hold throughput back by itself
 UNBATCHED, QUOTA, THROUGHPUT, TOO_FEW, UNEVEN = "C113", "C108", "throughput", "W102", "W106"
 IN_LINE = (TOO_FEW, UNEVEN)  # whose requests wait before anybody works on them
 NOT_TRIED = ("not asked for", "one request in flight was not")
@@ -172,7 +173,8 @@ def _nothing_full(tables: Tables, busiest: Demand | None) -> str:
         return ended
     used = busiest.utilization if busiest else None
     seen = f"; the busiest is {busiest.resource} at {used.value:.0%}" if busiest and used else ""
-    return f"throughput stops growing, and nothing that was watched is full{seen}{_admitted(tables)}"
+    admitted = _admitted(tables) if used is None or used.high < NEARLY_FULL else ""
+    return f"throughput stops growing, and nothing that was watched is full{seen}{admitted}"
 
 
 def _admitted(tables: Tables) -> str:
