@@ -14,6 +14,7 @@ import uuid
 import numpy as np
 import pytest
 
+import hostile_server as h
 from bad_day import WORK, counted, slow
 
 
@@ -42,6 +43,16 @@ def test_a_name_that_names_nothing(day, target, words):
     day.write(WORK)
     day.diagnose(target).said(2, words)
     assert sorted(os.listdir(day.folder)) == ["app.py"]
+
+
+@pytest.mark.parametrize(("behaviour", "words"), [
+    (h.missing, "Give the path, --method and --input that it expects"),
+    (h.unavailable, "The error is the server's own: see its log"),
+])  # fmt: skip
+def test_a_server_that_refuses_the_first_request(day, behaviour, words):
+    with h.Server(behaviour) as server:
+        day.diagnose(f"http://127.0.0.1:{server.port}/").said(2, words)
+    assert not os.listdir(day.folder)
 
 
 @slow

@@ -242,6 +242,8 @@ def test_a_command_that_cannot_be_meant_is_a_usage_error(arguments, words, tmp_p
     assert not list(tmp_path.iterdir())  # no folder is left behind
 
 
+@pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.usefixtures("short")
 def test_the_command_prints_the_folder_that_diagnose_reads(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -251,8 +253,6 @@ def test_the_command_prints_the_folder_that_diagnose_reads(tmp_path, monkeypatch
     assert main(["diagnose", folder]) == 0
     shown = capsys.readouterr().out
     assert shown.startswith(f"pid {process.pid}: ")
-    assert (
-        "NOTHING IS FULL" in shown or "TOO CLOSE TO CALL" in shown
-    )  # a second of watching, with other tests beside it
+    assert "NOTHING IS FULL" in shown
     assert main(["report", folder, "--format", "markdown"]) == 0
     assert "### What was in use" in capsys.readouterr().out
