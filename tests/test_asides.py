@@ -6,6 +6,7 @@ import mmap
 import threading
 import time
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -15,10 +16,12 @@ from pinchpoint.child import asides
 from pinchpoint.contracts import Tables
 from pinchpoint.domain.aside import Asides, Mark, Pause
 from pinchpoint.domain.change import Change
-from pinchpoint.domain.run import OBSERVED, Requests, Samples, Telemetry
+from pinchpoint.domain.run import FUTEX, OBSERVED, Requests, Samples, Telemetry
 from pinchpoint.growth import OWN, growth
+from pinchpoint.ledger import latency_ledger
 from pinchpoint.pauses import background_cpus, left_behind
 from pinchpoint.predict import SPINNING, predict_cpu
+from pinchpoint.signals.blocked import lock, own_lock
 from pinchpoint.signals.growth import GROWTH_SIGNALS
 from pinchpoint.signals.idle import idle_share, spinning_pools
 from synthetic import Script, marked, run_of, session
@@ -200,3 +203,19 @@ def test_a_leak_of_a_server_in_figures():
     assert hours.value == pytest.approx(((1 << 30) - (100 << 20)) / (5 << 20) / 3600, rel=0.05)
     nothing_read = server_with_growth([5 << 20] * 10)
     assert isinstance(growth(replace(nothing_read.run, telemetry=Telemetry.nothing())), str)
+
+
+@pytest.mark.parametrize(("waited", "share"), [
+    (0.9, pytest.approx(0.9, rel=0.01)),  # of the time, for locks of its own code
+    (0.1, None),                          # of the eight tenths that are seen in a futex: the rest is for something else
+    (None, None),                         # a run of an older version
+])  # fmt: skip
+def test_what_is_waited_for_is_a_lock_of_its_own_code_or_not_known(waited, share):
+    run = run_of(Script([marked("preprocess", 5000, cpu=1000, site=FUTEX)]))
+    moments = [(i * 500_000_000, -1.0 if waited is None else i * 0.5 * waited) for i in range(9)]
+    marks = [Mark(t, i, 0, 1 << 20, 1e-3, so_far) for i, (t, so_far) in enumerate(moments)]
+    run = replace(run, aside=replace(run.aside, stretches=tuple(pairwise(marks))))
+    tables = Tables(run, {"latency": latency_ledger(run)})
+    assert lock.measure(tables).value == pytest.approx(0.8, abs=0.05)
+    found = own_lock.measure(tables)
+    assert (None if isinstance(found, str) else found.value) == share

@@ -41,6 +41,28 @@ def test_a_pipeline(tmp_path, body, expected):
     assert abs(sum(row["share"] for row in typical if row["state"] == "unexplained")) < 0.05
 
 
+@pytest.mark.parametrize("made", [
+    "multiprocessing.get_context('fork').Pool(1).apply",  # its result comes through a thread of the library's
+    "(lambda work, of: asked.put(of) or done.get())",     # a thread of its own, which a queue feeds
+])  # fmt: skip
+def test_a_result_that_is_waited_for_is_no_lock(tmp_path, made):
+    source = textwrap.dedent(SPIN) + textwrap.dedent(
+        f"""
+        import multiprocessing, queue
+        asked, done, doing = queue.Queue(), queue.Queue(), []
+        def serve():
+            while True: done.put(work(*asked.get()))
+        threading.Thread(target=serve, daemon=True).start()
+        def handle(x):
+            doing or doing.append({made})
+            doing[0](work, (8,))
+        """
+    )
+    found = diagnose(tmp_path, program(tmp_path, source))
+    assert found["verdicts"]["latency"]["cause"] is None
+    assert status(found, "W104") == "unknown"
+
+
 def test_a_lock_and_not_a_timer(tmp_path):
     source = textwrap.dedent(SPIN) + textwrap.dedent(
         """

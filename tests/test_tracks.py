@@ -87,8 +87,8 @@ def test_equal_samples_are_one_state_and_a_gap_is_not_filled(run):
              for each in next(one for one in trace.tracks if one.group == module.STATES).slices]  # fmt: skip
     assert found == [
         ("running", 10 * ms, 11 * ms),
-        ("waiting for a lock", 11 * ms, 13 * ms),
-        ("waiting for a lock", 75 * ms, 100 * ms),
+        ("waiting for threads", 11 * ms, 13 * ms),
+        ("waiting for threads", 75 * ms, 100 * ms),
         ("running", 100 * ms, 101 * ms),
     ]
 

@@ -265,6 +265,8 @@ def _no_cause(ledger: Ledger, largest: Cell) -> str:
         return "THE SERVER computes most of the time; what, cannot be seen from outside."
     if line and largest.state == "cpu":
         return f"YOUR OWN CODE computes most of the time: {line}."
+    if largest.state == "wait" and largest.sites.get("futex", 0.0) > MOST * largest.value:
+        return "WAITING for other threads takes most of the time: a result, a queue or a lock of a library's."
     return NO_CAUSE.get(largest.state, "NO KNOWN CAUSE explains the largest part of the time.")
 
 

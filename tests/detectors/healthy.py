@@ -40,6 +40,7 @@ HEALTHY: dict[str, Given] = {
     "request.sync_share": 0.0,
     "request.network_share": 0.0,
     "request.lock_share": 0.0,
+    "request.own_lock_share": 0.0,
     "request.timer_share": 0.0,
     "request.ipc_share": 0.0,
     "request.unexplained_share": 0.01,

@@ -31,6 +31,19 @@ SITES = {
 }
 
 
+@pytest.mark.parametrize(("own", "status"), [
+    (0.60, "present"),           # the fault: a lock of its own code
+    (None, "unknown"),           # the look-alike: a result, a queue, a lock inside a library
+    ((0.05, 0.02), "unknown"),
+])  # fmt: skip
+def test_a_wait_that_may_be_for_a_lock(own, status):
+    assert found(lock_wait, request_lock_share=0.60, request_own_lock_share=own).status == status
+    assert (
+        found(lock_wait, request_lock_share=0.60, request_own_lock_share=own, capacity_lock_utilization=0.99).status
+        == "present"
+    )
+
+
 @pytest.mark.parametrize("detector", SITES, ids=lambda detector: detector.code)
 @pytest.mark.parametrize(("share", "status"), [
     (0.60, "present"),            # the fault
@@ -40,7 +53,8 @@ SITES = {
     (None, "unknown"),            # threads could not be sampled
 ])  # fmt: skip
 def test_blocked(detector, share, status):
-    assert found(detector, **{SITES[detector]: share}).status == status
+    own = {"request_own_lock_share": share} if detector is lock_wait else {}
+    assert found(detector, **{SITES[detector]: share}, **own).status == status
 
 
 @pytest.mark.parametrize("detector", SITES, ids=lambda detector: detector.code)

@@ -201,7 +201,7 @@ SITUATIONS = {
         MOSTLY_WAITING | {"memory_major_faults": 60.0, "memory_pressure_share": 0.6, "request_read_share": 0.8},
         {"M103"},
     ),
-    "a lock": (MOSTLY_WAITING | {"request_lock_share": 0.85}, {"W104"}),
+    "a lock": (MOSTLY_WAITING | {"request_lock_share": 0.85, "request_own_lock_share": 0.85}, {"W104"}),
     "a sleep": (MOSTLY_WAITING | {"request_timer_share": 0.85}, {"W110"}),
     "a downstream call": (MOSTLY_WAITING | {"request_network_share": 0.85}, {"I105"}),
     "a far server": (MOSTLY_WAITING | {"request_round_trips_share": 0.85}, {"I103"}),

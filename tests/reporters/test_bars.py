@@ -37,7 +37,7 @@ def test_pipelines_name_stages_labels_and_what_is_waited_for():
         ("model", "", "unexplained", -0.02, ""), ("preprocess", "", "unexplained", 0.01, ""),
     )  # fmt: skip
     assert set(named(parts(cells, []))) == {
-        "preprocess: resize", "preprocess", "model", "load: waiting for a lock", "request handling",
+        "preprocess: resize", "preprocess", "model", "load: waiting for threads", "request handling",
         "model: waiting for a CPU", "load: writing to disk", "postprocess: getting new memory", "unexplained",
     }  # fmt: skip
 

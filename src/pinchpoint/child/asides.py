@@ -6,6 +6,8 @@ import os
 import time
 from typing import Any, Callable, Dict, List, Tuple
 
+from pinchpoint.child import held
+
 _clock, _thread_cpu, _process_cpu = time.perf_counter_ns, time.thread_time_ns, time.process_time_ns
 _sleep = time.sleep
 LOOP_TURNS, LOOP_REPEATS = 20_000, 3  # about a millisecond each
@@ -23,6 +25,7 @@ def mark(served: int) -> Dict[str, Any]:
         "cpu_ns": _process_cpu(),
         "anonymous_bytes": anonymous_bytes(),
         "loop_s": loop,
+        "waited_s": held.waited_s(),
     }
 
 

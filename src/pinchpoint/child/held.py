@@ -62,6 +62,11 @@ def totals() -> Before:
     return [(each.held_ns, each.waited_ns, each.count) for each in _tallies]
 
 
+def waited_s() -> float:
+    """What locks and semaphores were waited for so far, all threads together."""
+    return sum(each.waited_ns for each in _tallies if each.kind in (LOCK, SEMAPHORE)) / 1e9
+
+
 def since(before: Before) -> List[Dict[str, Any]]:
     """What each resource has counted since: those that were used, and those made like them."""
     found, used = [], set()

@@ -22,7 +22,8 @@ class Pause:
 class Mark:
     """The process between two stretches of requests: requests served, its own clocks, and the memory that is its alone.
 
-    `loop_s` is the thread's CPU time of a fixed loop; -1 where something could not be read.
+    `loop_s` is the thread's CPU time of a fixed loop; `waited_s` what all threads together have waited so far for locks and
+    semaphores of the target's own code. -1 where something could not be read.
     """
 
     t_ns: int
@@ -30,6 +31,7 @@ class Mark:
     cpu_ns: int
     anonymous_bytes: int
     loop_s: float
+    waited_s: float = -1.0
 
 
 @dataclass(frozen=True, slots=True)

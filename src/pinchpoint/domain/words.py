@@ -298,7 +298,7 @@ MEMORY_WORDS: dict[str, str] = {"M101": "reading weights", "M102": "moving resul
 # What a thread was blocked on (domain.run.SITES), and sites of the ledger's own.
 SITE_WORDS: dict[str, str] = {
     "told": "unseen",
-    "futex": "waiting for a lock",
+    "futex": "waiting for threads",
     "timer": "waiting for a timer",
     "network": "waiting for the network",
     "ipc": "waiting for a process",
@@ -372,7 +372,8 @@ SIGNAL_WORDS: dict[str, str] = {
     "request.read_share": "reading from disk",
     "request.sync_share": "writing to disk",
     "request.network_share": "waiting for the network",
-    "request.lock_share": "waiting for a lock",
+    "request.lock_share": "waiting for threads",
+    "request.own_lock_share": "waiting for a lock of its own code",
     "request.timer_share": "waiting for a timer",
     "request.ipc_share": "waiting for a process",
     "scaling.thread_gain": "gain from more threads",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pinchpoint import stats
 from pinchpoint.contracts import Measure, SignalSource, Tables, signal
 from pinchpoint.domain.ledger import Row
 from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.service import ON_THE_WAY
 from pinchpoint.signals.counters import slope
 from pinchpoint.signals.stages import UNSEEN_INSIDE, hidden, share
+
+HALF = 0.5
 
 
 def _sampled(name: str, doc: str, wanted: Callable[[Row], bool]) -> SignalSource:
@@ -47,6 +50,36 @@ def throttled(tables: Tables) -> Quantity | str:
     return Quantity(min(rate.value, ceiling.value), min(rate.low, ceiling.low), min(rate.high, ceiling.high), rate.n)
 
 
+def _in_a_lock(tables: Tables) -> Quantity | str:
+    if not len(tables.run.samples.t_ns):
+        return "thread states could not be sampled"
+    return share(tables.typical, lambda row: row.site == "futex")
+
+
+@signal("request.lock_share", unit="share", mechanism="sampling")
+def lock(tables: Tables) -> Quantity | str:
+    """Blocked in a futex while nothing ran for the request."""
+    return _in_a_lock(tables)
+
+
+@signal("request.own_lock_share", unit="share", mechanism="clock")
+def own_lock(tables: Tables) -> Quantity | str:
+    """Waiting for locks and semaphores that the target's own code made; not known where that is less than half of what was seen
+    blocked in a futex, which is then for something else. Of a server, what was seen.
+    """
+    seen = _in_a_lock(tables)
+    if isinstance(seen, str) or tables.run.service is not None:
+        return seen
+    stretches = [(begin, end) for begin, end in tables.run.aside.stretches if min(begin.waited_s, end.waited_s) >= 0]
+    if len(stretches) < 2:
+        return "its own locks were not timed for long enough"
+    waited = [end.waited_s - begin.waited_s for begin, end in stretches]
+    found = stats.ratio_interval(waited, [(end.t_ns - begin.t_ns) / 1e9 for begin, end in stretches])
+    if found.value < HALF * seen.value:
+        return "it is for no lock of its own code, but a result, a queue, or a lock inside a library"
+    return found.clipped(0.0, 1.0)
+
+
 BLOCKED_SIGNALS = (
     starved,
     throttled,
@@ -61,9 +94,8 @@ BLOCKED_SIGNALS = (
         "Blocked on a connection, that of the request itself aside.",
         lambda r: r.state == "network" and r.site not in ON_THE_WAY,
     ),
-    _sampled(
-        "request.lock_share", "Blocked in a futex while nothing ran for the request.", lambda r: r.site == "futex"
-    ),
+    lock,
+    own_lock,
     _sampled("request.timer_share", "Sleeping in a timer.", lambda r: r.site == "timer"),
     _sampled("request.ipc_share", "Blocked on a pipe or another process.", lambda r: r.site in ("ipc", "other")),
 )
