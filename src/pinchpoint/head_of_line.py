@@ -1,8 +1,9 @@
 """Run, load -> small requests with others in flight, and how much of their waiting is for larger ones that came before them.
 
 How large a request is, is what its payload takes alone. Of the client's own moments only the end of a request tells when it was
-served: one of size s that ended at t was served from about t - s on. Where several are served at once that is later than the
-truth, so that less waiting is laid to large requests, not more.
+served: one of size s that ended at t was served from about t - s on. A small request waits for large ones at least where they are
+served and no small one is, and at most where any large one is: with many workers that is always, and keeps nobody; with a few,
+each with connections of its own, the truth lies between.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from pinchpoint.domain.run import Floats, Ints, Run
 
 LARGER = 4.0  # times what the median request takes alone: others are small
 FEWEST_ALONE = 3  # of a payload, to know what it takes
-Q, PERCENTILE = 0.95, "p95 of small requests"
+SLOW = 0.95  # small requests beyond this quantile are slow
+STATISTIC = "mean of small requests"
 TOO_FEW = "too few requests were noted with several in flight"
 ALIKE = "all requests take about as long alone"
 Mask = npt.NDArray[np.bool_]
@@ -26,40 +28,58 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """Small requests with `load` in flight: their latencies, the part of each in which a large one was served, which of them are
-    slow and which typical, and the bound of the slow ones.
+    """Small requests with `load` in flight: their latencies, the part of each in which only large ones were served and the part
+    in which any were, which of them are slow and which typical; and the mean latency if large ones had a line of their own and
+    as many were in flight.
     """
 
     load: int
     latency_s: Floats
     behind_s: Floats
+    at_most_s: Floats
     slow: Mask
     typical: Mask
-    bound: Quantity
+    apart_s: float
 
     @property
     def ratio(self) -> Quantity:
-        """The bound over the typical latency."""
-        typical = float(self.latency_s[self.typical].mean())
-        return self.bound.scaled(1 / typical)
+        """Mean latency over the same without the part in which only larger ones were served; its interval reaches to what it
+        would be without the part in which any were.
+        """
+        least = stats.ratio_interval(self.latency_s, self.without_s)
+        most = stats.ratio_interval(self.latency_s, self.latency_s - self.at_most_s)
+        return Quantity(least.value, least.low, max(least.high, most.high), least.n)
 
     @property
     def share(self) -> Quantity:
-        """Of what slow ones take longer than typical ones, the share in which larger ones were served."""
-        more = self.latency_s[self.slow] - self.latency_s[self.typical].mean()
-        ahead = self.behind_s[self.slow] - self.behind_s[self.typical].mean()
-        return stats.ratio_interval(ahead, more).clipped(0.0, 1.0)
+        """Of what slow ones take longer than typical ones, the share in which only larger ones were served; its interval reaches
+        to the share in which any were.
+        """
+        least, most = self._of_what_is_longer(self.behind_s), self._of_what_is_longer(self.at_most_s)
+        return Quantity(least.value, least.low, max(least.high, most.high), least.n)
 
-    def without(self) -> Quantity | None:
-        """The percentile if no small request had waited for a large one."""
-        return stats.quantile_interval(self.latency_s - self.behind_s, Q)
+    def _of_what_is_longer(self, part_s: Floats) -> Quantity:
+        more = self.latency_s[self.slow] - self.latency_s[self.typical].mean()
+        return stats.ratio_interval(part_s[self.slow] - part_s[self.typical].mean(), more).clipped(0.0, 1.0)
+
+    @property
+    def without_s(self) -> Floats:
+        """Their latencies if none had waited for a large one, in a line as long as it was."""
+        return self.latency_s - self.behind_s
+
+    @property
+    def gain(self) -> Quantity:
+        """Mean latency over that with a line of its own for large ones, which takes some of those in flight out of the line."""
+        least, now = self.ratio, stats.mean_interval(self.latency_s)
+        value = max(least.value, now.value / self.apart_s)
+        return Quantity(value, least.low, max(least.high, value, now.high / self.apart_s), least.n)
 
 
 def behind(run: Run, load: int) -> Behind | str:
     """The small requests at a load; in words, why nothing can be told of them."""
     asked = run.asked
     here = asked.load == load
-    if load < 2 or np.count_nonzero(here) < stats.samples_needed(Q):
+    if load < 2 or np.count_nonzero(here) < stats.samples_needed(SLOW):
         return TOO_FEW
     sizes = _sizes(asked.payload[asked.load == 1], asked.seconds[asked.load == 1], int(asked.payload.max()) + 1)
     own, begin, end = sizes[asked.payload[here]], asked.begin_ns[here], asked.end_ns[here]
@@ -68,15 +88,34 @@ def behind(run: Run, load: int) -> Behind | str:
     small = own <= LARGER * np.median(own)
     if np.all(small):
         return ALIKE
-    covered = _Covered((end[~small] - own[~small] * 1e9).astype(np.int64), end[~small])
-    served = np.maximum((end[small] - own[small] * 1e9).astype(np.int64), begin[small])
-    behind_s = (covered(served) - covered(begin[small])) / 1e9
+    served = np.maximum((end - own * 1e9).astype(np.int64), begin)
+    came, turn = begin[small], served[small]
+    any_s, small_s, large_s = (
+        _Covered(served[which], end[which]).within(came, turn) for which in (np.ones_like(small), small, ~small)
+    )
     latency = (end[small] - begin[small]) / 1e9
-    bound = stats.quantile_interval(latency, Q)
-    if bound is None:
-        return TOO_FEW
-    low, high = np.quantile(latency, (0.25, 0.75))
-    return Behind(load, latency, behind_s, latency >= bound.value, (latency >= low) & (latency <= high), bound)
+    low, high, slow = np.quantile(latency, (0.25, 0.75, SLOW))
+    return Behind(
+        load,
+        latency,
+        any_s - small_s,
+        large_s,
+        latency >= slow,
+        (latency >= low) & (latency <= high),
+        _apart(load, own, small),
+    )
+
+
+def _apart(load: int, own: Floats, small: Mask) -> float:
+    """Mean seconds of a small request where the large ones go to a station of their own: mean value analysis of the two with
+    `load` requests in flight (Reiser & Lavenberg 1980).
+    """
+    demands = np.array([own[small].sum(), own[~small].sum()]) / len(own)
+    waiting, there = np.zeros(2), demands
+    for number in range(1, load + 1):
+        there = demands * (1 + waiting)
+        waiting = number * there / there.sum()
+    return float(there[0]) / float(np.mean(small))
 
 
 def _sizes(payload: Ints, seconds: Floats, payloads: int) -> Floats:
@@ -100,7 +139,12 @@ class _Covered:
         self._end = reached[np.concatenate((np.flatnonzero(fresh)[1:] - 1, [len(order) - 1]))]
         self._before = np.concatenate(([0], np.cumsum(self._end - self._begin)))
 
-    def __call__(self, moments: Ints) -> Ints:
+    def within(self, begin: Ints, end: Ints) -> Floats:
+        """Seconds that are covered between two moments."""
+        seconds: Floats = (self._until(end) - self._until(begin)) / 1e9
+        return seconds
+
+    def _until(self, moments: Ints) -> Ints:
         at = np.searchsorted(self._begin, moments, side="right")
         last = np.maximum(at - 1, 0)
         over = np.where(at > 0, np.maximum(self._end[last] - moments, 0), 0)

@@ -188,14 +188,13 @@ def predict_known_shapes(tables: Tables, change: Change) -> Prediction | None:
 
 
 def predict_unblocked(tables: Tables, change: Change) -> Prediction | None:
-    """The slow ones among small requests at the load that is judged, and the same if no large one had been served before them."""
+    """Small requests at the load that is judged, and the same if large ones had a line of their own."""
     full = tables.saturated
     found = head_of_line.behind(tables.run, full.load) if full is not None else ""
-    after = None if isinstance(found, str) else found.without()
-    if isinstance(found, str) or after is None or after.low <= 0:
+    if isinstance(found, str):
         return None
-    before = found.bound
-    gain = Quantity(before.value / after.value, before.low / after.high, before.high / after.low, after.n)
+    before, gain = stats.mean_interval(found.latency_s), found.gain
+    after = Quantity(before.value / gain.value, before.value / gain.high, before.value / gain.low, gain.n)
     return Prediction(change, before, after, gain, found.load)
 
 

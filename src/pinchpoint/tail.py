@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from pinchpoint import head_of_line, stats
+from pinchpoint import stats
 from pinchpoint.contracts import Tables
 from pinchpoint.domain.change import Prediction
 from pinchpoint.domain.finding import Finding
@@ -66,7 +66,8 @@ def _blocked(tables: Tables, ahead: Finding, load: int, predictions: Sequence[Pr
     ratio, share = (evidence.signal.quantity for evidence in ahead.evidence)
     assert ratio is not None
     assert share is not None
-    words = f"with {load} in flight, {head_of_line.PERCENTILE} is {ratio.value:.2g} x typical: {TAIL_HEADLINE[AHEAD]}"
+    longer = f"small requests take {ratio.value:.2g} x what they would"
+    words = f"with {load} in flight, {longer}: {TAIL_HEADLINE[AHEAD]}"
     gain, origin = _gain(predictions, AHEAD), tables.typical.stages_from
     return Verdict("wait", "queue", AHEAD, "defect", "supported", share.value, None, (), origin, words, gain)
 

@@ -20,14 +20,17 @@ from pinchpoint.limits import Limits
     remedies=("size-aware-queue",),
 )
 def head_of_line(signals: Signals, limits: Limits) -> Iterator[Evidence]:
-    """With several requests in flight small ones are slow while a large one is served that came before them.
+    """With several requests in flight small ones are slow while only large ones are served that came before them.
 
     **Mechanism.** One line for all requests gives each its turn: who comes behind one that takes a hundred times as long waits
     for all of it. How long a request is, is known from its input asked alone, so it takes several inputs (--input FOLDER) of
-    which one takes at least four times as long as most. Then the slow ones among the small requests are compared with the
-    typical ones: how much more of their wait lies within the service of a large one.
+    which one takes at least four times as long as most. Then two things are told of the small requests: how much longer they
+    take for the time in which only large ones were served before them, and how much of what the slow ones among them take
+    longer than the typical ones that is. Where a few workers have connections of their own, a large one may keep small ones
+    while another worker serves small ones: that is left open.
     **Looks like it, is not.** Large requests are slow by themselves, and are not counted. A line that is long because there
-    are too few workers makes all requests wait alike (W102): slow ones do not differ from typical ones in what was served.
+    are too few workers makes all requests wait alike (W102): slow ones do not differ from typical ones in what was
+    served. With many workers a large one is always served somewhere, and keeps nobody.
     **Confirm.** Send the large ones elsewhere, or not at all: the slow ones among the small must go.
     **Remedies.** A line, worker or instance of its own for large requests; the shortest first, with a bound on waiting; a bound
     on the size of a request, or large ones served in parts.

@@ -18,5 +18,5 @@ def size_aware_queue(tables: Tables, finding: Finding) -> Iterator[Change]:
     """No small request waits while a large one is served, somewhere else; all else is as it was."""
     del tables
     yield Change(
-        "size-aware-queue", finding.code, WORDS, "estimate", (), statistic=head_of_line.PERCENTILE, without=LARGER_AHEAD
+        "size-aware-queue", finding.code, WORDS, "estimate", (), statistic=head_of_line.STATISTIC, without=LARGER_AHEAD
     )

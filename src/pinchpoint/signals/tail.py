@@ -56,14 +56,16 @@ def _longer(tables: Tables, chosen: Mask) -> Quantity | str:
 
 @signal("tail.company_ratio", unit="ratio", mechanism="wall clock")
 def company_ratio(tables: Tables) -> Quantity | str:
-    """Of small requests with several in flight, p95 over the typical one; 1 where none takes far longer alone than others."""
+    """Of small requests with several in flight, mean latency over the same without waiting for larger ones; 1 where none takes
+    far longer alone than others.
+    """
     found = _behind(tables)
     return found if isinstance(found, (str, Quantity)) else found.ratio
 
 
 @signal("tail.behind_share", unit="share", mechanism="order of requests")
 def behind_share(tables: Tables) -> Quantity | str:
-    """Of what slow ones among small requests then take longer than typical ones, the share in which large ones were served."""
+    """Of what slow ones among small requests then take longer than typical ones, the share in which only larger ones were."""
     found = _behind(tables)
     if isinstance(found, Quantity):
         return exact(0.0, found.n)
