@@ -12,6 +12,7 @@ SLOW_SERVICE = """
     import sys, time
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
     class Slow(BaseHTTPRequestHandler):
+        protocol_version, wbufsize = "HTTP/1.1", 1 << 16  # an answer is one packet
         def do_GET(self):
             time.sleep(0.025)
             self.send_response(200)
@@ -180,6 +181,18 @@ PLANTS = (
             writer.write(b"GET / HTTP/1.0" + bytes([13, 10, 13, 10]))
             await reader.read()
             writer.close()
+            return {"y": 1}
+    """), _only("I105"), NOTHING),
+    ServerPlant("awaited on kept connections", (WORK, FASTAPI, """
+        import asyncio
+        kept, end = [], bytes([13, 10])
+        @app.get("/")
+        async def predict():
+            reader, writer = kept.pop() if kept else await asyncio.open_connection("127.0.0.1", OTHER_PORT)
+            writer.write(b"GET / HTTP/1.1" + end + end)
+            await reader.readuntil(end + end)
+            await reader.readexactly(2)
+            kept.append((reader, writer))
             return {"y": 1}
     """), _only("I105"), NOTHING),
     ServerPlant("preprocessing", (WORK, FASTAPI, PHOTO, """

@@ -20,6 +20,7 @@ from pinchpoint.domain.service import SPANS
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 CHOSEN = ("loop computes", "threads in Python", "one worker sleeps", "a lock", "fat JSON", "thin JSON", "another service",
+          "awaited on kept connections",
           "standard library", "uneven processes", "even processes",
           "a quota")  # fmt: skip
 BUDGET = 26

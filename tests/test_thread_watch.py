@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from pinchpoint.connections import Awaited
 from pinchpoint.domain.run import FUTEX, NETWORK, OTHER, PARKED, RUNNING, TIMER
 from pinchpoint.domain.service import ACCEPTING, SELECTOR, SLEEPING, WAITING_FOR_WORK
 from pinchpoint.thread_watch import OTHERS, ThreadWatch, within
@@ -334,9 +335,22 @@ def test_other_services_are_asked_for_while_a_thread_runs_where_that_is_wanted(m
             "_threads",
             {7: SimpleNamespace(awake=True, glance=lambda: b"running", told=None, text=b"", number=7)},
         )
-        monkeypatch.setattr(watch._peers, "awaited", lambda _: ("10.0.0.1:80",))
+        monkeypatch.setattr(watch._peers, "awaited", lambda _: Awaited(("10.0.0.1:80",)))
         watch._look()
         assert watch._rows.site == [RUNNING, NETWORK if always else PARKED]
+
+
+def test_moments_that_could_not_tell_are_shared_out_evenly(monkeypatch):
+    watch = ThreadWatch(list, 1, "", seed=0, calls_always=True)
+    looks = iter([Awaited(maybe=("a:1",))] * 8 + [Awaited(("b:2",), ("a:1",)), Awaited()])
+    monkeypatch.setattr(watch._peers, "awaited", lambda _: next(looks))
+    monkeypatch.setattr(watch._peers, "share_awaited", lambda address: {"a:1": 0.25}[address])
+    for _ in range(10):
+        watch._look()
+    samples, _, peers = watch.seen_at_work([])
+    waits = (samples.site == NETWORK).tolist()
+    assert (sum(waits[:4]), sum(waits[4:8]), waits[8:]) == (1, 1, [True, False])
+    assert [(each.address, each.awaited) for each in peers] == [("a:1", 2), ("b:2", 1)]
 
 
 SHORT_LIVED = """

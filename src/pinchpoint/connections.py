@@ -3,7 +3,9 @@
 Both are asked for by inet_diag (netlink, what `ss -ti` reads), in a tenth of the time that /proc/net/tcp takes. The kernel goes
 through all connections of the host, those that ended within the last minute included: with 14,000 of them that takes it 3.4 ms,
 so it is asked seldom enough to take a small share of the time. What a process asks of others is in TCP_INFO: a connection on
-which something was sent later than anything came back awaits an answer.
+which something was sent later than anything came back awaits an answer. The kernel's clock for that ticks every 1 to 10 ms. Who
+asks anew as soon as an answer is there has both in one tick, most times, as has who is answered at once. How often it is the
+first of the two is told by the looks at which both lie in ticks that follow each other.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 REFRESH_S, LOOK_AGAIN_S = 1.0, 0.1
 SERVED_REFRESH_S = 0.1
@@ -40,20 +43,26 @@ ANSWER_BYTES = 1 << 16
 TIMEOUT_S = 0.05
 MOST_SHARE = 0.03  # of a CPU, not the one that the server computes on
 MOST_DESCRIPTORS = 4096
+LONGEST_TICK_MS = 10
+FEWEST_SEEN = 10
+MOST_SERVICES = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A TCP connection: its own port, the other end's, its raw IP address, and whether an answer is awaited. Of a socket that
-    listens, `queued` is how many connections wait to be accepted.
+    """A TCP connection: its own port, the other end's, its raw IP address, and whether an answer is awaited; None where the last
+    that was sent and the last that came back lie in one tick. `sent_ms` and `received_ms` are how long ago that was. Of a socket
+    that listens, `queued` is how many connections wait to be accepted.
     """
 
     inode: int
     port: int
     peer_port: int
     peer: bytes
-    awaits: bool
+    awaits: bool | None
     queued: int = 0
+    sent_ms: int = 0
+    received_ms: int = 0
 
     @property
     def address(self) -> str:
@@ -61,6 +70,13 @@ class Connection:
         found = ipaddress.ip_address(self.peer)
         found = getattr(found, "ipv4_mapped", None) or found
         return f"{f'[{found}]' if found.version == 6 else found}:{self.peer_port}"
+
+
+class Awaited(NamedTuple):
+    """The addresses of services whose answer is awaited, and of others of which one look cannot tell."""
+
+    surely: tuple[str, ...] = ()
+    maybe: tuple[str, ...] = ()
 
 
 class Peers:
@@ -72,7 +88,9 @@ class Peers:
         self._foreign: frozenset[int] = frozenset()
         self._families: tuple[int, ...] = ()
         self._looked = self._look_again = 0.0
-        self._awaited: tuple[str, ...] | None = None
+        self._awaited: Awaited | None = None
+        self._tick_ms = LONGEST_TICK_MS
+        self._next_tick: dict[str, list[int]] = {}  # looks by address: the answer was there, or it was awaited
         self.kernel = Kernel()
 
     def forget(self) -> None:
@@ -83,7 +101,12 @@ class Peers:
         """Let go of the kernel's ear."""
         self.kernel.close()
 
-    def awaited(self, processes: Sequence[int]) -> tuple[str, ...]:
+    def share_awaited(self, address: str) -> float:
+        """Of the looks that could not tell, the share at which the answer of this one was awaited; 0 where nothing tells."""
+        looks = self._next_tick.get(address, (0, 0))
+        return looks[True] / sum(looks) if sum(looks) >= FEWEST_SEEN else 0.0
+
+    def awaited(self, processes: Sequence[int]) -> Awaited:
         """The addresses of those whose answer is awaited now; cheap where there are no connections to others. On a host with many
         connections the last answer holds for a while.
         """
@@ -91,7 +114,7 @@ class Peers:
             self._awaited = self._asked(processes)
         return self._awaited
 
-    def _asked(self, processes: Sequence[int]) -> tuple[str, ...]:
+    def _asked(self, processes: Sequence[int]) -> Awaited:
         now = time.monotonic()
         if now - self._looked > REFRESH_S:
             self._looked, self._mine, self._foreign = now, frozenset(_sockets(processes)), frozenset()
@@ -106,7 +129,21 @@ class Peers:
             self._foreign |= unknown - self._mine
         mine = [each for each in found if each.inode in self._mine]
         served = {each.port for each in mine if not each.peer_port}  # a second port, of metrics or for another protocol
-        return tuple(sorted({each.address for each in mine if each.awaits and each.port not in served}))
+        asked = [each for each in mine if each.peer_port and each.port not in served]
+        self._learn(asked)
+        surely = {each.address for each in asked if each.awaits}
+        maybe = {each.address for each in asked if each.awaits is None} - surely
+        return Awaited(tuple(sorted(surely)), tuple(sorted(maybe)))
+
+    def _learn(self, asked: Sequence[Connection]) -> None:
+        """How long a tick is, and what connections show whose last ticks follow each other."""
+        ages = [age for each in asked for age in (each.sent_ms, each.received_ms) if age]
+        self._tick_ms = min(self._tick_ms, *ages) if ages else self._tick_ms
+        for each in asked:
+            if len(self._next_tick) == MOST_SERVICES and each.address not in self._next_tick:
+                continue
+            if abs(each.sent_ms - each.received_ms) == self._tick_ms and each.awaits is not None:
+                self._next_tick.setdefault(each.address, [0, 0])[each.awaits] += 1
 
     def _others(self, families: Sequence[int]) -> list[Connection]:
         """Connections of anyone that have nothing to do with the served port."""
@@ -180,28 +217,38 @@ def _connections(diag: socket.socket, family: int, states: int = STATES) -> Iter
 def _connection(message: memoryview) -> Connection:
     family, state, _, _, source, port, _, host = MESSAGE.unpack_from(message)
     queued, inode = (struct.unpack_from("=I", message, at)[0] for at in (QUEUED_AT, INODE_AT))
-    awaits = state == SYN_SENT
+    awaits: bool | None = state == SYN_SENT
+    ages = (0, 0)
     rest = message[MESSAGE_BYTES:]
     while len(rest) >= ATTRIBUTE.size:
         length, kind = ATTRIBUTE.unpack_from(rest)
         if length < ATTRIBUTE.size:
             break
         if kind == INFO and length >= ATTRIBUTE.size + TOLD_BYTES:
+            ages = _ages_ms(rest[ATTRIBUTE.size :])
             awaits = awaits or _awaits(rest[ATTRIBUTE.size :])
         rest = rest[length + 3 & ~3 :]
     raw = host[:4] if family == socket.AF_INET else host
-    return Connection(inode, int.from_bytes(source, "big"), int.from_bytes(port, "big"), raw, awaits, queued)
+    ports = int.from_bytes(source, "big"), int.from_bytes(port, "big")
+    return Connection(inode, *ports, raw, awaits, queued, *ages)
 
 
-def _awaits(info: memoryview) -> bool:
-    """Whether something was sent later than anything came back, or was not taken yet, or nothing ever came back."""
-    sent, received, open_ = (
-        struct.unpack_from("=I", info, at)[0] for at in (LAST_SENT_AT, LAST_RECEIVED_AT, UNACKED_AT)
-    )
-    acknowledged, answered = (struct.unpack_from("=Q", info, at)[0] for at in (ACKNOWLEDGED_AT, RECEIVED_AT))
-    return bool(
-        sent < received or open_ or (acknowledged > 1 and not answered)
-    )  # the first byte stands for the handshake
+def _ages_ms(info: memoryview) -> tuple[int, int]:
+    """How long ago something was sent, and received."""
+    (sent,), (received,) = (struct.unpack_from("=I", info, at) for at in (LAST_SENT_AT, LAST_RECEIVED_AT))
+    return sent, received
+
+
+def _awaits(info: memoryview) -> bool | None:
+    """Whether something was sent later than anything came back, or was not taken yet, or nothing ever came back; None where the
+    last of both lie in one tick.
+    """
+    sent, received = _ages_ms(info)
+    (open_,) = struct.unpack_from("=I", info, UNACKED_AT)
+    (acknowledged,), (answered,) = (struct.unpack_from("=Q", info, at) for at in (ACKNOWLEDGED_AT, RECEIVED_AT))
+    if open_ or (acknowledged > 1 and not answered):  # the first byte stands for the handshake
+        return True
+    return None if answered and sent == received else sent < received
 
 
 class Doors:

@@ -12,14 +12,14 @@ import os
 import random
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from pinchpoint.connections import Peers, ServedSockets
+from pinchpoint.connections import Awaited, Peers, ServedSockets
 from pinchpoint.domain.run import FUTEX, NETWORK, OTHER, PARKED, RUNNING, TIMER, Ints, Samples
 from pinchpoint.domain.service import (
     ACCEPTING,
@@ -89,6 +89,7 @@ class ThreadWatch:
         self._places: dict[tuple[int, ...], int] = {}
         self._kinds: list[str] = [ELSEWHERE]
         self._awaited: Counter[str] = Counter()
+        self._maybe: list[tuple[int, tuple[str, ...]]] = []  # rows, and whose answer was awaited then or not
         self._moments = 0
         self._refreshed = self._slept = 0.0
         self._cost_s = 0.0
@@ -154,9 +155,11 @@ class ThreadWatch:
             for thread in self._newborn():
                 parked &= self._glanced(now, thread, thread.glance())
         self._moments += 1
-        awaited = self._peers.awaited(self._processes()) if parked or self._calls_always else ()
-        self._note(now, OTHERS, NETWORK if awaited else PARKED, 0)
-        self._awaited.update(awaited)
+        awaited = self._peers.awaited(self._processes()) if parked or self._calls_always else Awaited()
+        if awaited.maybe and not awaited.surely:
+            self._maybe.append((len(self._rows.t_ns), awaited.maybe))
+        self._note(now, OTHERS, NETWORK if awaited.surely else PARKED, 0)
+        self._awaited.update(awaited.surely)
 
     def _glanced(self, now: int, thread: WatchedThread, text: bytes) -> bool:
         """The same as `_look_at`; a thread that is gone is forgotten."""
@@ -298,11 +301,26 @@ class ThreadWatch:
             self.blind = f"what threads are blocked in cannot be read ({error.strerror})"
 
     # --- what was seen ---------------------------------------------------------------------------------------------
+    def _columns(self) -> tuple[Ints, Ints, Ints, Ints, Ints]:
+        """The rows. Of those that could not tell whether another service was awaited, as many say so as did where it was seen,
+        evenly.
+        """
+        due: dict[str, float] = defaultdict(float)
+        for row, addresses in self._maybe:
+            for address in addresses:
+                due[address] += self._peers.share_awaited(address)
+                if due[address] >= 1:
+                    due[address] -= 1
+                    self._rows.site[row] = NETWORK
+                    self._awaited[address] += 1
+        self._maybe = []
+        return self._rows.columns()
+
     def seen(self, idle: Windows, requests: Windows) -> tuple[Samples, tuple[ServerThread, ...], tuple[Peer, ...]]:
         """All that was seen, once it is over: the samples with parked threads told from blocked ones, the threads, and the
         services that were waited for. `idle` are times without a request, `requests` those of requests alone in flight.
         """
-        t, thread, site, place, limit = self._rows.columns()
+        t, thread, site, place, limit = self._columns()
         at_rest, asked = within(t, idle), within(t, requests)
         homes = {number: self._homes(place[at_rest & (thread == number)]) for number in self._known}
         selectors = np.array([kind == SELECTOR for kind in self._kinds], dtype=bool)[np.abs(place)] & (place != 0)
@@ -322,7 +340,7 @@ class ThreadWatch:
         while no other service is awaited. Of a lock the stacks say whether it is a queue's, at which a thread waits for work, or
         one that the user's own code waits for; of another one it is not said that it is a lock.
         """
-        t, thread, site, place, limit = self._rows.columns()
+        t, thread, site, place, limit = self._columns()
         kinds = np.array(self._kinds)[np.abs(place)]
         calls = np.isin(t, t[(thread == OTHERS) & (site == NETWORK)])
         site[(kinds == SELECTOR) | ((kinds == ACCEPTING) & (site == NETWORK) & ~calls)] = PARKED
