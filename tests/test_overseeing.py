@@ -8,9 +8,10 @@ import textwrap
 import time
 
 import numpy as np
+import psutil
 import pytest
 
-from pinchpoint.overseeing import CPU, DELAY, OF_THREAD, OURS, PROCESSES, RSS, THREADS, UNSEEN, Overseer
+from pinchpoint.overseeing import CPU, DELAY, ENDED, OF_THREAD, OURS, PROCESSES, RSS, THREADS, UNSEEN, Overseer
 from pinchpoint.plugins import builtin
 
 BUSY = """
@@ -105,6 +106,47 @@ def test_threads_that_nobody_saw_are_counted_by_their_process():
     assert spent[-1] - spent[0] == pytest.approx(0.5, abs=0.06)
     assert np.all(np.diff(spent) >= 0)
     assert found.column(UNSEEN)[-1] - found.column(UNSEEN)[0] > 0.3
+
+
+STARTING = """
+    import subprocess, sys
+    work = "import time\\nend = time.thread_time() + 0.05\\nwhile time.thread_time() < end: pass"
+    print(flush=True)
+    sys.stdin.readline()
+    for _ in range(12):
+        subprocess.run([sys.executable, "-S", "-c", work], check=True)
+    print("done", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_programs_that_are_started_and_end_are_counted():
+    """GIVEN twelve that compute for 50 ms each, between two looks at who is there THEN what they took is counted once."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(STARTING)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        process.stdout.readline()
+        overseer = Overseer([process.pid], [])
+        overseer.start()
+        time.sleep(0.5)
+        process.stdin.write("go\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        time.sleep(0.5)
+        found = overseer.stop()
+        by_their_count = psutil.Process(process.pid).cpu_times().children_user
+        by_their_count += psutil.Process(process.pid).cpu_times().children_system
+    finally:
+        process.kill()
+        process.communicate()
+    ended = found.column(ENDED)
+    assert ended[0] == 0
+    assert ended[-1] == pytest.approx(by_their_count, abs=0.02)
+    assert ended[-1] > 0.55
+    grown = found.column(CPU)[-1] - found.column(CPU)[0]
+    assert ended[-1] <= grown <= ended[-1] + 0.3  # starting them takes time too
+    assert found.column(UNSEEN)[-1] >= ended[-1] - 0.02
 
 
 def test_a_server_that_is_gone_tells_nothing():

@@ -125,6 +125,25 @@ def test_threads_that_run_at_once_share_the_time():
     assert abs(ledger.seconds(state="unexplained")) < 0.02 * ledger.latency.value
 
 
+def test_threads_that_nobody_saw_share_the_time_too():
+    """GIVEN 8 ms of CPU in 4 ms in which one thread was seen to run THEN they are 4 ms of latency."""
+    ledger = latency_ledger(alone([(PARKED, 1), (RUNNING, 4), (TIMER, 5)], cpu_s=8 * MS, **JSON))
+    assert ledger.seconds(state="cpu") / MS == near(4)
+    assert abs(ledger.seconds(state="unexplained")) < 0.02 * ledger.latency.value
+
+
+def test_what_programs_compute_that_a_request_starts_is_no_wait():
+    """GIVEN 6 ms of CPU, 4 of it in programs that ended since, for which a thread waits 5 ms."""
+    run = alone([(PARKED, 1), (RUNNING, 2), (IPC, 7)], cpu_s=6 * MS, **JSON)
+    columns = dict(run.telemetry.columns)
+    ended = ("process.ended_cpu_s", columns["process.cpu_s"] * 4 / 6)
+    run = replace(run, telemetry=replace(run.telemetry, columns=(*run.telemetry.columns, ended)))
+    found = cells(latency_ledger(run))
+    assert found.pop(("framework", "cpu", "", "programs that it starts")) == near(4)
+    assert sum(value for (_, state, *_), value in found.items() if state == "cpu") == near(2)
+    assert sum(value for (_, _, site, _), value in found.items() if site == "ipc") == near(3)
+
+
 def test_cpu_that_is_spent_without_requests_is_not_theirs():
     """GIVEN a server that takes 0.2 CPUs at rest THEN 2 ms of the 6 ms that pass in a request of 10 ms are not its own."""
     idle = climbed((0, {})).ladder

@@ -60,6 +60,15 @@ def test_what_is_no_stack_is_left_out(line):
     assert not parsed(line)
 
 
+def test_processes_that_are_gone_hold_nothing():
+    """GIVEN the stacks of a server, and of a program that a request started, which says two lines in its arguments."""
+    here, gone = os.getpid(), 1 << 30
+    child = f'process {here}:"app";process {gone}:"python -c s=0\nspin()"'
+    text = f'process {here}:"app";serve (app.py:3) 2\n{child};spin (x.py:2) 97\n{child} 1\nprocess {here}:"app";more (app.py:4) 5\n'
+    assert parsed(text) == {("own|app.py|3|serve",): 2, ("own|x.py|2|spin",): 97, ("own|app.py|4|more",): 5}
+    assert parsed(text, of_those_that_stay=True) == {("own|app.py|3|serve",): 2, ("own|app.py|4|more",): 5}
+
+
 def test_counts_of_the_same_frames_add_up():
     found = parsed("a (x.py:1);b (x.py:2) 5\na (x.py:1) 1\nrubbish\na (x.py:1);b (x.py:2) 7\n")
     assert found == {("own|x.py|1|a", "own|x.py|2|b"): 12, ("own|x.py|1|a",): 1}
@@ -86,15 +95,20 @@ TELLING = [
     'process 7:"python app.py (a);SECRET (b"',
     'process 7:"python -c say("SECRET");SECRET(2)"',
 ]
+ACROSS_LINES = [
+    'process 7:"python -c import x\nSECRET"',
+    'process 7:"python app.py";process 8:"python -c s=0\nfor SECRET in (1):\n  pass"',
+    'process 7:"python app.py";process 8:"python -c process 9:\nSECRET"',
+]
 BEHIND = ";<module> (/srv/app.py:4);spin (/srv/app.py:3) 9"
 
 
-@pytest.mark.parametrize("pseudo", [*PSEUDO, *TELLING])
+@pytest.mark.parametrize("pseudo", [*PSEUDO, *TELLING, *ACROSS_LINES])
 def test_no_argument_of_a_process_is_told(pseudo):
     assert "SECRET" not in repr(parsed(pseudo + BEHIND))
 
 
-@pytest.mark.parametrize("pseudo", [*PSEUDO, *TELLING])
+@pytest.mark.parametrize("pseudo", [*PSEUDO, *TELLING, *ACROSS_LINES])
 def test_frames_behind_those_of_processes_and_threads_are_all_there(pseudo):
     assert only(pseudo + BEHIND) == ("own|srv/app.py|4|<module>", "own|srv/app.py|3|spin")
 

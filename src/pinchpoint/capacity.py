@@ -11,7 +11,7 @@ from pinchpoint.domain.change import Prediction
 from pinchpoint.domain.demand import Demand
 from pinchpoint.domain.finding import Finding
 from pinchpoint.domain.verdict import Gain, Verdict
-from pinchpoint.domain.words import CAPACITY_HEADLINE, QUOTA_HEADLINE, UNEVEN_HEADLINE
+from pinchpoint.domain.words import CAPACITY_HEADLINE, QUOTA_HEADLINE, RESOURCE_WORDS, UNEVEN_HEADLINE
 from pinchpoint.limits import Limits
 from pinchpoint.verdict import cells, explains, rank
 
@@ -41,7 +41,7 @@ def capacity_verdict(
         return None if ended.startswith(NOT_TRIED) else _unknown(tables, ended)
     binding = _binding(tables, full.load, limits)
     if binding is None or binding.utilization is None or binding.utilization.low <= limits.saturated.value:
-        return _unknown(tables, _nothing_full(tables, binding))
+        return _unknown(tables, _nothing_full(tables, binding, limits))
     own = UNEVEN if _idlest(tables, binding) else OWN_CAUSE.get(kind_of(binding))
     own = own or _disk_cause(binding, findings) or _quota(tables, binding)
     work = _work(tables, findings, predictions, limits)
@@ -167,12 +167,15 @@ def _gain(predictions: Sequence[Prediction], cause: str | None) -> Gain | None:
     return Gain(gain.value, gain.low, gain.high, change.words, change.kind, change.statistic, best.load)
 
 
-def _nothing_full(tables: Tables, busiest: Demand | None) -> str:
+def _nothing_full(tables: Tables, busiest: Demand | None, limits: Limits) -> str:
     ended = tables.run.ladder_ended
     if ended != "complete":
         return ended
     used = busiest.utilization if busiest else None
-    seen = f"; the busiest is {busiest.resource} at {used.value:.0%}" if busiest and used else ""
+    name = RESOURCE_WORDS.get(kind_of(busiest), busiest.resource) if busiest else ""
+    if used is not None and used.value > limits.saturated.value:
+        return f"perhaps full: {name} at {used.value:.0%}, or {max(used.low, 0.0):.0%} only; a longer run decides"
+    seen = f"; the busiest is {name} at {used.value:.0%}" if used else ""
     admitted = _admitted(tables) if used is None or used.high < NEARLY_FULL else ""
     return f"throughput stops growing, and nothing that was watched is full{seen}{admitted}"
 

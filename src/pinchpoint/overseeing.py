@@ -26,7 +26,7 @@ THREADS_KEPT, THREADS_NOTED = 8, 32  # those that computed most: in the end, and
 READ_BYTES, PAGE_BYTES = 256, os.sysconf("SC_PAGE_SIZE")
 NS = 1_000_000_000
 CPU, DELAY, THREADS, PROCESSES, RSS, OURS = "cpu_s", "delay_s", "threads", "processes", "rss_bytes", "ours.cpu_s"
-UNSEEN, OWN = "unseen.cpu_s", "own_bytes"
+UNSEEN, ENDED, OWN = "unseen.cpu_s", "ended.cpu_s", "own_bytes"
 COLLECTED = frozenset({"java", "node", "dotnet"})  # programs whose memory grows until a collector runs, far apart
 SLACK_NS = 5_000_000  # between a thread's counter and our clock
 # What a process's own count of CPU time may be ahead of its threads' by, without a thread that was missed.
@@ -68,7 +68,8 @@ class Overseer:
     `threads`, `processes`, `rss_bytes` (shared pages count in each), `own_bytes` (neither shared nor a file's; without programs
     that leave it to a collector); `thread PID/TID NAME` the CPU seconds, since each was first seen, of the few threads that
     computed most; `ours.cpu_s` what reading all this took. What threads did that lived between two readings is in the process's
-    count of CPU time, in steps of 10 ms; `unseen.cpu_s` says how much, and their waiting is lost.
+    count of CPU time, in steps of 10 ms, and what processes did that were started and ended, in that of who waited for them:
+    `unseen.cpu_s` says how much both are, and their waiting is lost; `ended.cpu_s` the latter alone.
     """
 
     def __init__(
@@ -84,6 +85,8 @@ class Overseer:
             int, float
         ] = {}  # how far a process's own count was ahead of its threads' when it was first seen
         self._spent: dict[int, float] = {}
+        self._reaped: dict[int, float] = {}  # CPU time of ended children when a process was first seen
+        self._of_ended = 0.0
         self._names: dict[Task, str] = {}
         self._rows: list[tuple[int, dict[str, float], dict[Task, int]]] = []
         self._probes = [probe for make in probes if (probe := _opened(make, self._roots[0])) is not None]
@@ -147,10 +150,20 @@ class Overseer:
         seen = {pid: ended / NS for pid, ended in self._ended.items()}
         for (pid, _), clock in self._clocks.items():
             seen[pid] = seen.get(pid, 0.0) + clock.run_ns / NS
+        reaped = 0.0
         for pid, threads_s in seen.items():
-            self._spent[pid] = max(self._spent.get(pid, 0.0), threads_s, self._counted(pid, threads_s))
+            told = self._told(pid)
+            if told is None:  # it is gone, and what it spent is among what its parent's children did
+                reaped -= self._spent.get(pid, 0.0) + self._ahead.get(pid, 0.0)
+                continue
+            counted, of_children = told
+            beyond = counted - self._ahead.setdefault(pid, counted - threads_s) - TICK_S
+            self._spent[pid] = max(self._spent.get(pid, 0.0), threads_s, beyond)
+            reaped += of_children - self._reaped.setdefault(pid, 0.0 if self._rows else of_children)
+        self._of_ended = max(self._of_ended, reaped)
+        spent = sum(self._spent.values()) + self._of_ended
         values = {
-            CPU: sum(self._spent.values()), UNSEEN: sum(self._spent.values()) - sum(seen.values()),
+            CPU: spent, UNSEEN: spent - sum(seen.values()), ENDED: self._of_ended,
             DELAY: (self._ended_delay_ns + sum(each.delay_ns for each in self._clocks.values())) / NS,
             THREADS: float(len(present)), PROCESSES: float(alive), RSS: float(rss), OWN: float(own), OURS: time.thread_time(),
         }  # fmt: skip
@@ -159,14 +172,13 @@ class Overseer:
         most = heapq.nlargest(THREADS_NOTED, self._clocks, key=lambda task: self._clocks[task].used_ns)
         self._rows.append((time.monotonic_ns(), values, {task: self._clocks[task].used_ns for task in most}))
 
-    def _counted(self, pid: int, threads_s: float) -> float:
-        """At least so many CPU seconds a process says that it spent, beyond those of before it was watched."""
-        try:
+    def _told(self, pid: int) -> tuple[float, float] | None:
+        """CPU seconds of a process by its own count, and of its children that ended; None of one that is gone."""
+        with contextlib.suppress(OSError, IndexError, ValueError):
             stat = self._read(pid, "stat").rpartition(b")")[2].split()
-            counted = (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
-        except (OSError, IndexError, ValueError):
-            return 0.0
-        return counted - self._ahead.setdefault(pid, counted - threads_s) - TICK_S
+            own, children = int(stat[11]) + int(stat[12]), int(stat[13]) + int(stat[14])
+            return own / os.sysconf("SC_CLK_TCK"), children / os.sysconf("SC_CLK_TCK")
+        return None
 
     def _clock(self, task: Task) -> bool:
         """Read a thread's clocks; whether it is still there."""

@@ -33,7 +33,7 @@ from pinchpoint.load.crew import INTERRUPTED, Crew, Rows, Seen
 from pinchpoint.load.engine import Met, cpus_for, meet, told
 from pinchpoint.load.sending import Sending
 from pinchpoint.otlp import Traced, Traces
-from pinchpoint.overseeing import CPU, DELAY, OWN, PROCESSES, RSS, THREADS, Watching
+from pinchpoint.overseeing import CPU, DELAY, ENDED, OWN, PROCESSES, RSS, THREADS, Watching
 from pinchpoint.process import Ended
 from pinchpoint.reaching import reach
 from pinchpoint.scraping import Scraper, Sources, sources
@@ -63,7 +63,7 @@ MOST_DUMPED = 8  # processes, whose threads are asked for
 HOPELESS = 20  # requests that all failed
 NS = 1_000_000_000
 RENAMED = {CPU: "process.cpu_s", DELAY: "process.run_delay_s", RSS: "process.rss_bytes", THREADS: "process.threads",
-           PROCESSES: "process.processes", OWN: "process.own_bytes"}  # fmt: skip
+           PROCESSES: "process.processes", OWN: "process.own_bytes", ENDED: "process.ended_cpu_s"}  # fmt: skip
 COMPLETE = "complete"
 ELSEWHERE = "it is another machine: one request in flight, and no more of them"
 

@@ -18,7 +18,7 @@ requests and in all, scale them. What is left is `unexplained`, with its sign.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -55,12 +55,16 @@ SEEN, SERVER, UNSEEN = "seen", "server", "unseen"
 STATES = {FUTEX: "wait", TIMER: "wait", IPC: "wait", OTHER: "wait", PARKED: "wait", NETWORK: "network", DISK: "disk",
           SYNC: "disk", FAULT: "disk"}  # fmt: skip
 IN_HANDLERS = (FUTEX, TIMER, NETWORK, IPC, OTHER, SYNC, DISK)  # where a thread of its own is blocked
+Cell = tuple[Place, str, str, Quantity, str]  # where, its state, who says so, how long, and the site
 LABELS_KEPT = 6  # of a stage: others are added up
 NOT_A_CELL = 1e-4  # of the latency
 FEWEST_STACKS = 20
 AVOIDED = 0.5  # of the moments that would be there by chance
 FEWEST_READINGS = 6
 INSIDE = Place(UNPLACED, "inside the server")
+STARTED = Place(UNPLACED, "programs that it starts")
+FOR_PROCESSES = (SITES[IPC], SITES[OTHER], SITES[PARKED])
+PROCESS_CLOCK = "clocks of ended processes"
 CLOCK, QUEUE, LOOKS = "thread clocks", "run-queue clocks", "sampling"
 COUNTERS = "the server's counters"
 
@@ -77,10 +81,13 @@ def _avoided(run: Run, chosen: Steady, here: int, usual: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Spent:
-    """Seconds a request of all threads of the server, on a CPU and runnable without one."""
+    """Seconds a request of all threads of the server, on a CPU and runnable without one, and on a CPU of processes that it
+    started and that ended.
+    """
 
     cpu: Quantity
     starved: Quantity
+    ended: Quantity
 
 
 def account_service(run: Run, chosen: Steady, requests: str) -> Ledger:
@@ -105,7 +112,9 @@ def account_service(run: Run, chosen: Steady, requests: str) -> Ledger:
         if tuple(stages) == (INSIDE,) or are_told(run):
             stages = _phases(run, here, RUNNING) or stages
         factor = _factor(here, usual, mean.value, float(run.requests.latency_s[chosen.main].mean()))
-        each = 1 / usual.parallelism  # as clocks count: those of all requests
+        each = 1 / _at_once(
+            usual, spent, float(run.requests.latency_s[chosen.main].mean())
+        )  # as clocks count: of all requests
         for where, share in stages.items():
             own = _times(spent.cpu.scaled(factor), share)
             cells.add(where, "cpu", CLOCK, own.scaled(each), overlapped_s=own.value * (1 - each))
@@ -113,7 +122,8 @@ def account_service(run: Run, chosen: Steady, requests: str) -> Ledger:
         queued = service.parts("queue") if requests == TYPICAL else ()
         for told in queued:
             cells.add(Place(QUEUE_STAGE, told.step), "wait", COUNTERS, told.each, site="queue")
-        for row in _waits(run, here, mean.value, sum(told.each.value for told in queued), ways):
+        waits = _waits(run, here, mean.value, sum(told.each.value for told in queued), ways)
+        for row in _for_programs(waits, spent.ended.scaled(factor)):
             cells.add(*row)
     else:
         stages_told = alone_s(run, chosen.typical) if are_told(run) else {}
@@ -211,7 +221,18 @@ def _spent(run: Run, main: Mask) -> _Spent | None:
     at_rest = sum(visit.cpu_s for visit in idle) / max(sum(visit.seconds for visit in idle), 1e-9) if idle else 0.0
     seconds = np.diff(found.t_ns) / 1e9
     busy = np.maximum(np.diff(cpu) - at_rest * seconds, 0.0)
-    return _Spent(batched(busy, ended), batched(np.diff(delay), ended))
+    of_ended = found.column("process.ended_cpu_s")
+    by_ended = np.zeros(len(seconds)) if of_ended is None else np.minimum(np.diff(of_ended), busy)
+    return _Spent(batched(busy - by_ended, ended), batched(np.diff(delay), ended), batched(by_ended, ended))
+
+
+def _at_once(usual: Moments, spent: _Spent, mean_s: float) -> float:
+    """How many threads run while any does: as many as were seen, or as clocks need to have spent what they did in the time in
+    which any ran. Threads that live for less than a request are hardly ever seen.
+    """
+    ran_s = np.count_nonzero(usual.site == RUNNING) / len(usual.site) * mean_s
+    needed = (spent.cpu.low + spent.starved.low) / ran_s if ran_s > 0 else 1.0
+    return max(usual.parallelism, needed)
 
 
 def _factor(here: Moments, usual: Moments, mean_s: float, usual_mean_s: float) -> float:
@@ -240,9 +261,7 @@ def _phases(run: Run, here: Moments, site: int) -> Mapping[Place, Quantity]:
     return {where: _share_of(count, whole) for where, count in _few(counts).items() if count}
 
 
-def _waits(
-    run: Run, here: Moments, mean_s: float, queued_s: float, ways: Sequence[Part]
-) -> Iterator[tuple[Place, str, str, Quantity, str]]:
+def _waits(run: Run, here: Moments, mean_s: float, queued_s: float, ways: Sequence[Part]) -> Iterator[Cell]:
     """What is waited for while no thread can run: at whose line where that was seen.
 
     What the server says that requests queued is a row of its own and taken from these, first where nobody works on them.
@@ -270,6 +289,20 @@ def _waits(
         for where, part in found.items():
             on_wire = wire * mean_s if told and site == PARKED and where == BETWEEN else 0.0
             yield where, state, LOOKS, _less(_times(seconds, part), on_wire), name
+
+
+def _for_programs(waits: Iterable[Cell], computed: Quantity) -> Iterator[Cell]:
+    """What is waited for, of which as much as programs computed that requests start is a cell on the CPU."""
+    for where, state, source, seconds, site in waits:
+        part = exact(0.0)
+        if site in FOR_PROCESSES and computed.value:
+            value, low, high = map(
+                min, (computed.value, computed.low, computed.high), (seconds.value, seconds.low, seconds.high)
+            )
+            part = Quantity(value, low, high, computed.n)
+            yield STARTED, "cpu", PROCESS_CLOCK, part, ""
+            computed = _less(computed, part.value)
+        yield where, state, source, _less(seconds, part.value), site
 
 
 def _less(seconds: Quantity, by: float) -> Quantity:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,7 +30,8 @@ PATIENCE_S = 15.0  # to find out about an interpreter, beyond the time of the lo
 NAME_KEPT = 80
 _FRAME = re.compile(r"(?P<function>.*?) \((?P<file>.*?)(?::(?P<line>\d+))?\)$")
 _STANDARD = re.compile(r"/lib/python3\.\d+t?/(?P<rest>.*)$|^<frozen (?P<frozen>[^>]*)>")
-_PROCESS = "process "
+_BEGINS, _ARGUMENTS_END = "process ", '";'
+_PROCESS = re.compile(r'process (\d+):"')
 _RUNS = ("run_forever", "run_until_complete", "Runner.run", "|run")  # functions of asyncio that end with its loop
 OWN_PARTS = 3  # of a path of the user's own
 
@@ -98,7 +99,8 @@ class StackReader:
                 reason = "py-spy did not end in time"
             if look.process.returncode == 0 and look.file.exists() and look.file.stat().st_size <= MOST_BYTES:
                 moments = RATE_PER_S * seconds
-                counts.update(parsed(look.file.read_text(errors="replace")))
+                text = look.file.read_text(errors="replace")
+                counts.update(parsed(text, of_those_that_stay=kind == HOLDING))
             else:
                 reason = reason or f"py-spy: {_last_words(said)}"
         self._running = []
@@ -152,17 +154,33 @@ def _told(frame: dict[str, object]) -> str:
     return _shown(str(frame["filename"]), str(frame["line"] or 0), str(frame["name"]))
 
 
-def parsed(text: str) -> Counter[tuple[str, ...]]:
-    """py-spy's raw lines (`outer;inner COUNT`) as frames that tell whose they are, with their counts."""
+def parsed(text: str, *, of_those_that_stay: bool = False) -> Counter[tuple[str, ...]]:
+    """py-spy's raw lines (`outer;inner COUNT`) as frames that tell whose they are, with their counts; if asked, without those of
+    processes that are gone: one that a request starts holds an interpreter's lock of its own, and not the server's.
+    """
     found: Counter[tuple[str, ...]] = Counter()
-    for line in text.splitlines():
+    for process, line in _lines(text):
+        if of_those_that_stay and process and not os.path.exists(f"/proc/{process}"):
+            continue
         stack, _, count = line.rpartition(" ")
-        if stack.startswith(_PROCESS):  # process 7:"its arguments", which may hold anything
-            stack = stack.rpartition('";')[2]
         frames = [shown for each in _split(stack) if (shown := _frame(each))]
         if frames and count.isdigit():
             found[tuple(frames[-MOST_FRAMES:])] += int(count)
     return found
+
+
+def _lines(text: str) -> Iterator[tuple[str, str]]:
+    """The number of each line's process, where it is told, and the line without that process's arguments, which may hold anything
+    and line breaks too: `process 7:"its arguments";process 8:"those of its child";outer;inner 5`.
+    """
+    process, inside = "", False
+    for line in text.splitlines():
+        told = list(_PROCESS.finditer(line)) if inside or line.startswith(_BEGINS) else []
+        process = told[-1][1] if told else process
+        inside = (inside or bool(told)) and line.rfind(_ARGUMENTS_END) < (told[-1].end() if told else 0)
+        if not inside:
+            yield process, line.rpartition(_ARGUMENTS_END)[2]
+            process = ""
 
 
 def _split(stack: str) -> list[str]:
