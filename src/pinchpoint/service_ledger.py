@@ -111,10 +111,8 @@ def account_service(run: Run, chosen: Steady, requests: str) -> Ledger:
         stages = _stages(run, here)
         if tuple(stages) == (INSIDE,) or are_told(run):
             stages = _phases(run, here, RUNNING) or stages
-        factor = _factor(here, usual, mean.value, float(run.requests.latency_s[chosen.main].mean()))
-        each = 1 / _at_once(
-            usual, spent, float(run.requests.latency_s[chosen.main].mean())
-        )  # as clocks count: of all requests
+        usual_s = float(run.requests.latency_s[chosen.main].mean())
+        factor, each = _factor(here, usual, mean.value, usual_s), 1 / _at_once(usual, spent, usual_s)
         for where, share in stages.items():
             own = _times(spent.cpu.scaled(factor), share)
             cells.add(where, "cpu", CLOCK, own.scaled(each), overlapped_s=own.value * (1 - each))
@@ -227,12 +225,12 @@ def _spent(run: Run, main: Mask) -> _Spent | None:
 
 
 def _at_once(usual: Moments, spent: _Spent, mean_s: float) -> float:
-    """How many threads run while any does: as many as were seen, or as clocks need to have spent what they did in the time in
-    which any ran. Threads that live for less than a request are hardly ever seen.
+    """How many threads run while any does, in all requests, as clocks count: as many as were seen. Where so many could not spend
+    in a whole request what the clocks say, others lived too short to be seen: as many as that takes while any ran.
     """
+    seen, clocks_s = usual.parallelism, spent.cpu.low + spent.starved.low
     ran_s = np.count_nonzero(usual.site == RUNNING) / len(usual.site) * mean_s
-    needed = (spent.cpu.low + spent.starved.low) / ran_s if ran_s > 0 else 1.0
-    return max(usual.parallelism, needed)
+    return clocks_s / ran_s if clocks_s > seen * mean_s and ran_s > 0 else seen
 
 
 def _factor(here: Moments, usual: Moments, mean_s: float, usual_mean_s: float) -> float:
