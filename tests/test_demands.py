@@ -11,7 +11,7 @@ from pinchpoint import api
 from pinchpoint.contracts import Tables
 from pinchpoint.demands import CPU, GIL, demands, rungs
 from pinchpoint.domain.change import Change, DemandEdit
-from pinchpoint.domain.demand import Rung, crowding, saturated
+from pinchpoint.domain.demand import Rung, crowding, knee, saturated
 from pinchpoint.domain.quantity import Quantity, exact
 from pinchpoint.domain.run import Held, Visit
 from pinchpoint.inquire import inquire
@@ -97,19 +97,22 @@ def test_rungs_have_throughput_and_latency_with_intervals():
     assert found[0].throughput_per_s.n == 5
 
 
-@pytest.mark.parametrize(("rates", "load"), [
-    ((100, 200, 300, 310), 8),
-    ((100, 104, 103, 99), 4),  # a flat curve, its best is chance
-    ((100, 200, 150, 100), 2),  # more company makes it slower
-    ((100, 60, 50, 40), 1),
+@pytest.mark.parametrize(("rates", "load", "lowest"), [
+    ((100, 200, 300, 310), 8, 8),
+    ((100, 104, 103, 99), 4, 2),  # a flat curve, its best is chance
+    ((100, 200, 150, 100), 2, 2),  # more company makes it slower
+    ((100, 60, 50, 40), 1, None),
 ])  # fmt: skip
-def test_a_flat_curve_is_judged_at_its_highest_load(rates, load):
+def test_a_flat_curve_is_judged_at_its_highest_load(rates, load, lowest):
     sure = [Quantity(rate, rate - 2, rate + 2, 5) for rate in rates]
     each = [Rung(2**n, rate, exact(0.01), None) for n, rate in enumerate(sure)]
     found = saturated(each)
     assert found is not None
     assert found.load == load
     assert saturated([]) is None
+    at_the_knee = knee(each)
+    assert (at_the_knee.load if at_the_knee else None) == lowest
+    assert knee([]) is None
 
 
 @pytest.mark.parametrize(("visited", "load"), [
@@ -240,6 +243,16 @@ def test_what_nobody_watched_lets_so_many_in():
     assert "as if" not in busy.verdicts["capacity"].sentence
     growing = inquire(recorded(CASES["nothing watched is full"][0], "the time was up"), builtin(), shipped())
     assert "as if" not in growing.verdicts["capacity"].sentence
+
+
+def test_what_is_full_in_the_middle_of_its_interval_may_be_full():
+    """GIVEN visits at 76 and at 100 % of two CPUs THEN nothing is called full, nor is it said that nothing is."""
+    ladder = visits(closed(0.005), cpu=0.0088)
+    uneven = [replace(each, cpu_s=each.cpu_s * (0.86, 1.14)[at % 2]) for at, each in enumerate(ladder)]
+    found = inquire(recorded(uneven), builtin(), shipped())
+    verdict = found.verdicts["capacity"]
+    assert verdict.bound == "unknown"
+    assert verdict.sentence == "Not known: CPUs at 87 % may be full, or not (from 69 %); a longer run decides."
 
 
 def test_failing_under_load_leaves_the_latency_alone():

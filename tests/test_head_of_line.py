@@ -58,7 +58,7 @@ RARE = (0.97, 0.03)
 
 @pytest.mark.parametrize(("sizes", "weights", "lines", "status"), [
     (SIZES, RARE, ONE_LINE, "present"),
-    (SIZES, (0.999, 0.001), ONE_LINE, "absent"),  # too seldom to matter
+    (SIZES, (0.999, 0.001), ONE_LINE, "unknown"),  # too seldom to be sure of a twentieth of the small ones
     (SIZES, RARE, OF_ITS_OWN, "absent"),          # the healthy twin
     (SIZES, RARE, MANY_SERVERS, "absent"),        # nobody waits
     ((2.0, 2.4), (0.5, 0.5), ONE_LINE, "absent"), # the look-alike: a line that is long because of how many there are
@@ -77,22 +77,20 @@ def test_who_waits_behind_large_ones(sizes, weights, lines, status):
 
 
 def test_what_a_line_of_its_own_gains_is_as_foretold():
-    """GIVEN the same clients with two lines THEN the mean of the small ones falls as was foretold, and their line is shorter too."""
+    """GIVEN the same clients with two lines THEN the slowest of the small ones are as was foretold; the line is a bit shorter too."""
     one, two = (run_with(alone(SIZES) + played(SIZES, RARE, lines)) for lines in (ONE_LINE, OF_ITS_OWN))
     found = inquire(one, plugins.builtin(), limits.shipped())
     (foretold,) = [each for each in found.predictions if each.change.remedy == "size-aware-queue"]
-    after = np.mean(head_of_line.behind(two, LOAD).latency_s)
+    after = head_of_line.behind(two, LOAD).slowest
     assert foretold.change.kind == "estimate"
-    gained = foretold.before.value / after
-    assert gained == pytest.approx(foretold.gain.value, rel=0.15)  # service here is steadier than the formula's
-    assert foretold.gain.low <= gained <= foretold.gain.high
+    assert foretold.before.value / after.value == pytest.approx(foretold.gain.value, rel=0.1)
 
 
 def test_all_the_waiting_is_laid_to_what_was_served():
     """GIVEN one server THEN slow small requests waited for large ones nearly all of what they took longer."""
     found = head_of_line.behind(run_with(alone(SIZES) + played(SIZES, RARE, ONE_LINE)), LOAD)
     assert found.share.low > 0.9
-    assert found.ratio.value > 1.5
+    assert found.ratio.value > 3
     assert np.all(found.behind_s <= found.latency_s)
 
 

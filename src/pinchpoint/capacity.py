@@ -13,6 +13,7 @@ from pinchpoint.domain.finding import Finding
 from pinchpoint.domain.verdict import Gain, Verdict
 from pinchpoint.domain.words import CAPACITY_HEADLINE, QUOTA_HEADLINE, RESOURCE_WORDS, UNEVEN_HEADLINE
 from pinchpoint.limits import Limits
+from pinchpoint.units import percent
 from pinchpoint.verdict import cells, explains, rank
 
 # A resource that is one cause's own; what fills the CPUs or the memory system is told by the ledger.
@@ -174,8 +175,8 @@ def _nothing_full(tables: Tables, busiest: Demand | None, limits: Limits) -> str
     used = busiest.utilization if busiest else None
     name = RESOURCE_WORDS.get(kind_of(busiest), busiest.resource) if busiest else ""
     if used is not None and used.value > limits.saturated.value:
-        return f"perhaps full: {name} at {used.value:.0%}, or {max(used.low, 0.0):.0%} only; a longer run decides"
-    seen = f"; the busiest is {name} at {used.value:.0%}" if used else ""
+        return f"{name} at {percent(used.value)} may be full, or not (from {percent(max(used.low, 0.0))}); a longer run decides"
+    seen = f"; the busiest is {name} at {percent(used.value)}" if used else ""
     admitted = _admitted(tables) if used is None or used.high < NEARLY_FULL else ""
     return f"throughput stops growing, and nothing that was watched is full{seen}{admitted}"
 

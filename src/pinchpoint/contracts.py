@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pinchpoint.domain.change import Change
-from pinchpoint.domain.demand import Demand, Rung, best, saturated
+from pinchpoint.domain.demand import Demand, Rung, best, knee, saturated
 from pinchpoint.domain.finding import Evidence, Finding
 from pinchpoint.domain.ledger import Ledger
 from pinchpoint.domain.load_report import LoadReport
@@ -51,6 +51,11 @@ class Tables:
     def saturated(self) -> Rung | None:
         """The highest load with that throughput, at which resources are judged; None where there is no best."""
         return saturated(self.rungs)
+
+    @property
+    def knee(self) -> Rung | None:
+        """The lowest load with that throughput and several in flight; None where there is none."""
+        return knee(self.rungs)
 
 
 # --- signals -------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from pinchpoint.domain.run import Floats, Ints, Run
 LARGER = 4.0  # times what the median request takes alone: others are small
 FEWEST_ALONE = 3  # of a payload, to know what it takes
 SLOW = 0.95  # small requests beyond this quantile are slow
-STATISTIC = "mean of small requests"
+STATISTIC = "slowest twentieth of small requests"
 TOO_FEW = "too few requests were noted with several in flight"
 ALIKE = "all requests take about as long alone"
 Mask = npt.NDArray[np.bool_]
@@ -29,8 +29,7 @@ Mask = npt.NDArray[np.bool_]
 @dataclass(frozen=True, slots=True)
 class Behind:
     """Small requests with `load` in flight: their latencies, the part of each in which only large ones were served and the part
-    in which any were, which of them are slow and which typical; and the mean latency if large ones had a line of their own and
-    as many were in flight.
+    in which any were, and which of them are slow and which typical.
     """
 
     load: int
@@ -39,16 +38,11 @@ class Behind:
     at_most_s: Floats
     slow: Mask
     typical: Mask
-    apart_s: float
 
     @property
     def ratio(self) -> Quantity:
-        """Mean latency over the same without the part in which only larger ones were served; its interval reaches to what it
-        would be without the part in which any were.
-        """
-        least = stats.ratio_interval(self.latency_s, self.without_s)
-        most = stats.ratio_interval(self.latency_s, self.latency_s - self.at_most_s)
-        return Quantity(least.value, least.low, max(least.high, most.high), least.n)
+        """Mean latency of the slowest over that of typical ones. A quantile would jump where about as many wait as it leaves."""
+        return self.slowest.scaled(1 / float(self.latency_s[self.typical].mean()))
 
     @property
     def share(self) -> Quantity:
@@ -68,11 +62,14 @@ class Behind:
         return self.latency_s - self.behind_s
 
     @property
+    def slowest(self) -> Quantity:
+        """Mean latency of the slowest."""
+        return stats.mean_interval(_beyond(self.latency_s))
+
+    @property
     def gain(self) -> Quantity:
-        """Mean latency over that with a line of its own for large ones, which takes some of those in flight out of the line."""
-        least, now = self.ratio, stats.mean_interval(self.latency_s)
-        value = max(least.value, now.value / self.apart_s)
-        return Quantity(value, least.low, max(least.high, value, now.high / self.apart_s), least.n)
+        """The same over that of the slowest if none had waited for a large one."""
+        return stats.ratio_interval(_beyond(self.latency_s), _beyond(self.without_s))
 
 
 def behind(run: Run, load: int) -> Behind | str:
@@ -95,27 +92,14 @@ def behind(run: Run, load: int) -> Behind | str:
     )
     latency = (end[small] - begin[small]) / 1e9
     low, high, slow = np.quantile(latency, (0.25, 0.75, SLOW))
-    return Behind(
-        load,
-        latency,
-        any_s - small_s,
-        large_s,
-        latency >= slow,
-        (latency >= low) & (latency <= high),
-        _apart(load, own, small),
-    )
+    return Behind(load, latency, any_s - small_s, large_s, latency >= slow, (latency >= low) & (latency <= high))
 
 
-def _apart(load: int, own: Floats, small: Mask) -> float:
-    """Mean seconds of a small request where the large ones go to a station of their own: mean value analysis of the two with
-    `load` requests in flight (Reiser & Lavenberg 1980).
-    """
-    demands = np.array([own[small].sum(), own[~small].sum()]) / len(own)
-    waiting, there = np.zeros(2), demands
-    for number in range(1, load + 1):
-        there = demands * (1 + waiting)
-        waiting = number * there / there.sum()
-    return float(there[0]) / float(np.mean(small))
+def _beyond(latency_s: Floats) -> Floats:
+    """A series whose mean is the mean of those beyond the quantile `SLOW` (Rockafellar & Uryasev 2000, J. Risk 2:21)."""
+    slow = np.quantile(latency_s, SLOW)
+    found: Floats = slow + np.maximum(latency_s - slow, 0.0) / (1 - SLOW)
+    return found
 
 
 def _sizes(payload: Ints, seconds: Floats, payloads: int) -> Floats:

@@ -188,12 +188,12 @@ def predict_known_shapes(tables: Tables, change: Change) -> Prediction | None:
 
 
 def predict_unblocked(tables: Tables, change: Change) -> Prediction | None:
-    """Small requests at the load that is judged, and the same if large ones had a line of their own."""
-    full = tables.saturated
+    """The slowest of small requests at the knee, and the same if no large one had been served before them."""
+    full = tables.knee
     found = head_of_line.behind(tables.run, full.load) if full is not None else ""
     if isinstance(found, str):
         return None
-    before, gain = stats.mean_interval(found.latency_s), found.gain
+    before, gain = found.slowest, found.gain
     after = Quantity(before.value / gain.value, before.value / gain.high, before.value / gain.low, gain.n)
     return Prediction(change, before, after, gain, found.load)
 

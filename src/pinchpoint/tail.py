@@ -38,8 +38,8 @@ def tail_verdict(
     """What makes slow requests slower; `none` where they are hardly slower, `unknown` where they are too few."""
     found, origin = tables.tail, tables.typical.stages_from
     ahead = next((f for f in findings if f.code == AHEAD and f.status == "present"), None)
-    if ahead is not None and tables.saturated is not None:
-        return _blocked(tables, ahead, tables.saturated.load, predictions)
+    if ahead is not None and tables.knee is not None:
+        return _blocked(tables, ahead, tables.knee.load, predictions)
     if found is None:
         count, needed = len(tables.run.requests.index), stats.samples_needed(0.99)
         words = f"NOT KNOWN: {count} requests, {needed} are needed for a p99; use a larger --budget."
@@ -66,7 +66,7 @@ def _blocked(tables: Tables, ahead: Finding, load: int, predictions: Sequence[Pr
     ratio, share = (evidence.signal.quantity for evidence in ahead.evidence)
     assert ratio is not None
     assert share is not None
-    longer = f"small requests take {ratio.value:.2g} x what they would"
+    longer = f"the slowest twentieth of small requests take {ratio.value:.2g} x as long as typical ones"
     words = f"with {load} in flight, {longer}: {TAIL_HEADLINE[AHEAD]}"
     gain, origin = _gain(predictions, AHEAD), tables.typical.stages_from
     return Verdict("wait", "queue", AHEAD, "defect", "supported", share.value, None, (), origin, words, gain)

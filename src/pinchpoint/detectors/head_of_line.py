@@ -24,9 +24,9 @@ def head_of_line(signals: Signals, limits: Limits) -> Iterator[Evidence]:
 
     **Mechanism.** One line for all requests gives each its turn: who comes behind one that takes a hundred times as long waits
     for all of it. How long a request is, is known from its input asked alone, so it takes several inputs (--input FOLDER) of
-    which one takes at least four times as long as most. Then two things are told of the small requests: how much longer they
-    take for the time in which only large ones were served before them, and how much of what the slow ones among them take
-    longer than the typical ones that is. Where a few workers have connections of their own, a large one may keep small ones
+    which one takes at least four times as long as most. With as few in flight as serve the most a second, the slowest twentieth
+    of the small requests is compared with the typical ones: how much longer these take, and how much of it is time in which
+    only large ones were served before them. Where a few workers have connections of their own, a large one may keep small ones
     while another worker serves small ones: that is left open.
     **Looks like it, is not.** Large requests are slow by themselves, and are not counted. A line that is long because there
     are too few workers makes all requests wait alike (W102): slow ones do not differ from typical ones in what was

@@ -395,7 +395,7 @@ SIGNAL_WORDS: dict[str, str] = {
     "request.new_shape_share": "first of its shape",
     "tail.new_shape_share": "first of its shape, in slow requests",
     "tail.ratio": "slow over typical requests",
-    "tail.company_ratio": "what large requests cost small ones in company",
+    "tail.company_ratio": "slow over typical ones of small requests in company",
     "tail.behind_share": "large ones being served in what slow small ones take longer",
     "tail.collection_share": "garbage collection in what slow requests take longer",
     "startup.seconds": "a start",

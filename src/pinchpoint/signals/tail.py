@@ -56,8 +56,8 @@ def _longer(tables: Tables, chosen: Mask) -> Quantity | str:
 
 @signal("tail.company_ratio", unit="ratio", mechanism="wall clock")
 def company_ratio(tables: Tables) -> Quantity | str:
-    """Of small requests with several in flight, mean latency over the same without waiting for larger ones; 1 where none takes
-    far longer alone than others.
+    """Of small requests with several in flight, the slowest twentieth over typical ones; 1 where none takes far longer alone than
+    others.
     """
     found = _behind(tables)
     return found if isinstance(found, (str, Quantity)) else found.ratio
@@ -73,10 +73,12 @@ def behind_share(tables: Tables) -> Quantity | str:
 
 
 def _behind(tables: Tables) -> head_of_line.Behind | Quantity | str:
-    """Small requests at the load that is judged; a ratio of 1 where requests are alike."""
+    """Small requests at the knee, where the line is short enough to tell who is ahead; a ratio of 1 where requests are alike."""
     if not len(tables.run.asked.load):
         return exact(1.0)  # there is one input
-    full = tables.saturated
+    full = tables.knee
+    if full is None and tables.saturated is not None:
+        return "with several requests in flight fewer are served a second"
     if full is None:
         return f"several requests in flight were not measured: {tables.run.ladder_ended}"
     found = head_of_line.behind(tables.run, full.load)
