@@ -54,7 +54,7 @@ class Tables:
 
     @property
     def knee(self) -> Rung | None:
-        """The lowest load with that throughput and several in flight; None where there is none."""
+        """The lowest load with several in flight that nearly has that throughput; None where there is none."""
         return knee(self.rungs)
 
 

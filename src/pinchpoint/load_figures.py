@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from pinchpoint import stats, steady
 from pinchpoint.domain.arrivals import CLOSED
+from pinchpoint.domain.demand import OF_MOST
 from pinchpoint.domain.load_report import (
     ClientReport,
     EarlyStopping,
@@ -34,7 +35,6 @@ from pinchpoint.units import digits, duration, percent
 
 SCHEMA = "pinchpoint/load/1"
 QUANTILES = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999))
-OF_MOST = 0.9  # of the highest throughput, at the knee
 BARS_AN_OCTAVE = 8
 FEWEST = 2  # for a mean
 FEWEST_OF_TREND = 40

@@ -51,6 +51,7 @@ class Crowding:
     longer: Quantity
 
 
+OF_MOST = 0.9  # of the highest throughput, at the knee
 FEWEST_VISITS = 3  # with two, a 95 % interval is six times as wide as with four
 
 
@@ -75,17 +76,17 @@ def saturated(rungs: Sequence[Rung]) -> Rung | None:
     may be one at which a full resource has nobody waiting for a tenth of the time. One that was visited too seldom to be known
     well comes last, since nothing could be told there.
     """
-    alike = _alike(rungs)
+    most = best(rungs)
+    if most is None:
+        return None
+    alike = [rung for rung in rungs if rung.throughput_per_s.high >= most.throughput_per_s.low]
     known = [rung for rung in alike if rung.load > 1 and rung.throughput_per_s.n >= FEWEST_VISITS]
-    return max(known or alike, key=lambda rung: rung.load, default=None)
+    return max(known or alike, key=lambda rung: rung.load)
 
 
 def knee(rungs: Sequence[Rung]) -> Rung | None:
-    """The lowest load above one that serves as many a second as the best: beyond it a line grows, of all requests alike."""
-    return min((rung for rung in _alike(rungs) if rung.load > 1), key=lambda rung: rung.load, default=None)
-
-
-def _alike(rungs: Sequence[Rung]) -> list[Rung]:
-    """The loads that serve as many a second as the best, by their intervals."""
+    """The lowest load above one that serves nearly as many a second as the best: beyond it a line of all requests grows."""
     most = best(rungs)
-    return [] if most is None else [each for each in rungs if each.throughput_per_s.high >= most.throughput_per_s.low]
+    enough = OF_MOST * most.throughput_per_s.value if most is not None else 0.0
+    several = [rung for rung in rungs if rung.load > 1 and rung.throughput_per_s.value >= enough]
+    return min(several, key=lambda rung: rung.load, default=None)
