@@ -32,6 +32,19 @@ PHOTO = """
         image = Image.open(io.BytesIO(photo.getvalue())).convert("RGB").resize((224, 224))
         return float(np.asarray(image, np.float32).mean())
 """
+# Layers that take far longer to open than to run.
+NETWORK = """
+    import numpy as np, onnx, onnxruntime
+    from onnx import helper, numpy_helper
+    x, each = np.ones((1, 16), np.float32), np.eye(16, dtype=np.float32)
+    weights = [numpy_helper.from_array(each * (1 + at / 1e3), f"w{at}") for at in range(200)]
+    names = ["x", *(f"t{at}" for at in range(200))]
+    nodes = [helper.make_node("MatMul", [names[at], f"w{at}"], [names[at + 1]]) for at in range(200)]
+    tensor = lambda name: helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 16])
+    graph = helper.make_graph(nodes, "layers", [tensor("x")], [tensor(names[-1])], weights)
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), "layers.onnx")
+"""
 # A request is shared out to so many threads that compute, and each touches more than a core's own cache.
 SHARED_OUT = """
         import concurrent.futures
@@ -200,6 +213,17 @@ PLANTS = (
         def predict():
             return {"y": decode()}
     """), _only("C102"), _only("C102")),
+    ServerPlant("session in each request", (WORK, FASTAPI, NETWORK, """
+        @app.get("/")
+        def predict():
+            return {"y": float(onnxruntime.InferenceSession("layers.onnx").run(None, {"x": x})[0].sum())}
+    """), _only("C118"), _only(None, "C118", "W101")),
+    ServerPlant("session kept", (WORK, FASTAPI, NETWORK, """
+        session = onnxruntime.InferenceSession("layers.onnx")
+        @app.get("/")
+        def predict():
+            return {"y": sum(float(session.run(None, {"x": x})[0].sum()) for _ in range(80))}
+    """), NOTHING, _only(None, "W101")),
     ServerPlant("eight threads", (WORK, FASTAPI, SHARED_OUT.format(threads=8)), _only("C106"), _only("C106", None)),
     ServerPlant("standard library", (WORK, PHOTO, """
         from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer

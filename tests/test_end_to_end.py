@@ -9,6 +9,7 @@ from __future__ import annotations
 import textwrap
 
 import pytest
+from bench.server_plants import NETWORK
 
 import networks
 from end_to_end import decided, diagnose, named, program, status, verdict
@@ -143,3 +144,27 @@ def test_the_library_gives_the_same_objects(tmp_path, monkeypatch):
     outcome = pinchpoint.diagnose(program(tmp_path, source), budget_s=4)
     assert isinstance(outcome.diagnosis, pinchpoint.Diagnosis)
     assert outcome.diagnosis.measured.requests > 100
+
+
+@pytest.mark.parametrize("anew", [True, False])
+def test_a_model_that_is_opened_in_each_request(tmp_path, anew):
+    """GIVEN a session that a request opens, and runs once THEN it is that, and its time goes; opened once, there is none of it."""
+    opened = "onnxruntime.InferenceSession('layers.onnx')"
+    source = textwrap.dedent(NETWORK) + textwrap.dedent(
+        f"""
+        def example_inputs(): return [x]
+        kept = {opened}
+        def handle(x):
+            session = {opened if anew else "kept"}
+            return [float(session.run(None, {{"x": x}})[0].sum()) for _ in range({1 if anew else 100})]
+        """
+    )
+    found = diagnose(tmp_path, program(tmp_path, source))
+    opening = sum(row["share"] for row in found["ledger"] if row["question"] == "latency" and row["site"] == "opening")
+    if anew:
+        assert verdict(found) == (named(found, "C118"), "model")
+        assert opening > 0.6
+        (line,) = [each for each in found["predictions"] if each["change"]["remedy"] == "open-once"]
+        assert line["gain"]["value"] == pytest.approx(1 / (1 - opening), rel=0.2)
+    else:
+        assert (status(found, "C118"), opening) == ("absent", 0.0)

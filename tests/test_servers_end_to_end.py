@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from pathlib import Path
 from textwrap import dedent
 
 import numpy as np
 import pytest
-from bench.live_servers import gunicorn, program, serving
+from bench.live_servers import gunicorn, program, serving, uvicorn
 from bench.plants.cgroups import needs_cgroup
+from bench.plants.networks import distant, needs_network
 from bench.server_plants import OTHER, PLANTS, SLOW_SERVICE
 
+import hostile_server
 import pinchpoint
-from end_to_end import diagnose, named
+from end_to_end import diagnose, named, told
 from pinchpoint import store
+from pinchpoint.domain.ledger import TOLD
 from pinchpoint.domain.service import SPANS
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 CHOSEN = ("loop computes", "threads in Python", "one worker sleeps", "a lock", "fat JSON", "thin JSON", "another service",
-          "awaited on kept connections",
+          "awaited on kept connections", "session in each request",
           "standard library", "uneven processes", "even processes",
           "a quota")  # fmt: skip
 BUDGET = 26
@@ -98,6 +102,27 @@ def test_a_run_of_a_server_gives_the_same_answer_from_its_folder_alone(tmp_path)
     assert first["service"]["frameworks"][0] == "FastAPI"
 
 
+def test_over_tls(tmp_path):
+    """GIVEN a server with a certificate of its own THEN it is refused in words, and diagnosed where its authority is named."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl here")
+    certificate, key = hostile_server.certificate(tmp_path / "tls", "127.0.0.1")
+    plant = next(each for each in PLANTS if each.name == "preprocessing")
+
+    def command(port):
+        return [*uvicorn(port), "--ssl-certfile", str(certificate), "--ssl-keyfile", str(key)]
+
+    with serving(tmp_path / "server", "\n".join(map(dedent, plant.parts)), command) as port:
+        url = f"https://127.0.0.1:{port}/"
+        code, said, _ = told(tmp_path, url)
+        found = diagnose(tmp_path, url, "--set", f"ca={certificate}", budget=BUDGET)
+    assert code == 2
+    assert "its certificate is not trusted" in said
+    named(found, "C102")
+    rows = [row for row in found["ledger"] if row["question"] == "latency"]
+    assert abs(sum(row["share"] for row in rows if row["state"] == "unexplained")) < 0.1
+
+
 def the_example():
     """The program of docs/servers.md, which finds this pinchpoint wherever it is served."""
     source = (DOCS / "servers.md").read_text("utf-8").partition("```python\n")[2].partition("```")[0]
@@ -124,6 +149,26 @@ def test_stages_that_a_server_tells_are_exact(tmp_path):
             seen += sum(row["share"] for row in rows if row["state"] == "starved")
         assert seen == pytest.approx(told, rel=0.1), (name, rows)
     assert (answer["cause"], answer["where"]) == ("C102", "preprocess")
+
+
+def test_stages_that_a_server_tells_into_which_nobody_looks(tmp_path):
+    """GIVEN the same example on another machine, as far as can be seen THEN its word is what is known of its stages."""
+    if missing := needs_network():
+        pytest.skip(missing)
+
+    def command(port):
+        return [*uvicorn(port), "--host", "0.0.0.0"]  # of a network namespace of its own
+
+    with distant(0.002) as place, serving(tmp_path / "server", the_example(), command, place=place) as port:
+        found = diagnose(tmp_path, f"http://{place.host}:{port}/predict", budget=14)
+    answer = found["verdicts"]["latency"]
+    assert (answer["bound"], answer["cause"], answer["where"]) == ("unknown", None, "preprocess")
+    assert "as the server tells" in answer["sentence"]
+    rows = [row for row in found["ledger"] if row["question"] == "latency"]
+    told_of = {row["stage"]: row["seconds"]["value"] for row in rows if row["site"] == TOLD}
+    assert told_of["preprocess"] == pytest.approx(0.008, rel=0.1)
+    assert told_of["model"] == pytest.approx(0.005, rel=0.1)
+    assert abs(sum(row["share"] for row in rows if row["state"] == "unexplained" and row["site"] != TOLD)) < 0.1
 
 
 TRACED = """

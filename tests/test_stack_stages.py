@@ -8,6 +8,7 @@ from pinchpoint.stack_stages import FRAMEWORKS, frameworks, place
 
 UVICORN = ["std|runpy|198|_run_module_as_main", "std|asyncio/runners.py|190|run", "site|uvicorn/server.py|70|serve"]
 FASTAPI = [*UVICORN, "site|starlette/routing.py|75|app", "site|fastapi/routing.py|190|run_endpoint_function"]
+RUNTIME = "site|onnxruntime/capi/onnxruntime_inference_collection.py"
 WORKER = ["std|threading.py|1002|_bootstrap", "std|concurrent/futures/thread.py|83|_worker"]
 
 
@@ -32,6 +33,11 @@ def own(name, line=10, file="app.py"):
       "site|torch/nn/modules/linear.py|114|forward"], "model", "app.py:10 handle()"),
     ([*WORKER, own("handle"), "site|sklearn/preprocessing/_data.py|9|transform"], "preprocess", "app.py:10 handle()"),
     ([*WORKER, own("handle"), "site|sklearn/ensemble/_forest.py|9|predict"], "model", "app.py:10 handle()"),
+    # what opens a model, and all that is done meanwhile
+    ([*WORKER, own("handle"), f"{RUNTIME}|485|InferenceSession.__init__", f"{RUNTIME}|560|_create_inference_session"],
+     "model", "app.py:10 handle()"),
+    ([*WORKER, own("handle"), "site|joblib/numpy_pickle.py|600|load", "std|pickle.py|1200|_Unpickler.load"],
+     "model", "app.py:10 handle()"),
     # a library without anybody's own line around it names itself
     ([*FASTAPI, "site|starlette/requests.py|200|json", "std|json/decoder.py|337|decode"],
      "deserialize", "json/decoder.py decode()"),
@@ -105,3 +111,18 @@ def test_what_the_user_says_of_a_library_comes_first(frames, extra, stage):
 def test_what_an_application_is_written_in(stacks, names):
     assert frameworks(stacks) == names
     assert set(names) <= set(FRAMEWORKS.values())
+
+
+@pytest.mark.parametrize(("frames", "opens"), [
+    ([*WORKER, own("handle"), f"{RUNTIME}|485|InferenceSession.__init__"], True),
+    ([*WORKER, own("handle"), f"{RUNTIME}|220|Session.run"], False),
+    ([*WORKER, own("handle"), "site|transformers/models/auto/auto_factory.py|500|_BaseAutoModelClass.from_pretrained"], True),
+    ([*WORKER, own("handle"), "site|transformers/models/bert/modeling_bert.py|500|BertModel.forward"], False),
+    ([*WORKER, own("handle"), own("load_model")], True),
+    ([*WORKER, own("handle"), own("Registry.load_resnet_model"), "std|pickle.py|1200|_Unpickler.load"], True),
+    ([*WORKER, own("handle"), own("load_model_input")], False),
+    ([*WORKER, own("load_image")], False),
+    ([own("build_model"), *FASTAPI, own("handle")], False),  # what started the server
+])  # fmt: skip
+def test_what_makes_a_model_ready_to_run(frames, opens):
+    assert place(frames).opens == opens

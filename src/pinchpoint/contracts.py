@@ -87,8 +87,8 @@ class Detector:
     """A cause: its question, what it needs, what it would explain, and how its evidence is made.
 
     `bound` is cpu, gpu, memory, io or wait (`measurement` for V codes); `kind` is defect or limit. `cells` are the ledger
-    cells that the cause explains: (stage or `*`, state), or with a third element the site that a thread is
-    blocked at. `lookalikes` must be ruled out before it counts as supported.
+    cells that the cause explains: (stage or `*`, state), or with a third element the site of it. `lookalikes` must be ruled
+    out before it counts as supported.
     """
 
     code: str

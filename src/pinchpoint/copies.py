@@ -80,7 +80,7 @@ def _copies_of(request: Watched, *, marked: bool) -> Iterator[tuple[Owner, Copyi
     """The target's own copies with their owners, placed as the ledger places moments."""
     owners = [owner_of(entry.stages) for entry in request.entries]
     gaps = [not entry.stages for entry in request.entries]
-    stages = placed([owner.stage for owner in owners], gaps_are_framework=marked, is_gap=gaps)
+    stages = placed(owners, gaps_are_framework=marked, is_gap=gaps)
     for owner, stage, entry in zip(owners, stages, request.entries, strict=True):
         if entry.function and not any(kind == WRAPPED for _, kind in entry.stages):
             yield replace(owner, stage=stage).account, entry

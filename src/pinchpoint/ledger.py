@@ -23,7 +23,7 @@ from pinchpoint.domain.quantity import Quantity, total
 from pinchpoint.domain.run import MARKED, SITES, Run
 from pinchpoint.domain.split import Ceilings, SessionSplit
 from pinchpoint.service_ledger import account_service
-from pinchpoint.stage_names import MODEL, SESSION_SPAN, Owner
+from pinchpoint.stage_names import MODEL, OPENING, SESSION_SPAN, Owner
 from pinchpoint.timeline import Moments, Steady, moments, steady
 
 Floats = npt.NDArray[np.float64]
@@ -205,7 +205,7 @@ def _stage_rows(
     if moved is not None:
         copying, cpu, faults = _copies_apart(moved, cpu, faults, _fault_seconds(run))
         cells.add(owner, "memory", "timed copies", copying, site="copy")
-    cells.add(owner, "cpu", "thread clock", cpu)
+    cells.add(owner, "cpu", "thread clock", cpu, site=OPENING if owner.opens else "")
     cells.add(owner, "memory", "counted page faults", faults, site="fault")
     cells.add(owner, "starved", "run-queue clock", _mean(clock.starved))
     swapping = _swapping(run)
@@ -277,7 +277,8 @@ def _with_operators(
         if not mine or not split.splits:
             continue
         labels = {owner.label for owner in mine}
-        on_cpu = [r for r in kept if r.stage == MODEL and r.label in labels and r.state == "cpu" and r.operator is None]
+        runs = [r for r in kept if (r.stage, r.state, r.operator) == (MODEL, "cpu", None) and r.site != OPENING]
+        on_cpu = [r for r in runs if r.label in labels]
         wall = sum(float(clocks[owner].wall.mean()) if owner in clocks else handed[owner] for owner in mine)
         if any(item.operator.faults for item in split.splits):  # these are a cell of their own, and taken off operators
             wall -= sum(r.seconds.value for r in kept if r.stage == MODEL and r.label in labels and r.site == "fault")

@@ -45,7 +45,7 @@ from pinchpoint.domain.service import ACTIVE, ALL, IDLE, Service, Stack
 from pinchpoint.moments_of_service import FEWEST, Moments, batched, moments
 from pinchpoint.on_the_way import Part, inside_unseen, on_the_way
 from pinchpoint.stack_stages import Place, place
-from pinchpoint.stage_names import UNPLACED
+from pinchpoint.stage_names import OPENING, UNPLACED
 from pinchpoint.timeline import Mask, Steady
 from pinchpoint.told_stages import BETWEEN, alone_s, are_told, inside, places, span_at
 
@@ -115,7 +115,8 @@ def account_service(run: Run, chosen: Steady, requests: str) -> Ledger:
         factor, each = _factor(here, usual, mean.value, usual_s), 1 / _at_once(usual, spent, usual_s)
         for where, share in stages.items():
             own = _times(spent.cpu.scaled(factor), share)
-            cells.add(where, "cpu", CLOCK, own.scaled(each), overlapped_s=own.value * (1 - each))
+            site = OPENING if where.opens else ""
+            cells.add(where, "cpu", CLOCK, own.scaled(each), site, own.value * (1 - each))
         cells.add(Place(UNPLACED, ""), "starved", QUEUE, spent.starved.scaled(factor * each))
         queued = service.parts("queue") if requests == TYPICAL else ()
         for told in queued:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pinchpoint.stage_names import UNPLACED, WORDS
+from pinchpoint.stage_names import MODEL, UNPLACED, WORDS, is_opening
 
 FRAMEWORK = "framework"
 OWN = "own"
@@ -89,6 +89,34 @@ TABLE: tuple[tuple[str, str, str], ...] = (
         "uvloop/", "asyncio/", "http/server.py", "socketserver.py", "selectors.py", "logging/", "wsgiref/", "click/", "typer/",
     )),
 )  # fmt: skip
+# What makes a model ready to run, by its file and function. All that is done inside of such a frame belongs to it.
+OPENS: tuple[tuple[str, str], ...] = (
+    ("onnxruntime/capi/onnxruntime_inference_collection.py", "^__init__$|^_create_inference_session$"),
+    ("torch/serialization.py", "^load$"),
+    ("torch/jit/_serialization.py", "^load$"),
+    ("torch/export/", "^load$"),
+    ("torch/hub.py", "^load"),
+    ("torch/nn/modules/module.py", "^load_state_dict$"),
+    ("safetensors/", "^load"),
+    ("transformers/", "^from_pretrained$|^pipeline$"),
+    ("diffusers/", "^from_pretrained$"),
+    ("sentence_transformers/", "^__init__$"),
+    ("joblib/numpy_pickle.py", "^load$"),
+    ("skops/io/", "^load"),
+    ("mlflow/", "^load_model$"),
+    ("tensorflow/python/saved_model/load.py", "^load"),
+    ("tensorflow/lite/python/interpreter.py", "^__init__$"),
+    ("ai_edge_litert/interpreter.py", "^__init__$"),
+    ("keras/", "^load_model$|^load_weights$"),
+    ("xgboost/", "^load_model$"),
+    ("lightgbm/basic.py", "^model_from_string$"),
+    ("catboost/core.py", "^load_model$"),
+    ("openvino/", "^compile_model$|^read_model$"),
+    ("llama_cpp/llama.py", "^__init__$"),
+    ("faster_whisper/transcribe.py", "^__init__$"),
+    ("whisper/__init__.py", "^load_model$"),
+    ("spacy/", "^load"),
+)
 # What an application is written in, by the package of its frames; the first ones build on the last.
 FRAMEWORKS = {
     "mlserver/": "MLServer", "bentoml/": "BentoML", "litserve/": "LitServe", "ray/serve/": "Ray Serve", "ts/": "TorchServe",
@@ -107,26 +135,42 @@ _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A ledger stage, and what is shown beside it: the line of the user's own code that led there, or the library."""
+    """A ledger stage, what is shown beside it (the line of the user's own code that led there, or the library), and whether a
+    model is made ready to run there.
+    """
 
     stage: str
     label: str
+    opens: bool = False
 
 
 def place(frames: Sequence[str], extra: Mapping[str, str] | None = None) -> Place:
-    """Where a stack belongs, outermost frame first; request handling where no frame says anything else."""
+    """Where a stack belongs, outermost frame first; request handling where no frame says anything else. What opens a model goes
+    before all that is done inside of it.
+    """
     split = [each.split("|", 3) for each in frames]
     own = next(
         ((file, line, name) for origin, file, line, name in reversed(split) if origin == OWN and name != LAUNCHER), None
     )
     label = f"{own[0].rpartition('/')[2]}:{own[1]} {own[2]}()" if own else ""
+    told = None
     for origin, file, _, name in reversed(split):
+        if _opens(origin, file, name):
+            return Place(MODEL, label or f"{file} {name}()", opens=True)
         stage = _stage(origin, file, name, extra or {})
         if stage == FRAMEWORK:
             break
-        if stage is not None:
-            return Place(stage, label or f"{file} {name}()")
-    return Place(UNPLACED, label)
+        if stage is not None and told is None:
+            told = Place(stage, label or f"{file} {name}()")
+    return told or Place(UNPLACED, label)
+
+
+def _opens(origin: str, file: str, name: str) -> bool:
+    """Whether a frame makes a model ready to run."""
+    bare = name.rpartition(".")[2]
+    if origin == OWN:
+        return is_opening(bare)
+    return any(file.startswith(path) and re.search(wanted, bare) for path, wanted in OPENS)
 
 
 def _stage(origin: str, file: str, name: str, extra: Mapping[str, str]) -> str | None:

@@ -202,7 +202,7 @@ def _between(
         elif span in active:
             active.remove(span)
         found.append((owners.of([(int(names[i]), int(kinds[i])) for i in active]), len(active)))
-    stages = placed([o.stage for o, _ in found], gaps_are_framework=marked, is_gap=[depth == 0 for _, depth in found])
+    stages = placed([o for o, _ in found], gaps_are_framework=marked, is_gap=[depth == 0 for _, depth in found])
     placed_owners = []
     for (early, late), (owner, depth), stage in zip(pairwise(readings), found, stages, strict=True):
         final = replace(owner, stage=stage)

@@ -16,6 +16,7 @@ HEALTHY: dict[str, Given] = {
     "postprocess.cpu_share": 0.01,
     "codec.cpu_share": 0.01,
     "framework.cpu_share": 0.01,
+    "opening.cpu_share": 0.0,
     "unclassified.cpu_share": 0.0,
     "model.share": 0.95,
     "model.cpu_share": 0.93,

@@ -13,6 +13,7 @@ from pinchpoint.detectors.denormal_floats import denormal_floats
 from pinchpoint.detectors.dispatch_overhead import dispatch_overhead
 from pinchpoint.detectors.graph_not_optimised import graph_not_optimised
 from pinchpoint.detectors.idle_spinning import idle_spinning
+from pinchpoint.detectors.model_reopened import model_reopened
 from pinchpoint.detectors.no_batching import no_batching
 from pinchpoint.detectors.postprocessing_heavy import postprocessing_heavy
 from pinchpoint.detectors.preprocessing_heavy import preprocessing_heavy
@@ -40,6 +41,7 @@ def test_compute_bound(cpu, efficiency, status):
     (preprocessing_heavy, "preprocess_cpu_share"),
     (postprocessing_heavy, "postprocess_cpu_share"),
     (codec_heavy, "codec_cpu_share"),
+    (model_reopened, "opening_cpu_share"),
 ])  # fmt: skip
 @pytest.mark.parametrize(("share", "status"), [
     (0.60, "present"),            # the fault

@@ -12,7 +12,7 @@ import threading
 import time
 import weakref
 from types import ModuleType
-from typing import Any, Dict, List, Optional, Set
+from typing import Any, Dict, List, Optional, Set, Tuple
 
 from pinchpoint import stages
 from pinchpoint.child.beside import Beside
@@ -21,6 +21,8 @@ from pinchpoint.child.recorder import WRAPPED
 
 _clock, _thread_cpu = time.perf_counter, time.thread_time
 COLLECTION = "onnxruntime.capi.onnxruntime_inference_collection"
+OPENING = "opening"  # the stage of what makes a model ready to run; stage_names knows it too
+OPENING_SPAN = "opening:onnxruntime.InferenceSession"
 WARM_RUNS = 2
 FEEDS_KEPT, FEEDS_BYTES = 32, 64 << 20
 SHAPES_KEPT = 4096
@@ -54,6 +56,7 @@ class CapturedSession:
         self.session = weakref.ref(session)
         self.model = model if isinstance(model, bytes) else os.path.abspath(os.fspath(model))  # it may change folders
         self.options, self.providers = options, providers
+        self.alike = _alike(options, providers)
         self.span = "model:session %d" % len(captured)
         self.feeds: List[Dict[str, Any]] = []  # of its first runs, so that a twin meets as many inputs as it does
         self.outputs: Any = None
@@ -109,13 +112,19 @@ def capture(collection: ModuleType) -> None:
     def opened(
         self: Any, path_or_bytes: Any, sess_options: Any = None, providers: Any = None, *rest: Any, **named: Any
     ) -> None:
-        start = _clock()
-        with phase(SESSION, "" if isinstance(path_or_bytes, bytes) else os.fspath(path_or_bytes)):
+        if getattr(_own, "opening", False):
             opening(self, path_or_bytes, sess_options, providers, *rest, **named)
-        if not getattr(_own, "opening", False):
-            self._pinchpoint = CapturedSession(self, path_or_bytes, sess_options, providers)
-            self._pinchpoint.opening_s = _clock() - start
-            captured.append(self._pinchpoint)
+            return
+        start, listener = _clock(), stages._listener  # this is the listener's own side
+        if listener is not None:
+            listener.begin(OPENING_SPAN, WRAPPED)  # type: ignore[call-arg]  # the child's recorder takes a kind
+        try:
+            with phase(SESSION, "" if isinstance(path_or_bytes, bytes) else os.fspath(path_or_bytes)):
+                opening(self, path_or_bytes, sess_options, providers, *rest, **named)
+        finally:
+            if listener is not None:
+                listener.end()
+        self._pinchpoint = _noted(CapturedSession(self, path_or_bytes, sess_options, providers), _clock() - start)
 
     @functools.wraps(running)
     def ran(self: Any, output_names: Any, input_feed: Any, *rest: Any, **named: Any) -> Any:
@@ -135,6 +144,25 @@ def capture(collection: ModuleType) -> None:
 
     collection.InferenceSession.__init__ = opened
     collection.Session.run = ran
+
+
+def _noted(opened: CapturedSession, seconds: float) -> CapturedSession:
+    """A session that was opened, as it is known from now on: what opens the same model anew in each request has one session."""
+    for known in captured:
+        same = isinstance(known, CapturedSession) and known.model == opened.model and known.alike == opened.alike
+        if same and known.session() is None:
+            known.session = opened.session
+            return known
+    opened.opening_s = seconds
+    captured.append(opened)
+    return opened
+
+
+def _alike(options: Any, providers: Any) -> Tuple[str, ...]:
+    """What is the same of two sessions that are opened alike."""
+    names = [str(getattr(options, name, "")) for name in COPIED_OPTIONS] if options is not None else []
+    entries = [_entry(options, name) for name in COPIED_ENTRIES] if options is not None else []
+    return (*names, *entries, str(providers))
 
 
 def options_from(settings: Dict[str, str]) -> Any:

@@ -15,6 +15,7 @@ from pinchpoint import stages
 from pinchpoint.child import sessions, torch_models
 from pinchpoint.child.recorder import HANDED, WRAPPED
 
+OPENING, PARSING = sessions.OPENING, "deserialize"
 # module -> (attribute path, stage). Names are the libraries' public entry points; one that is absent is passed over.
 ENTRY_POINTS: Dict[str, Tuple[Tuple[str, str], ...]] = {
     "json": (("loads", "deserialize"), ("load", "deserialize"), ("dumps", "serialize"), ("dump", "serialize")),
@@ -54,15 +55,30 @@ ENTRY_POINTS: Dict[str, Tuple[Tuple[str, str], ...]] = {
         ("Session.run_with_iobinding", "model"),
         ("Session.run_with_ort_values", "model"),
     ),
-    torch_models.MODULES: (),  # every module is a session of its own
+    torch_models.MODULES: (("Module.load_state_dict", OPENING),),  # every module is a session of its own
+    "torch.serialization": (("load", OPENING),),
+    "torch.jit._serialization": (("load", OPENING),),
+    "safetensors.torch": (("load_file", OPENING), ("load_model", OPENING)),
+    "safetensors.numpy": (("load_file", OPENING),),
+    "transformers.modeling_utils": (("PreTrainedModel.from_pretrained", OPENING),),
+    "transformers.models.auto.auto_factory": (("_BaseAutoModelClass.from_pretrained", OPENING),),
+    "joblib.numpy_pickle": (("load", OPENING),),
     "openvino": (("CompiledModel.__call__", "model"), ("InferRequest.infer", "model")),
-    "tensorflow.lite.python.interpreter": (("Interpreter.invoke", "model"),),
-    "ai_edge_litert.interpreter": (("Interpreter.invoke", "model"),),
+    "tensorflow.lite.python.interpreter": (("Interpreter.invoke", "model"), ("Interpreter.__init__", OPENING)),
+    "ai_edge_litert.interpreter": (("Interpreter.invoke", "model"), ("Interpreter.__init__", OPENING)),
     "keras.src.models.model": (("Model.__call__", "model"),),
-    "xgboost.core": (("Booster.predict", "model"), ("Booster.inplace_predict", "model")),
-    "lightgbm.basic": (("Booster.predict", "model"),),
+    "xgboost.core": (
+        ("Booster.predict", "model"),
+        ("Booster.inplace_predict", "model"),
+        ("Booster.load_model", OPENING),
+    ),
+    "lightgbm.basic": (("Booster.predict", "model"), ("Booster.__init__", OPENING)),
     "sklearn.pipeline": (("Pipeline.predict", "model"), ("Pipeline.predict_proba", "model")),
-    "llama_cpp.llama": (("Llama.__call__", "model"), ("Llama.create_completion", "model")),
+    "llama_cpp.llama": (
+        ("Llama.__call__", "model"),
+        ("Llama.create_completion", "model"),
+        ("Llama.__init__", OPENING),
+    ),
     "concurrent.futures.thread": (("_WorkItem.run", "handed"),),
     "threading": (("Thread.run", "handed"),),
 }
@@ -125,10 +141,14 @@ def _wrap_module(module: ModuleType) -> None:
         owner: Any = module
         for name in owners:
             owner = getattr(owner, name, None)
-        original = owner.__dict__.get(attribute) if owner is not None else None
+        found = owner.__dict__.get(attribute) if owner is not None else None
+        original = found.__func__ if isinstance(found, classmethod) else found
         if callable(original) and not hasattr(original, "_pinchpoint"):
+            recorded: Any = _recorded(original, stage, "%s:%s.%s" % (stage, short, path))
+            if stage == OPENING:
+                recorded = _unless_read(recorded, _recorded(original, PARSING, "%s:%s.%s" % (PARSING, short, path)))
             try:
-                setattr(owner, attribute, _recorded(original, stage, "%s:%s.%s" % (stage, short, path)))
+                setattr(owner, attribute, classmethod(recorded) if isinstance(found, classmethod) else recorded)
             except (AttributeError, TypeError):
                 continue  # a type of an extension that cannot be changed
 
@@ -153,3 +173,14 @@ def _recorded(original: Callable[..., Any], stage: str, name: str) -> Callable[.
 
     recorded._pinchpoint = True  # type: ignore[attr-defined]
     return recorded
+
+
+def _unless_read(opening: Callable[..., Any], parsing: Callable[..., Any]) -> Callable[..., Any]:
+    """A loader of models, which takes what it reads from a buffer for a part of the request."""
+
+    @functools.wraps(opening)
+    def loaded(*args: Any, **kwargs: Any) -> Any:
+        return (parsing if args and hasattr(args[0], "getbuffer") else opening)(*args, **kwargs)
+
+    loaded._pinchpoint = True  # type: ignore[attr-defined]
+    return loaded

@@ -25,6 +25,7 @@ from pinchpoint.detectors.large_inputs_copied import large_inputs_copied
 from pinchpoint.detectors.load_imbalance import load_imbalance
 from pinchpoint.detectors.lock_wait import lock_wait
 from pinchpoint.detectors.memory_growth import memory_growth
+from pinchpoint.detectors.model_reopened import model_reopened
 from pinchpoint.detectors.network_bandwidth import network_bandwidth
 from pinchpoint.detectors.network_round_trips import network_round_trips
 from pinchpoint.detectors.new_shapes import new_shapes
@@ -63,6 +64,7 @@ BUILTIN: tuple[Detector, ...] = (
     slow_operator,
     slow_int8,
     clock_lowered,
+    model_reopened,
     disk_reads,
     slow_load,
     network_round_trips,

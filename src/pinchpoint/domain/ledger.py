@@ -16,8 +16,8 @@ class Row:
     """One cell of the ledger: seconds of `stage` spent in `state`, mean over the named set of requests.
 
     `operator` subdivides the model; `label` is the user's own name of the stage or the function found there.
-    `site` says what a blocked thread waited for, or that a cell is only told. `overlapped_s` ran beside the request's own path,
-    outside the sum.
+    `site` says what a blocked thread waited for, what computing is for, or that a cell is only told. `overlapped_s` ran beside
+    the request's own path, outside the sum.
     """
 
     question: str

@@ -43,6 +43,7 @@ REMOVALS = (
     removal(
         "shorter-window", "a free worker that starts at once", [Edit(GONE, stage="queue", state="wait")], "estimate"
     ),
+    removal("open-once", "the model opened once", [Edit(GONE, stage="model", state="cpu", site="opening")]),
     removal("raise-quota", "a CPU quota that is never reached", [Edit(GONE, state="starved")]),
     removal("isolate-cpu", "CPUs that nobody else uses", [Edit(GONE, state="starved")]),
     removal(

@@ -9,6 +9,7 @@ from pinchpoint.domain.ledger import TOLD, Ledger, Row
 from pinchpoint.domain.quantity import Quantity, total
 from pinchpoint.domain.service import INSIDE_UNSEEN
 from pinchpoint.service_ledger import INSIDE, UNSEEN
+from pinchpoint.stage_names import OPENING
 
 UNSEEN_INSIDE = "what the server executes cannot be seen"
 HIDES = 0.05  # of the time: less is no stage worth a name
@@ -22,9 +23,9 @@ def share(ledger: Ledger, wanted: Callable[[Row], bool]) -> Quantity:
     return total(rows).scaled(1 / ledger.latency.value)
 
 
-def _on_cpu(*stages: str) -> Measure:
+def _on_cpu(wanted: Callable[[Row], bool]) -> Measure:
     def measure(tables: Tables) -> Quantity | str:
-        found = share(tables.typical, lambda row: row.stage in stages and row.state == "cpu")
+        found = share(tables.typical, lambda row: row.state == "cpu" and wanted(row))
         if found.value == 0 and _hidden(tables):
             return UNSEEN_INSIDE
         beside = share(tables.typical, lambda row: row.label == INSIDE.label and row.state == "cpu")
@@ -48,7 +49,10 @@ def hidden(ledger: Ledger) -> bool:
 
 
 def _cpu_signal(name: str, *stages: str) -> SignalSource:
-    return signal(name, unit="share", mechanism="thread clock")(_on_cpu(*stages))
+    return signal(name, unit="share", mechanism="thread clock")(_on_cpu(lambda row: row.stage in stages))
+
+
+opening = signal("opening.cpu_share", unit="share", mechanism="thread clock")(_on_cpu(lambda row: row.site == OPENING))
 
 
 @signal("unclassified.cpu_share", unit="share", mechanism="thread clock")
@@ -114,6 +118,7 @@ STAGE_SIGNALS = (
     _cpu_signal("codec.cpu_share", "deserialize", "serialize"),
     _cpu_signal("framework.cpu_share", "framework"),
     _cpu_signal("model.cpu_share", "model"),
+    opening,
     unclassified,
     model,
     model_memory,
