@@ -184,11 +184,7 @@ SITUATIONS = {
     ),
     "preprocessing that hands on copies": (NO_MODEL | {"copies_share": 0.9}, {"M106"}),
     "heavy JSON": (NO_MODEL | {"codec_cpu_share": 0.8}, {"C104"}),
-    "a session opened in each request": (
-        NO_MODEL
-        | {"model_share": 0.9, "model_cpu_share": 0.9, "opening_cpu_share": 0.8, "model_arithmetic_efficiency": 0.1},
-        {"C118"},
-    ),
+    "a session opened in each request": ({"opening_cpu_share": 0.8, "model_arithmetic_efficiency": 0.1}, {"C118"}),
     "heavy postprocessing": (NO_MODEL | {"postprocess_cpu_share": 0.8}, {"C103"}),
     "a callable without stages": (NO_MODEL | {"unclassified_cpu_share": 0.98}, set()),
     "fsync": (MOSTLY_WAITING | {"request_sync_share": 0.85, "disk_write_bytes": 4096.0}, {"I106"}),
