@@ -59,6 +59,7 @@ def own(name, line=10, file="app.py"):
     ([*FASTAPI, own("handle"), own("topk", 30)], "postprocess", "app.py:30 topk()"),
     ([*FASTAPI, own("handle"), own("runModel", 30)], "model", "app.py:30 runModel()"),
     ([*FASTAPI, own("preprocess"), own("forward", 30)], "model", "app.py:30 forward()"),
+    ([*FASTAPI, own("LinearModel.margin"), own("Vectorizer.counts", 30)], "framework", "app.py:30 Vectorizer.counts()"),
     ([*FASTAPI, own("postprocess"), "std|json/encoder.py|200|encode"], "serialize", "app.py:10 postprocess()"),
     # every handler is called so
     ([*FASTAPI, own("infer")], "framework", "app.py:10 infer()"),

@@ -47,6 +47,7 @@ from pinchpoint.overseeing import overseen
 from pinchpoint.probes import cgroup
 from pinchpoint.probes.backlog import BacklogProbe
 from pinchpoint.probes.host import HostProbe
+from pinchpoint.probes.pressure import PressureProbe
 from pinchpoint.probes.tool import ToolProbe
 from pinchpoint.process import Ended
 from pinchpoint.record import Conditions
@@ -423,7 +424,7 @@ def _of_service(
     )  # fmt: skip
     traffic, sending, known = _meant(with_settings(options, trusted))
     conditions = record_service.Conditions(
-        *naming, _environment(), (cgroup.CgroupProbe, HostProbe, ToolProbe), cgroup.quota_cpus, asked.frames,
+        *naming, _environment(), (cgroup.CgroupProbe, HostProbe, PressureProbe, ToolProbe), cgroup.quota_cpus, asked.frames,
         known.protocol, known.model, progress, glimpse, metrics, traces,
     )  # fmt: skip
     return record_service.record_service(traffic, sending, workload, conditions)

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from pinchpoint import stats
+from pinchpoint import stats, waits
 from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.run import FUTEX, IPC, NETWORK, OTHER, RUNNING, TIMER, Ints, Run
 from pinchpoint.stage_names import Owner
 from pinchpoint.timeline import Handed, Moments, Steady
+from pinchpoint.waits import FOR_PROGRAMS, Parts, divided
 
 LONGEST_GAP_NS = 25_000_000
 BATCHES = 20
@@ -30,12 +31,15 @@ POOL_SITES = frozenset({FUTEX, OTHER, IPC})
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """Seconds a request that an owner was blocked at a site; RUNNING means that a pool's threads ran for it meanwhile."""
+    """Seconds a request that an owner was blocked at a site; RUNNING means that a pool's threads ran for it meanwhile, `computed`
+    that programs did which it started.
+    """
 
     owner: Owner
     site: int
     seconds: Quantity
     overlapped_s: float = 0.0
+    computed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +62,27 @@ def blocked_seconds(run: Run, chosen: Steady, found: Moments, handed: Handed, la
     shares = _site_shares(seen, inside)
     owned = _owned(run, seen, rows, found, handed)
     result = []
-    for (raw, owner, site), weight in owned.waits.items():
+    for (raw, owner, site), weight in owned.blocked.items():
         if raw not in shares:
             continue
         part = weight / owned.weight_of_site[raw]
         result.append(Blocked(owner, site, _product(shares[raw].scaled(latency_s), part, owned.count_of_site[raw])))
-    return _with_overlap(_merged(result), owned, latency_s)
+    asked = _rows_at(run, seen.t_ns, chosen.main & ~run.requests.control) >= 0
+    told_apart = waits.parts(run, seen.site[asked], seen.running[asked], seen.weight[asked].astype(float))
+    return _with_overlap(_merged(list(_told_apart(result, told_apart))), owned, latency_s)
+
+
+def _told_apart(items: Sequence[Blocked], parts: Parts) -> Iterator[Blocked]:
+    """What is waited for until a time limit is over as a timer, and what programs compute that the target starts as theirs."""
+    for item in items:
+        rest, site = item.seconds, item.site
+        if site == FUTEX and parts.of_timers.value:
+            expired, rest = divided(rest, parts.of_timers)
+            yield replace(item, site=TIMER, seconds=expired)
+        if site in FOR_PROGRAMS and parts.of_programs.value:
+            computed, rest = divided(rest, parts.of_programs)
+            yield replace(item, seconds=computed, computed=True)
+        yield replace(item, seconds=rest)
 
 
 def _samples(run: Run) -> _Seen:
@@ -106,7 +125,7 @@ def _site_shares(seen: _Seen, inside: npt.NDArray[np.bool_]) -> Mapping[int, Qua
 class _Owned:
     """Weights of blocked samples in observed requests by raw site, owner and final site, and of overlapped work."""
 
-    waits: Mapping[tuple[int, Owner, int], float]
+    blocked: Mapping[tuple[int, Owner, int], float]
     weight_of_site: Mapping[int, float]
     count_of_site: Mapping[int, int]
     overlapped: Mapping[Owner, float]
@@ -117,7 +136,7 @@ def _owned(run: Run, seen: _Seen, rows: npt.NDArray[np.int64], found: Moments, h
     at = np.searchsorted(found.begin_ns, seen.t_ns, side="right") - 1
     safe = np.maximum(at, 0)
     hit = (rows >= 0) & (at >= 0) & (seen.t_ns < found.end_ns[safe]) & (found.request[safe] == rows)
-    waits: dict[tuple[int, Owner, int], float] = defaultdict(float)
+    blocked: dict[tuple[int, Owner, int], float] = defaultdict(float)
     by_site: dict[int, float] = defaultdict(float)
     counts: dict[int, int] = defaultdict(int)
     overlapped: dict[Owner, float] = defaultdict(float)
@@ -132,10 +151,10 @@ def _owned(run: Run, seen: _Seen, rows: npt.NDArray[np.int64], found: Moments, h
                 overlapped[helper[0].account] += weight
             continue
         final = _followed(owner, raw, int(seen.running[i]), elsewhere, int(rows[i]), int(seen.t_ns[i]))
-        waits[(raw, final[0].account, final[1])] += weight
+        blocked[(raw, final[0].account, final[1])] += weight
         by_site[raw] += weight
         counts[raw] += 1
-    return _Owned(waits, by_site, counts, overlapped, whole)
+    return _Owned(blocked, by_site, counts, overlapped, whole)
 
 
 def _followed(owner: Owner, raw: int, running: int, elsewhere: _Elsewhere, row: int, t_ns: int) -> tuple[Owner, int]:
@@ -183,16 +202,15 @@ def _product(seconds: Quantity, part: float, count: int) -> Quantity:
 
 def _merged(items: list[Blocked]) -> list[Blocked]:
     """One row an owner and site."""
-    grouped: dict[tuple[Owner, int], list[Quantity]] = defaultdict(list)
+    grouped: dict[tuple[Owner, int, bool], list[Quantity]] = defaultdict(list)
     for item in items:
-        grouped[(item.owner, item.site)].append(item.seconds)
+        grouped[(item.owner, item.site, item.computed)].append(item.seconds)
     merged = []
-    for (owner, site), parts in grouped.items():
+    for (owner, site, computed), parts in grouped.items():
         value = sum(p.value for p in parts)
         half = math.hypot(*(p.high - p.value for p in parts))
-        merged.append(
-            Blocked(owner, site, Quantity(value, max(value - half, 0.0), value + half, sum(p.n for p in parts)))
-        )
+        seconds = Quantity(value, max(value - half, 0.0), value + half, sum(p.n for p in parts))
+        merged.append(Blocked(owner, site, seconds, computed=computed))
     return merged
 
 

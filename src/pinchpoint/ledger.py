@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -38,6 +38,7 @@ SITE_STATES = {
     "fault": "disk",
     "running": "cpu",
 }
+PROGRAMS = "programs"  # the site of computing by processes that the target starts
 DISPATCH, RUN, WORK = "dispatch", "run", "work"
 NOT_A_CELL_S = 1e-9
 RECLAIM_AT_MOST_S = (
@@ -81,7 +82,7 @@ def account(run: Run, chosen: Steady, requests: str, *, operators: bool) -> Ledg
     handed_over = _handed_rows(cells, blocked, set(clocks))
     if operators:
         cells.rows = _with_operators(run, cells, clocks, handed_over, rows)
-    cells.rows += _unexplained(cells.rows, clocks, handed_over, cells)
+    cells.rows += _left_over(cells, clocks, handed_over, _waiting_share(run))
     origin = "marked" if np.any(run.spans.kind == MARKED) else "inferred"
     return Ledger("latency", requests, mean, tuple(_sorted(cells.rows)), origin)
 
@@ -210,6 +211,9 @@ def _stage_rows(
     cells.add(owner, "starved", "run-queue clock", _mean(clock.starved))
     swapping = _swapping(run)
     for item in blocked:
+        if item.computed:
+            cells.add(owner, "cpu", "clocks of other processes", item.seconds, site=PROGRAMS)
+            continue
         site = SITES[item.site]
         state = "memory" if site == "fault" and swapping else SITE_STATES[site]
         cells.add(
@@ -336,31 +340,52 @@ def _add_overheads(made: _Cells, owner: Owner, split: SessionSplit, factor: floa
         made.add(owner, "cpu", "calibrated run", once.scaled(factor), operator=RUN)
 
 
-def _unexplained(
-    rows: Sequence[Row], clocks: Mapping[Owner, _Clocks], handed: Mapping[Owner, float], cells: _Cells
-) -> list[Row]:
+def _waiting_share(run: Run) -> float:
+    """Of the time in which the target's threads want a CPU, all together, the share in which they do not have one."""
+    ran, waited = run.telemetry.column("process.run_s"), run.telemetry.column("process.run_delay_s")
+    if ran is None or waited is None or len(ran) < 2:
+        return 0.0
+    wanted = float(ran[-1] - ran[0] + waited[-1] - waited[0])
+    return float(waited[-1] - waited[0]) / wanted if wanted > 0 else 0.0
+
+
+def _left_over(
+    cells: _Cells, clocks: Mapping[Owner, _Clocks], handed: Mapping[Owner, float], waiting: float
+) -> Iterator[Row]:
     """Each stage's wall time less its cells, with its sign. What other threads did for a request is a cell of its own stage
-    and wall time of the stage in which the request's thread waited for it, where nothing else explains that time.
+    and wall time of the stage in which the request's thread waited for it, where nothing else explains that time. What nothing
+    explains of what other threads did is `starved` as far as threads waited for a CPU while they did it.
     """
+    rows = cells.rows
     walls: dict[str, Floats] = defaultdict(lambda: np.zeros(1))
     for owner, clock in clocks.items():
         assert owner.stage is not None
         walls[owner.stage] = walls[owner.stage] + clock.wall
-    for owner, seconds in handed.items():
+    for owner, waited_s in handed.items():
         assert owner.stage is not None
-        walls[owner.stage] = walls[owner.stage] + seconds
+        walls[owner.stage] = walls[owner.stage] + waited_s
     left = {stage: _left_of(stage, wall, rows) for stage, wall in walls.items()}
     waited = sum(handed.values())
     order = sorted(left, key=lambda name: left[name].value)
     for stage in reversed(order):
         part = min(waited, max(left[stage].value, 0.0)) if stage != order[0] else waited
         waited -= part
-        left[stage] = Quantity(left[stage].value - part, left[stage].low - part, left[stage].high - part, left[stage].n)
-    return [
-        Row("latency", 1, cells.requests, stage, None, "unexplained", "latency less all cells", seconds,
-            seconds.value / cells.latency.value)
-        for stage, seconds in left.items()
-    ]  # fmt: skip
+        left[stage] = _moved(left[stage], -part)
+    for stage, seconds in left.items():
+        elsewhere = waiting * sum(part for owner, part in handed.items() if owner.stage == stage)
+        starved = min(max(seconds.value, 0.0), elsewhere)
+        if starved > NOT_A_CELL_S:
+            found = Quantity(starved, max(min(seconds.low, elsewhere), 0.0), elsewhere, seconds.n)
+            yield _row(cells, stage, "starved", "run-queue clocks of all threads", found)
+        yield _row(cells, stage, "unexplained", "latency less all cells", _moved(seconds, -starved))
+
+
+def _row(cells: _Cells, stage: str, state: str, source: str, seconds: Quantity) -> Row:
+    return Row("latency", 1, cells.requests, stage, None, state, source, seconds, seconds.value / cells.latency.value)
+
+
+def _moved(seconds: Quantity, by: float) -> Quantity:
+    return Quantity(seconds.value + by, seconds.low + by, seconds.high + by, seconds.n)
 
 
 def _left_of(stage: str, wall: Floats, rows: Sequence[Row]) -> Quantity:

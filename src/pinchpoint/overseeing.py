@@ -27,13 +27,27 @@ READ_BYTES, PAGE_BYTES = 256, os.sysconf("SC_PAGE_SIZE")
 NS = 1_000_000_000
 CPU, DELAY, THREADS, PROCESSES, RSS, OURS = "cpu_s", "delay_s", "threads", "processes", "rss_bytes", "ours.cpu_s"
 UNSEEN, ENDED, OWN = "unseen.cpu_s", "ended.cpu_s", "own_bytes"
+MINOR, MAJOR, SYSTEM = "minor_faults", "major_faults", "system_s"
+RENAMED = {DELAY: "process.run_delay_s"} | {  # as a run has them
+    each: f"process.{each}" for each in (CPU, RSS, OWN, THREADS, PROCESSES, ENDED, MINOR, MAJOR, SYSTEM)
+}
 COLLECTED = frozenset({"java", "node", "dotnet"})  # programs whose memory grows until a collector runs, far apart
 SLACK_NS = 5_000_000  # between a thread's counter and our clock
-# What a process's own count of CPU time may be ahead of its threads' by, without a thread that was missed.
-TICK_S = 0.01
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")  # of its own count of CPU time: so far ahead of its threads' no thread was missed
 OF_THREAD = "thread "
 
 Task = tuple[int, int]  # process and thread
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """CPU seconds of a process by its own count, of its children that ended, and its page faults and seconds in the kernel."""
+
+    cpu_s: float = 0.0
+    children_s: float = 0.0
+    minor_faults: float = 0.0
+    major_faults: float = 0.0
+    system_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -69,7 +83,8 @@ class Overseer:
     that leave it to a collector); `thread PID/TID NAME` the CPU seconds, since each was first seen, of the few threads that
     computed most; `ours.cpu_s` what reading all this took. What threads did that lived between two readings is in the process's
     count of CPU time, in steps of 10 ms, and what processes did that were started and ended, in that of who waited for them:
-    `unseen.cpu_s` says how much both are, and their waiting is lost; `ended.cpu_s` the latter alone.
+    `unseen.cpu_s` says how much both are, and their waiting is lost; `ended.cpu_s` the latter alone. `minor_faults` and
+    `major_faults` of all processes since each was first seen, and `system_s`, their CPU time in the kernel, in steps of 10 ms.
     """
 
     def __init__(
@@ -87,6 +102,7 @@ class Overseer:
         self._spent: dict[int, float] = {}
         self._reaped: dict[int, float] = {}  # CPU time of ended children when a process was first seen
         self._of_ended = 0.0
+        self._counts: dict[int, tuple[_Told, _Told]] = {}  # of each process, as first seen and last
         self._names: dict[Task, str] = {}
         self._rows: list[tuple[int, dict[str, float], dict[Task, int]]] = []
         self._probes = [probe for make in probes if (probe := _opened(make, self._roots[0])) is not None]
@@ -156,28 +172,30 @@ class Overseer:
             if told is None:  # it is gone, and what it spent is among what its parent's children did
                 reaped -= self._spent.get(pid, 0.0) + self._ahead.get(pid, 0.0)
                 continue
-            counted, of_children = told
-            beyond = counted - self._ahead.setdefault(pid, counted - threads_s) - TICK_S
+            beyond = told.cpu_s - self._ahead.setdefault(pid, told.cpu_s - threads_s) - TICK_S
             self._spent[pid] = max(self._spent.get(pid, 0.0), threads_s, beyond)
-            reaped += of_children - self._reaped.setdefault(pid, 0.0 if self._rows else of_children)
+            reaped += told.children_s - self._reaped.setdefault(pid, 0.0 if self._rows else told.children_s)
+            self._counts[pid] = self._counts.get(pid, (_Told() if self._rows else told,))[0], told
         self._of_ended = max(self._of_ended, reaped)
         spent = sum(self._spent.values()) + self._of_ended
         values = {
             CPU: spent, UNSEEN: spent - sum(seen.values()), ENDED: self._of_ended,
             DELAY: (self._ended_delay_ns + sum(each.delay_ns for each in self._clocks.values())) / NS,
             THREADS: float(len(present)), PROCESSES: float(alive), RSS: float(rss), OWN: float(own), OURS: time.thread_time(),
+            **{name: sum(getattr(last, name) - getattr(first, name) for first, last in self._counts.values())
+               for name in (MINOR, MAJOR, SYSTEM)},
         }  # fmt: skip
         for probe in self._probes:
             values |= {f"{probe.name}.{name}": value for name, value in probe.read().items()}
         most = heapq.nlargest(THREADS_NOTED, self._clocks, key=lambda task: self._clocks[task].used_ns)
         self._rows.append((time.monotonic_ns(), values, {task: self._clocks[task].used_ns for task in most}))
 
-    def _told(self, pid: int) -> tuple[float, float] | None:
-        """CPU seconds of a process by its own count, and of its children that ended; None of one that is gone."""
+    def _told(self, pid: int) -> _Told | None:
+        """What a process counts of itself; None of one that is gone."""
         with contextlib.suppress(OSError, IndexError, ValueError):
-            stat = self._read(pid, "stat").rpartition(b")")[2].split()
-            own, children = int(stat[11]) + int(stat[12]), int(stat[13]) + int(stat[14])
-            return own / os.sysconf("SC_CLK_TCK"), children / os.sysconf("SC_CLK_TCK")
+            stat = [float(each) for each in self._read(pid, "stat").rpartition(b")")[2].split()[1:15]]
+            (minor, _, major), (user, system, *children) = stat[6:9], (each * TICK_S for each in stat[10:14])
+            return _Told(user + system, sum(children), minor, major, system)
         return None
 
     def _clock(self, task: Task) -> bool:

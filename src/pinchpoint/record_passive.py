@@ -20,8 +20,8 @@ from pinchpoint.domain.workload import Workload
 from pinchpoint.errors import BadInput, Interrupted
 from pinchpoint.listeners import family, served_by
 from pinchpoint.load.addresses import DESCRIBED, is_local, parse, resolved
-from pinchpoint.overseeing import Overseer, allowed
-from pinchpoint.record_service import RENAMED, Conditions
+from pinchpoint.overseeing import RENAMED, Overseer, allowed
+from pinchpoint.record_service import Conditions
 from pinchpoint.stacks import StackReader, at_home, dumped, in_a_loop, is_python
 from pinchpoint.thread_watch import ThreadWatch
 

@@ -13,6 +13,7 @@ from functools import partial
 
 import numpy as np
 
+from pinchpoint import page_touch
 from pinchpoint.contracts import Probe
 from pinchpoint.counted import Tally, tally
 from pinchpoint.crews import Crew as LadderCrew
@@ -33,7 +34,7 @@ from pinchpoint.load.crew import INTERRUPTED, Crew, Rows, Seen
 from pinchpoint.load.engine import Met, cpus_for, meet, told
 from pinchpoint.load.sending import Sending
 from pinchpoint.otlp import Traced, Traces
-from pinchpoint.overseeing import CPU, DELAY, ENDED, OWN, PROCESSES, RSS, THREADS, Watching
+from pinchpoint.overseeing import RENAMED, Watching
 from pinchpoint.process import Ended
 from pinchpoint.reaching import reach
 from pinchpoint.scraping import Scraper, Sources, sources
@@ -62,8 +63,6 @@ MOST_ROUTES = 6  # in a sentence
 MOST_DUMPED = 8  # processes, whose threads are asked for
 HOPELESS = 20  # requests that all failed
 NS = 1_000_000_000
-RENAMED = {CPU: "process.cpu_s", DELAY: "process.run_delay_s", RSS: "process.rss_bytes", THREADS: "process.threads",
-           PROCESSES: "process.processes", OWN: "process.own_bytes", ENDED: "process.ended_cpu_s"}  # fmt: skip
 COMPLETE = "complete"
 ELSEWHERE = "it is another machine: one request in flight, and no more of them"
 
@@ -431,7 +430,8 @@ def _environment(recording: _Recording, counts: Tally) -> Environment:
     if watching.served.cpus is not None:
         quota = conditions.quota_of(watching.served.processes[0].pid)
         found = replace(found, quota_cpus=quota, affinity=max(round(watching.affinity), 1))
-    return replace(found, unobservable=(*found.unobservable, *_unseen(recording, counts)))
+    unseen = (*found.unobservable, *_unseen(recording, counts))
+    return replace(found, ceilings=page_touch.cost(), unobservable=unseen)
 
 
 def _service(

@@ -25,7 +25,7 @@ import numpy as np
 
 from pinchpoint import stats
 from pinchpoint.domain.ledger import TOLD, Ledger, Row
-from pinchpoint.domain.quantity import Quantity, exact, total
+from pinchpoint.domain.quantity import Quantity, exact, product, total
 from pinchpoint.domain.run import (
     DISK,
     FAULT,
@@ -58,6 +58,7 @@ IN_HANDLERS = (FUTEX, TIMER, NETWORK, IPC, OTHER, SYNC, DISK)  # where a thread 
 Cell = tuple[Place, str, str, Quantity, str]  # where, its state, who says so, how long, and the site
 LABELS_KEPT = 6  # of a stage: others are added up
 NOT_A_CELL = 1e-4  # of the latency
+LEAST_IN_FAULTS = 0.05  # of the CPU time: less is no cell of its own
 FEWEST_STACKS = 20
 AVOIDED = 0.5  # of the moments that would be there by chance
 FEWEST_READINGS = 6
@@ -65,7 +66,7 @@ INSIDE = Place(UNPLACED, "inside the server")
 STARTED = Place(UNPLACED, "programs that it starts")
 FOR_PROCESSES = (SITES[IPC], SITES[OTHER], SITES[PARKED])
 PROCESS_CLOCK = "clocks of ended processes"
-CLOCK, QUEUE, LOOKS = "thread clocks", "run-queue clocks", "sampling"
+CLOCK, QUEUE, LOOKS, FAULTS = "thread clocks", "run-queue clocks", "sampling", "counted page faults"
 COUNTERS = "the server's counters"
 
 
@@ -82,12 +83,13 @@ def _avoided(run: Run, chosen: Steady, here: int, usual: int) -> bool:
 @dataclass(frozen=True, slots=True)
 class _Spent:
     """Seconds a request of all threads of the server, on a CPU and runnable without one, and on a CPU of processes that it
-    started and that ended.
+    started and that ended; and the share of the first in which the kernel gets pages for them.
     """
 
     cpu: Quantity
     starved: Quantity
     ended: Quantity
+    faults: Quantity
 
 
 def account_service(run: Run, chosen: Steady, requests: str) -> Ledger:
@@ -114,9 +116,10 @@ def account_service(run: Run, chosen: Steady, requests: str) -> Ledger:
         usual_s = float(run.requests.latency_s[chosen.main].mean())
         factor, each = _factor(here, usual, mean.value, usual_s), 1 / _at_once(usual, spent, usual_s)
         for where, share in stages.items():
-            own = _times(spent.cpu.scaled(factor), share)
+            own, getting = _apart(product(spent.cpu.scaled(factor), share), spent.faults)
             site = OPENING if where.opens else ""
             cells.add(where, "cpu", CLOCK, own.scaled(each), site, own.value * (1 - each))
+            cells.add(where, "memory", FAULTS, getting.scaled(each), SITES[FAULT], getting.value * (1 - each))
         cells.add(Place(UNPLACED, ""), "starved", QUEUE, spent.starved.scaled(factor * each))
         queued = service.parts("queue") if requests == TYPICAL else ()
         for told in queued:
@@ -182,7 +185,7 @@ def _stages(run: Run, here: Moments) -> Mapping[Place, Quantity]:
     if tuple(found) == (INSIDE,) or not unseen.value:
         return found
     seen = Quantity(1 - unseen.value, 1 - unseen.high, 1 - unseen.low, unseen.n)
-    return {INSIDE: unseen, **{where: _times(share, seen) for where, share in found.items()}}
+    return {INSIDE: unseen, **{where: product(share, seen) for where, share in found.items()}}
 
 
 def _without_python(run: Run, here: Moments) -> Quantity:
@@ -222,7 +225,31 @@ def _spent(run: Run, main: Mask) -> _Spent | None:
     busy = np.maximum(np.diff(cpu) - at_rest * seconds, 0.0)
     of_ended = found.column("process.ended_cpu_s")
     by_ended = np.zeros(len(seconds)) if of_ended is None else np.minimum(np.diff(of_ended), busy)
-    return _Spent(batched(busy - by_ended, ended), batched(np.diff(delay), ended), batched(by_ended, ended))
+    return _Spent(
+        batched(busy - by_ended, ended),
+        batched(np.diff(delay), ended),
+        batched(by_ended, ended),
+        _in_faults(run, found),
+    )
+
+
+def _in_faults(run: Run, found: Telemetry) -> Quantity:
+    """The share of CPU time in which the kernel gets pages: faults by what one costs here, and no more than its own time."""
+    cost = next((each.value for each in run.environment.ceilings if each.name == "fault_s"), None)
+    columns = [found.column(f"process.{name}") for name in ("minor_faults", "system_s", "cpu_s")]
+    if cost is None or any(each is None for each in columns):
+        return exact(0.0)
+    counted, system, cpu = (float(each[-1] - each[0]) for each in columns if each is not None)
+    if cpu <= 0:
+        return exact(0.0)
+    value, low, high = (min(counted * end, system) / cpu for end in (cost.value, cost.low, cost.high))
+    return Quantity(value, low, high, cost.n).clipped(0.0, 1.0) if value >= LEAST_IN_FAULTS else exact(0.0)
+
+
+def _apart(seconds: Quantity, faults: Quantity) -> tuple[Quantity, Quantity]:
+    """CPU time of a place without page faults, and in these; which places they are in is not known: in all alike."""
+    left = Quantity(1 - faults.value, 1 - faults.high, 1 - faults.low, faults.n)
+    return product(seconds, left), product(seconds, faults)
 
 
 def _at_once(usual: Moments, spent: _Spent, mean_s: float) -> float:
@@ -287,7 +314,7 @@ def _waits(run: Run, here: Moments, mean_s: float, queued_s: float, ways: Sequen
             found = blocked or (_phases(run, here, site) if site != NETWORK else {}) or found
         for where, part in found.items():
             on_wire = wire * mean_s if told and site == PARKED and where == BETWEEN else 0.0
-            yield where, state, LOOKS, _less(_times(seconds, part), on_wire), name
+            yield where, state, LOOKS, _less(product(seconds, part), on_wire), name
 
 
 def _for_programs(waits: Iterable[Cell], computed: Quantity) -> Iterator[Cell]:
@@ -362,11 +389,3 @@ def _few(counts: Mapping[Place, float]) -> dict[Place, float]:
         shown[where.stage] += 1
         kept[where if shown[where.stage] <= LABELS_KEPT else Place(where.stage, "")] += count
     return kept
-
-
-def _times(seconds: Quantity, share: Quantity) -> Quantity:
-    """A product of two independent quantities: relative half-widths add in quadrature."""
-    value = seconds.value * share.value
-    down = np.hypot((seconds.value - seconds.low) * share.value, seconds.value * (share.value - share.low))
-    up = np.hypot((seconds.high - seconds.value) * share.value, seconds.value * (share.high - share.value))
-    return Quantity(value, max(value - float(down), 0.0), value + float(up), seconds.n)

@@ -25,6 +25,7 @@ def watched(monkeypatch):
         for name in ("__init__", "acquire", "release", "__enter__", "__exit__"):
             if name in vars(kind):
                 monkeypatch.setattr(kind, name, vars(kind)[name])
+    monkeypatch.setattr(threading.Condition, "wait", threading.Condition.wait)
     monkeypatch.setattr(held, "_tallies", [])
     before = held.totals()
     locks.watch()
@@ -212,3 +213,28 @@ def test_a_program_that_forks_and_logs_goes_on(tmp_path):
     path.write_text(textwrap.dedent(program))
     done = subprocess.run([sys.executable, path], capture_output=True, check=False, timeout=30)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_wait_that_its_time_limit_ends_is_noted_in_its_own_thread(watched):
+    event, full, before = threading.Event(), queue.Queue(), held.expired_s()
+    assert not event.wait(0.02)
+    with pytest.raises(queue.Empty):
+        full.get(timeout=0.02)
+    lock = threading.Lock()
+    with lock:
+        assert not lock.acquire(timeout=0.02)
+    assert 0.06 <= held.expired_s() - before < 2.0
+    before = held.expired_s()
+    background = threading.Thread(target=threading.Event().wait, args=(0.02,))
+    background.start()
+    background.join()
+    assert held.expired_s() == before
+
+
+def test_a_wait_that_ends_before_its_time_limit_is_none(watched):
+    event, full, before = threading.Event(), queue.Queue(), held.expired_s()
+    event.set()
+    assert event.wait(10)
+    threading.Timer(0.02, full.put, ("done",)).start()
+    assert full.get(timeout=10) == "done"
+    assert held.expired_s() == before

@@ -6,7 +6,7 @@ import os
 import time
 from typing import Any, Callable, Dict, List, Tuple
 
-from pinchpoint.child import held
+from pinchpoint.child import descendants, held
 
 _clock, _thread_cpu, _process_cpu = time.perf_counter_ns, time.thread_time_ns, time.process_time_ns
 _sleep = time.sleep
@@ -26,6 +26,8 @@ def mark(served: int) -> Dict[str, Any]:
         "anonymous_bytes": anonymous_bytes(),
         "loop_s": loop,
         "waited_s": held.waited_s(),
+        "expired_s": held.expired_s(),
+        "children_s": descendants.cpu_s(),
     }
 
 

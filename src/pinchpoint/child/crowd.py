@@ -8,7 +8,7 @@ import threading
 import time
 from typing import Any, Callable, Dict, List, Tuple
 
-from pinchpoint.child import held, pools
+from pinchpoint.child import descendants, held, pools
 from pinchpoint.child.pacing import is_async
 
 _clock = time.perf_counter_ns
@@ -36,7 +36,7 @@ class Crowd:
         """
         time.sleep(max(begin_ns - _clock(), 0) / 1e9)
         before, self._asked = held.totals(), []
-        cpu, begin = _process_cpu(), _clock()
+        children, cpu, begin = descendants.cpu_s(), _process_cpu(), _clock()
         if load == 0:
             time.sleep(seconds)
             latencies, failed = [], 0
@@ -55,7 +55,7 @@ class Crowd:
             "end_ns": end,
             "done": len(latencies),
             "failed": failed,
-            "cpu_s": (cpu_end - cpu) / 1e9,
+            "cpu_s": (cpu_end - cpu) / 1e9 + descendants.cpu_s() - children,
             "mean_s": sum(latencies) / len(latencies) / 1e9 if latencies else 0.0,
             "latencies_ns": _thinned(latencies),
             "held": held.since(before),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sysconfig
 from _thread import allocate_lock  # the real one, whatever becomes of threading's
+from _thread import get_ident as _ident
 from typing import Any, Dict, List, Tuple
 
 KEPT = 64
@@ -34,6 +35,7 @@ class Tally:
             self.count += 1
 
 
+_expired_ns: Dict[int, int] = {}  # by thread: what was waited with a time limit until that was over
 _tallies: List[Tally] = []  # in the order in which the resources were made
 
 
@@ -65,6 +67,17 @@ def totals() -> Before:
 def waited_s() -> float:
     """What locks and semaphores were waited for so far, all threads together."""
     return sum(each.waited_ns for each in _tallies if each.kind in (LOCK, SEMAPHORE)) / 1e9
+
+
+def expired(waited_ns: int) -> None:
+    """A wait of this thread ended with its time limit, and with nothing else."""
+    me = _ident()
+    _expired_ns[me] = _expired_ns.get(me, 0) + waited_ns
+
+
+def expired_s() -> float:
+    """What this thread has waited so far until a time limit was over."""
+    return _expired_ns.get(_ident(), 0) / 1e9
 
 
 def since(before: Before) -> List[Dict[str, Any]]:

@@ -1,4 +1,7 @@
-"""Locks and semaphores that the target's own code makes: how long each is held and waited for. Libraries' are left alone."""
+"""Locks and semaphores that the target's own code makes: how long each is held and waited for. Libraries' are left alone.
+
+And waits for conditions, events and queues, whoever made them, that nothing ends but their time limit.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +43,7 @@ class _Timed:
             got = self._lock.acquire(True, timeout)
             self._waiting.discard(me)
             if not got:
+                held.expired(_clock() - begin)
                 return False
             self._tally.waited_ns += _clock() - begin
             free_since = max(begin, self._released)
@@ -78,6 +82,7 @@ def watch() -> None:
     for name in ("Semaphore", "BoundedSemaphore"):
         setattr(asyncio, name, _awaited(getattr(asyncio, name), held.SEMAPHORE))
     _count_semaphores(threading.Semaphore, threading.BoundedSemaphore)
+    threading.Condition.wait = _noting_its_limit(threading.Condition.wait)  # type: ignore[method-assign]
 
 
 def _class_for(plain: Any, name: str) -> Any:
@@ -113,6 +118,22 @@ def _count_semaphores(plain: Any, bounded: Any) -> None:
         return got
 
     plain.acquire = plain.__enter__ = timed
+
+
+def _noting_its_limit(wait: Any) -> Any:
+    """A condition's wait, also that of events and queues, which notes how long it lasts where only its time limit ends it."""
+
+    @functools.wraps(wait)
+    def waited(self: Any, timeout: Any = None) -> Any:
+        if timeout is None:
+            return wait(self)
+        begin = _clock()
+        told = wait(self, timeout)
+        if not told:
+            held.expired(_clock() - begin)
+        return told
+
+    return waited
 
 
 def _making(make: Any) -> Any:

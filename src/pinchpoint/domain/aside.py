@@ -23,7 +23,8 @@ class Mark:
     """The process between two stretches of requests: requests served, its own clocks, and the memory that is its alone.
 
     `loop_s` is the thread's CPU time of a fixed loop; `waited_s` what all threads together have waited so far for locks and
-    semaphores of the target's own code. -1 where something could not be read.
+    semaphores of the target's own code, `expired_s` what the request's thread has waited until a time limit was over;
+    `children_s` the CPU time of the processes that it started. -1 where something could not be read.
     """
 
     t_ns: int
@@ -32,6 +33,8 @@ class Mark:
     anonymous_bytes: int
     loop_s: float
     waited_s: float = -1.0
+    expired_s: float = -1.0
+    children_s: float = -1.0
 
 
 @dataclass(frozen=True, slots=True)

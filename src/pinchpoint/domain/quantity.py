@@ -54,3 +54,11 @@ def _relative(larger: float, smaller: float) -> float:
     """ln(larger / smaller), bounded for a smaller end at or below zero."""
     tiny = 1e-12
     return math.log(max(larger, tiny) / max(smaller, tiny)) if larger > smaller else 0.0
+
+
+def product(seconds: Quantity, share: Quantity) -> Quantity:
+    """A product of two independent quantities: relative half-widths add in quadrature."""
+    value = seconds.value * share.value
+    down = math.hypot((seconds.value - seconds.low) * share.value, seconds.value * (share.value - share.low))
+    up = math.hypot((seconds.high - seconds.value) * share.value, seconds.value * (share.high - share.value))
+    return Quantity(value, max(value - down, 0.0), value + up, seconds.n)

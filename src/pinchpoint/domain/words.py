@@ -317,6 +317,8 @@ SITE_WORDS: dict[str, str] = {
     "transfer": "bytes on their way",
     "stall": "small packets that wait",
     "inside": "unseen",
+    "programs": "programs that it starts",
+    "opening": "opening the model",
 }
 
 # Rows of a session that are no operators of its graph.

@@ -11,6 +11,7 @@ from pinchpoint.domain.run import RUNNING, Run
 from pinchpoint.signals.counters import slope
 from pinchpoint.signals.stages import UNSEEN_INSIDE, hidden
 from pinchpoint.timeline import steady
+from pinchpoint.waits import CHILDREN, share_of_time
 
 BATCHES = 20
 
@@ -102,7 +103,7 @@ def foreign(tables: Tables) -> Quantity | str:
 
 
 def foreign_cpus(tables: Tables) -> Quantity | str:
-    """CPUs that other processes kept busy."""
+    """CPUs that other processes kept busy, those that the target starts not among them."""
     busy = slope(tables.run, "host.busy_s")
     own = slope(tables.run, "process.cpu_s")
     tool = slope(tables.run, "tool.cpu_s")
@@ -112,7 +113,8 @@ def foreign_cpus(tables: Tables) -> Quantity | str:
     assert not isinstance(busy, str)
     assert not isinstance(own, str)
     assert not isinstance(tool, str)
-    value = max(busy.value - own.value - tool.value, 0.0)
+    started = share_of_time(tables.run, CHILDREN)
+    value = max(busy.value - own.value - tool.value - (started.value if started is not None else 0.0), 0.0)
     half = float(np.hypot(busy.high - busy.value, own.high - own.value))
     return Quantity(value, max(value - half, 0.0), value + half, busy.n)
 

@@ -9,17 +9,20 @@ import numpy as np
 from pinchpoint import stats
 from pinchpoint.contracts import SignalSource, Tables, signal
 from pinchpoint.domain.quantity import Quantity
-from pinchpoint.domain.run import Ints, Probes
-from pinchpoint.signals.counters import slope
+from pinchpoint.domain.run import Ints, Probes, Run
+from pinchpoint.moments_of_service import batched
+from pinchpoint.signals.counters import FEWEST_READINGS, slope
 from pinchpoint.signals.stages import share
 from pinchpoint.timeline import steady
 
 
 def _per_request(name: str, unit: str, doc: str, pick: Callable[[Probes], Ints]) -> SignalSource:
-    """Mean of a counter over the observed steady requests."""
+    """Mean of a counter over the observed steady requests; of a server's processes, over all that were asked alone."""
 
     def measure(tables: Tables) -> Quantity | str:
         run = tables.run
+        if run.service is not None:
+            return _of_service(run, f"process.{name.partition('.')[2]}")
         rows = np.isin(run.probes.index, run.requests.index[steady(run).main])
         values = pick(run.probes)[rows]
         if len(values) < 2:
@@ -28,6 +31,19 @@ def _per_request(name: str, unit: str, doc: str, pick: Callable[[Probes], Ints])
 
     measure.__doc__ = doc
     return signal(name, unit=unit, mechanism="counter")(measure)
+
+
+def _of_service(run: Run, column: str) -> Quantity | str:
+    """A counter of a server's processes over the requests that were answered meanwhile, one in flight."""
+    main, counted = steady(run).main, run.telemetry.column(column)
+    if counted is None:
+        return f"{column} could not be read"
+    asked = run.requests.end_ns[main]
+    within = (run.telemetry.t_ns >= asked[0]) & (run.telemetry.t_ns <= asked[-1]) if len(asked) else np.zeros(0, bool)
+    if np.count_nonzero(within) < FEWEST_READINGS:
+        return "too few readings of its processes"
+    ended = np.histogram(run.requests.end_ns, run.telemetry.t_ns[within])[0].astype(float)
+    return batched(np.diff(counted[within]), ended) if ended.sum() else "no request was answered meanwhile"
 
 
 @signal("memory.swap_in_bytes", unit="B a request", mechanism="counter")
