@@ -23,17 +23,19 @@ from pinchpoint.domain.run import (
     SYNC,
     TIMER,
     TOLD,
+    Ceiling,
     Requests,
     Samples,
     Spans,
     Telemetry,
+    Visit,
 )
 from pinchpoint.domain.served import Served
-from pinchpoint.domain.service import SPANS, Counted, Peer, ServerThread
+from pinchpoint.domain.service import INTERPRETER, SPANS, Counted, Peer, ServerThread
 from pinchpoint.inquire import inquire
 from pinchpoint.ledger import account, latency_ledger
 from pinchpoint.load.crew import ROW
-from pinchpoint.moments_of_service import every, moments
+from pinchpoint.moments_of_service import background, every, moments
 from pinchpoint.plugins import builtin
 from pinchpoint.predict import COLDER_S
 from pinchpoint.service_ledger import account_service
@@ -47,10 +49,12 @@ from served_runs import (
     DECODING,
     HANDLER,
     LOOP,
+    NS,
     PID,
     RESIZING,
     SECOND,
     SLEEPING,
+    THIRD,
     WORKER,
     a_run,
     a_service,
@@ -142,6 +146,82 @@ def test_what_programs_compute_that_a_request_starts_is_no_wait():
     assert found.pop(("framework", "cpu", "", "programs that it starts")) == near(4)
     assert sum(value for (_, state, *_), value in found.items() if state == "cpu") == near(2)
     assert sum(value for (_, _, site, _), value in found.items() if site == "ipc") == near(3)
+
+
+def counting(run, **each_request):
+    """The run with counters of its processes that rise by so much a request."""
+    done = (
+        dict(run.telemetry.columns)["process.cpu_s"] / max(dict(run.telemetry.columns)["process.cpu_s"][-1], 1e-9) * 400
+    )
+    columns = tuple((f"process.{name}", each * done) for name, each in each_request.items())
+    return replace(run, telemetry=replace(run.telemetry, columns=(*run.telemetry.columns, *columns)))
+
+
+@pytest.mark.parametrize(("faults", "system_s", "memory_ms"), [
+    (2000, 3 * MS, 2.0),  # at 1 us each
+    (9000, 3 * MS, 3.0),  # no more than was spent in the kernel
+    (10, 3 * MS, 0.0),    # next to none is no cell of its own
+])  # fmt: skip
+def test_page_faults_are_memory_and_no_computing(faults, system_s, memory_ms):
+    """GIVEN 4 ms of CPU in a request THEN what the kernel takes to get pages is a cell, of all stages alike."""
+    run = counting(alone(STEPS, **TYPICAL, **JSON), minor_faults=faults, major_faults=0, system_s=system_s)
+    fault = Ceiling("fault_s", Quantity(1e-6, 0.9e-6, 1.1e-6, 7), "s", "kernel", 1)
+    ledger = latency_ledger(replace(run, environment=replace(run.environment, ceilings=(fault,))))
+    assert ledger.seconds(state="memory", site="fault") / MS == near(memory_ms)
+    assert ledger.seconds(state="cpu") / MS == near(4 - memory_ms)
+    assert ledger.seconds("deserialize", "memory") == pytest.approx(
+        3 * ledger.seconds("preprocess", "memory"), rel=0.05
+    )
+    assert abs(ledger.seconds(state="unexplained")) < 0.02 * ledger.latency.value
+
+
+def test_page_faults_whose_cost_is_not_known_stay_in_the_cpu_time():
+    run = counting(alone(STEPS, **TYPICAL, **JSON), minor_faults=2000, system_s=3 * MS)
+    assert latency_ledger(run).seconds(state="memory") == 0
+
+
+@pytest.mark.parametrize(("pressed", "status"), [(0.0, "present"), (0.5, "unknown")])
+def test_reads_from_disk_are_named_by_what_the_processes_count(pressed, status):
+    """GIVEN 4 of 10 ms in reads, and no page that came back THEN it is the disk; where pages come back and memory is short, it
+    may be that.
+    """
+    run = alone([(PARKED, 1), (RUNNING, 4), (DISK, 5)], cpu_s=4 * MS, **JSON)
+    run = counting(run, major_faults=20 * pressed, minor_faults=0, system_s=0)
+    seconds = (run.telemetry.t_ns - run.telemetry.t_ns[0]) / 1e9
+    stalled = ("pressure.memory_some_s", pressed * seconds)
+    run = replace(run, telemetry=replace(run.telemetry, columns=(*run.telemetry.columns, stalled)))
+    found = inquire(run, builtin(), limits.shipped())
+    assert (next(each.status for each in found.findings if each.code == "I101") == "present") == (status == "present")
+
+
+def busy_at_rest(run, share):
+    """The run with a thread of the background that runs in this share of the looks, as it did while nothing was asked."""
+    t = np.unique(run.samples.t_ns)
+    rest = BEGIN - 2 * NS + np.arange(200) * (NS // 100)
+    at = np.concatenate([rest, t])
+    runs = np.where(np.arange(len(at)) % 100 < 100 * share, RUNNING, PARKED)
+    more = looked(at, {THIRD: runs})
+    both = Samples(*(np.concatenate([getattr(more, n), getattr(run.samples, n)]) for n in Samples.__slots__))
+    order = np.argsort(both.t_ns, kind="stable")
+    idle = Visit(0, BEGIN - 2 * NS, BEGIN, 0, 0, 2 * share, 0.0, ())
+    samples = Samples(*(getattr(both, n)[order] for n in Samples.__slots__))
+    return replace(run, samples=samples, ladder=(idle,))
+
+
+def test_a_thread_that_always_computes_does_not_work_on_requests():
+    """GIVEN a thread that computes with and without requests, while these wait 5 ms for the interpreter THEN that is a wait."""
+    run = alone([(PARKED, 1), (RUNNING, 4), (FUTEX, 5)], cpu_s=14 * MS, **JSON)
+    waits = run.samples.site == FUTEX
+    run = replace(run, samples=replace(run.samples, place=np.where(waits, INTERPRETER, run.samples.place)))
+    ledger = latency_ledger(busy_at_rest(run, 1.0))
+    assert ledger.seconds("framework", "wait", "gil") / MS == near(5)
+    assert ledger.seconds(state="cpu") / MS == near(4)
+    assert abs(ledger.seconds(state="unexplained")) < 0.05 * ledger.latency.value
+
+
+def test_a_thread_that_computes_now_and_then_is_none_of_the_background():
+    run = busy_at_rest(alone([(PARKED, 1), (RUNNING, 4), (FUTEX, 5)], cpu_s=4 * MS, **JSON), 0.2)
+    assert background(run) == []
 
 
 def test_cpu_that_is_spent_without_requests_is_not_theirs():

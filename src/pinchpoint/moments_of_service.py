@@ -2,7 +2,8 @@
 
 A moment inside a request is `running` where any thread of the server can run. Else the blocked thread that waits for something
 outside of the process names the site (storage, another service, a timer): whoever is blocked in a lock waits for such a one.
-Where every thread sits where it sits without a request, nobody works on it: it is on the wire, or awaited unseen.
+Where every thread sits where it sits without a request, nobody works on it: it is on the wire, or awaited unseen. A thread that
+computes without a request does not work on it either: who waits for the interpreter meanwhile waits.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pinchpoint.domain.run import (
     DISK,
     FAULT,
     FUTEX,
+    GIL,
     IPC,
     NETWORK,
     OTHER,
@@ -28,10 +30,12 @@ from pinchpoint.domain.run import (
     Ints,
     Run,
 )
+from pinchpoint.domain.service import INTERPRETER
 from pinchpoint.timeline import Mask
 
 # The first of these that is there names a moment.
-INNERMOST = (RUNNING, FAULT, DISK, SYNC, NETWORK, TIMER, IPC, FUTEX, OTHER, PARKED)
+INNERMOST = (RUNNING, FAULT, DISK, SYNC, NETWORK, TIMER, IPC, GIL, FUTEX, OTHER, PARKED)
+ALWAYS = 0.5  # of the looks without a request a thread runs: it is none that serves them
 BATCHES = 20
 FEWEST = 20
 
@@ -71,12 +75,30 @@ def every(run: Run) -> Moments:
     samples = run.samples
     t = np.unique(samples.t_ns)
     at = np.searchsorted(t, samples.t_ns)
+    site = samples.site.copy()
+    if len(samples.place):
+        site[(site == FUTEX) & (samples.place == INTERPRETER)] = GIL
+    site[(site == RUNNING) & np.isin(samples.thread, background(run))] = PARKED
     order = np.empty(len(INNERMOST), dtype=np.int64)
     order[list(INNERMOST)] = np.arange(len(INNERMOST))
     rank = np.full(len(t), len(INNERMOST) - 1, dtype=np.int64)
-    np.minimum.at(rank, at, order[samples.site])
-    running = np.bincount(at[samples.site == RUNNING], minlength=len(t)).astype(np.int64)
+    np.minimum.at(rank, at, order[site])
+    running = np.bincount(at[site == RUNNING], minlength=len(t)).astype(np.int64)
     return Moments(t, np.array(INNERMOST, dtype=np.int64)[rank], running)
+
+
+def background(run: Run) -> list[int]:
+    """The threads that compute while nothing is asked."""
+    samples = run.samples
+    at_rest = np.zeros(len(samples.t_ns), dtype=bool)
+    for visit in run.ladder:
+        if visit.load == 0:
+            at_rest |= (samples.t_ns >= visit.begin_ns) & (samples.t_ns < visit.end_ns)
+    looks = len(np.unique(samples.t_ns[at_rest]))
+    threads, counts = np.unique(samples.thread[at_rest & (samples.site == RUNNING)], return_counts=True)
+    return [
+        int(each) for each, count in zip(threads, counts, strict=True) if looks >= FEWEST and count > ALWAYS * looks
+    ]
 
 
 def batched(top: Floats, bottom: Floats) -> Quantity:

@@ -30,6 +30,7 @@ from pinchpoint.domain.run import (
     DISK,
     FAULT,
     FUTEX,
+    GIL,
     IPC,
     NETWORK,
     OTHER,
@@ -52,7 +53,7 @@ from pinchpoint.told_stages import BETWEEN, alone_s, are_told, inside, places, s
 NETWORK_STAGE, QUEUE_STAGE, TYPICAL = "network", "queue", "typical"
 # Where stages come from: from what Python executes, from the server's own word, or from nowhere.
 SEEN, SERVER, UNSEEN = "seen", "server", "unseen"
-STATES = {FUTEX: "wait", TIMER: "wait", IPC: "wait", OTHER: "wait", PARKED: "wait", NETWORK: "network", DISK: "disk",
+STATES = {FUTEX: "wait", GIL: "wait", TIMER: "wait", IPC: "wait", OTHER: "wait", PARKED: "wait", NETWORK: "network", DISK: "disk",
           SYNC: "disk", FAULT: "disk"}  # fmt: skip
 IN_HANDLERS = (FUTEX, TIMER, NETWORK, IPC, OTHER, SYNC, DISK)  # where a thread of its own is blocked
 Cell = tuple[Place, str, str, Quantity, str]  # where, its state, who says so, how long, and the site
@@ -296,7 +297,7 @@ def _waits(run: Run, here: Moments, mean_s: float, queued_s: float, ways: Sequen
     assert service is not None
     blocked = shares(service, ALL, 1, _at_home(service))
     wire = sum(part.seconds.value for part in ways) / mean_s
-    for site in (PARKED, TIMER, FUTEX, OTHER, IPC, NETWORK, DISK, SYNC, FAULT):
+    for site in (PARKED, TIMER, FUTEX, GIL, OTHER, IPC, NETWORK, DISK, SYNC, FAULT):
         if not np.any(here.site == site):
             continue
         share = here.share(site)

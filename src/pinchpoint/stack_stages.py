@@ -181,7 +181,9 @@ def _stage(origin: str, file: str, name: str, extra: Mapping[str, str]) -> str |
     if origin == OWN:
         words = {each.lower() for each in _WORD.findall(name)} - LOOSE
         whole = name.lower().replace("_", "")
-        if {each.lower() for each in _WORD.findall(name.rpartition(".")[2])} & INFERRING:  # a class of a model does more
+        if {
+            each.lower() for each in _WORD.findall(name.rpartition(".")[2])
+        } & INFERRING:  # a class of a model does more
             return "model"
         return next((stage for stage in TELLING if words & WORDS[stage] or stage in whole), None)
     return next(

@@ -43,6 +43,7 @@ HEALTHY: dict[str, Given] = {
     "request.lock_share": 0.0,
     "request.own_lock_share": 0.0,
     "request.timer_share": 0.0,
+    "request.interpreter_share": 0.0,
     "request.ipc_share": 0.0,
     "request.unexplained_share": 0.01,
     "threads.runnable_per_cpu": 1.0,

@@ -99,6 +99,19 @@ def test_gil_contention(held, idle, status):
     assert found(gil_contention, capacity_gil_utilization=held, capacity_idle_share=idle).status == status
 
 
+@pytest.mark.parametrize(("waiting", "held", "status", "signals"), [
+    (0.8, 0.3, "present", 1),            # one request waits for a thread of the background
+    (0.8, 0.95, "present", 3),           # and more of them too: it answers both questions
+    (0.05, 0.3, "absent", 2),            # handed over now and then
+    (None, 0.95, "present", 2),          # nobody looked at threads
+])  # fmt: skip
+def test_waiting_for_the_interpreter_alone(waiting, held, status, signals):
+    told = found(
+        gil_contention, request_interpreter_share=waiting, capacity_gil_utilization=held, capacity_idle_share=0.5
+    )
+    assert (told.status, len(told.evidence)) == (status, signals)
+
+
 @pytest.mark.parametrize(("taken", "idle", "status"), [
     (0.97, 0.90, "present"),     # the fault: workers that only wait
     (0.97, 0.01, "absent"),      # look-alike: as many workers as CPUs, which are full

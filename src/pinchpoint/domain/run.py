@@ -19,8 +19,8 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 # What a sample of a thread found it doing (the `site` column of `Samples`).
-RUNNING, FUTEX, TIMER, NETWORK, IPC, DISK, SYNC, FAULT, OTHER, PARKED = range(10)
-SITES = ("running", "futex", "timer", "network", "ipc", "disk", "sync", "fault", "other", "parked")
+RUNNING, FUTEX, TIMER, NETWORK, IPC, DISK, SYNC, FAULT, OTHER, PARKED, GIL = range(11)
+SITES = ("running", "futex", "timer", "network", "ipc", "disk", "sync", "fault", "other", "parked", "gil")
 
 # What the `flags` of a request say.
 FAILED, OBSERVED, SECOND, CONTROL, NEW_SHAPE = 1, 2, 4, 8, 16

@@ -303,6 +303,7 @@ MEMORY_WORDS: dict[str, str] = {"M101": "reading weights", "M102": "moving resul
 SITE_WORDS: dict[str, str] = {
     "told": "unseen",
     "futex": "waiting for threads",
+    "gil": "waiting for the interpreter",
     "timer": "waiting for a timer",
     "network": "waiting for the network",
     "ipc": "waiting for a process",
@@ -382,6 +383,7 @@ SIGNAL_WORDS: dict[str, str] = {
     "request.lock_share": "waiting for threads",
     "request.own_lock_share": "waiting for a lock of its own code",
     "request.timer_share": "waiting for a timer",
+    "request.interpreter_share": "waiting for the interpreter",
     "request.ipc_share": "waiting for a process",
     "scaling.thread_gain": "gain from more threads",
     "cpu.idle_share": "idle CPUs",

@@ -39,6 +39,7 @@ REMOVALS = (
     ),
     removal("move-writes-off-path", "writes and syncs off the request's path", [Edit(GONE, site="sync")], "estimate"),
     removal("shorten-lock", "nobody else holding the lock", [Edit(GONE, state="wait", site="futex")]),
+    removal("free-interpreter", "no other thread in the interpreter", [Edit(GONE, state="wait", site="gil")]),
     removal("replace-timer", "an event instead of the timer", [Edit(GONE, state="wait", site="timer")], "estimate"),
     removal(
         "shorter-window", "a free worker that starts at once", [Edit(GONE, stage="queue", state="wait")], "estimate"

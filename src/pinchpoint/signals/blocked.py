@@ -97,5 +97,6 @@ BLOCKED_SIGNALS = (
     lock,
     own_lock,
     _sampled("request.timer_share", "Sleeping in a timer.", lambda r: r.site == "timer"),
+    _sampled("request.interpreter_share", "Waiting for Python's interpreter lock.", lambda r: r.site == "gil"),
     _sampled("request.ipc_share", "Blocked on a pipe or another process.", lambda r: r.site in ("ipc", "other")),
 )
