@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -376,7 +377,7 @@ def test_threads_that_live_for_one_request_are_seen_and_are_one_worker():
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(SHORT_LIVED)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
     )  # fmt: skip
-    watch = ThreadWatch(lambda: [process.pid], 1, "", seed=0)
+    watch, noted = ThreadWatch(lambda: [process.pid], 1, "", seed=0), set()
 
     def settled(wanted):
         process.stdin.write("go on\n")
@@ -389,6 +390,8 @@ def test_threads_that_live_for_one_request_are_seen_and_are_one_worker():
         watch._refresh()
         for _ in range(3):
             settled("begun")
+            there = set(map(int, os.listdir(f"/proc/{process.pid}/task"))) - {process.pid}
+            noted |= {watch.noted_as(each) for each in there}
             settled("ended")
     finally:
         watch.stop()
@@ -403,5 +406,5 @@ def test_threads_that_live_for_one_request_are_seen_and_are_one_worker():
         if thread not in (OTHERS, process.pid)
     ]
     assert [site for _, site in born] == [FUTEX] * 3
-    assert len({thread for thread, _ in born}) == 1
-    assert len(watch._known) == 2
+    assert {thread for thread, _ in born} == noted  # by which its stacks know them too
+    assert (len(noted), len(watch._known)) == (1, 2)

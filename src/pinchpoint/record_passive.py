@@ -216,7 +216,7 @@ def _dump(watch: _Watch) -> None:
     """What each Python thread does now: whether it waits for work, or its innermost frame is of the user's own code."""
     for pid in watch.pythons[:MOST_DUMPED]:
         began = time.monotonic_ns()
-        stacks = dumped(pid)
+        stacks = {watch.threads.noted_as(number): frames for number, frames in dumped(pid).items()}
         watch.python_threads |= stacks.keys()
         watch.loops |= {number for number, frames in stacks.items() if in_a_loop(frames)}
         said = {number: at_home(frames) for number, frames in stacks.items() if at_home(frames) or _in_own_code(frames)}

@@ -295,10 +295,9 @@ def _python_threads(recording: _Recording) -> set[int]:
     """Threads of the interpreters, some of which are started under load and then stay."""
     overseer = recording.watching.overseer
     processes = overseer.processes() if overseer is not None else ()
-    found: set[int] = set()
-    for process in [each for each in processes if is_python(each)][:MOST_DUMPED]:
-        found |= python_threads(process)
-    return found
+    pythons = [each for each in processes if is_python(each)][:MOST_DUMPED]
+    watch = recording.threads
+    return {watch.noted_as(each) if watch else each for process in pythons for each in python_threads(process)}
 
 
 def _take(recording: _Recording, stacks: tuple[Stack, ...], look: StackLook) -> None:

@@ -281,6 +281,11 @@ class ThreadWatch:
             return thread
         return None
 
+    def noted_as(self, thread: int) -> int:
+        """By which number a thread is noted that is there now: its own, or that of one that it follows."""
+        known = self._threads.get(thread)
+        return known.number if known is not None else thread
+
     def _forget(self, thread: WatchedThread) -> None:
         """A thread is gone."""
         self._threads.pop(thread.thread, None)
