@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pinchpoint.stack_stages import FRAMEWORKS, frameworks, place
+from pinchpoint.stack_stages import FRAMEWORKS, beside_model, frameworks, model_lines, place
 
 UVICORN = ["std|runpy|198|_run_module_as_main", "std|asyncio/runners.py|190|run", "site|uvicorn/server.py|70|serve"]
 FASTAPI = [*UVICORN, "site|starlette/routing.py|75|app", "site|fastapi/routing.py|190|run_endpoint_function"]
@@ -59,7 +59,8 @@ def own(name, line=10, file="app.py"):
     ([*FASTAPI, own("handle"), own("topk", 30)], "postprocess", "app.py:30 topk()"),
     ([*FASTAPI, own("handle"), own("runModel", 30)], "model", "app.py:30 runModel()"),
     ([*FASTAPI, own("preprocess"), own("forward", 30)], "model", "app.py:30 forward()"),
-    ([*FASTAPI, own("LinearModel.margin"), own("Vectorizer.counts", 30)], "framework", "app.py:30 Vectorizer.counts()"),
+    ([*FASTAPI, own("LinearModel.margin"), own("Table.counts", 30)], "framework", "app.py:30 Table.counts()"),
+    ([*FASTAPI, own("handle"), own("LogMel.__call__", 30)], "preprocess", "app.py:30 LogMel.__call__()"),
     ([*FASTAPI, own("postprocess"), "std|json/encoder.py|200|encode"], "serialize", "app.py:10 postprocess()"),
     # every handler is called so
     ([*FASTAPI, own("infer")], "framework", "app.py:10 infer()"),
@@ -127,3 +128,25 @@ def test_what_an_application_is_written_in(stacks, names):
 ])  # fmt: skip
 def test_what_makes_a_model_ready_to_run(frames, opens):
     assert place(frames).opens == opens
+
+
+RUN = f"{RUNTIME}|220|Session.run"
+MODEL_AT_30 = model_lines([[*WORKER, own("handle", 12), own("spot", 30, "lib.py"), RUN]], {})
+
+
+@pytest.mark.parametrize(("frames", "stage"), [
+    ([*WORKER, own("handle", 12), own("spot", 29, "lib.py"), own("describe"), "site|numpy/fft/_pocketfft.py|9|rfft"], "preprocess"),
+    ([*WORKER, own("handle", 12), own("spot", 31, "lib.py")], "postprocess"),
+    ([*WORKER, own("handle", 11), own("describe", 29)], "preprocess"),       # of the function that calls the one with the model
+    ([*WORKER, own("handle", 12), own("spot", 30, "lib.py")], None),         # at the model's own line
+    ([*WORKER, own("describe", 29)], None),                                  # no function calls both
+    ([*WORKER, own("handle", 12), own("spot", 29, "lib.py"), "std|logging/__init__.py|1|info"], None),  # a framework's work
+])  # fmt: skip
+def test_own_code_by_its_place_around_the_model(frames, stage):
+    assert beside_model(frames, MODEL_AT_30) == stage
+
+
+def test_where_a_model_runs_several_times_only_what_is_before_or_after_all_of_them_is_told():
+    lines = model_lines([[own("spot", line), RUN] for line in (20, 30)], {})
+    assert [beside_model([own("spot", line)], lines) for line in (19, 25, 31)] == ["preprocess", None, "postprocess"]
+    assert model_lines([[own("spot", 9), f"{RUNTIME}|485|InferenceSession.__init__"]], {}) == {}

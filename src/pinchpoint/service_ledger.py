@@ -45,7 +45,7 @@ from pinchpoint.domain.run import (
 from pinchpoint.domain.service import ACTIVE, ALL, IDLE, Service, Stack
 from pinchpoint.moments_of_service import FEWEST, Moments, batched, moments
 from pinchpoint.on_the_way import Part, inside_unseen, on_the_way
-from pinchpoint.stack_stages import Place, place
+from pinchpoint.stack_stages import Lines, Place, beside_model, model_lines, place
 from pinchpoint.stage_names import OPENING, UNPLACED
 from pinchpoint.timeline import Mask, Steady
 from pinchpoint.told_stages import BETWEEN, alone_s, are_told, inside, places, span_at
@@ -355,21 +355,29 @@ def shares(
     """
     counts: dict[Place, float] = defaultdict(float)
     extra = dict(service.frames)
+    lines = model_lines((stack.frames for stack in service.stacks), extra)
     for stack in _of(service, kind, load):
         if stack.frames not in without:
-            counts[place(stack.frames, extra)] += stack.count
+            counts[_placed(stack.frames, extra, lines)] += stack.count
     if kind == ALL:
         look, active = service.look(ALL, load), service.look(ACTIVE, load)
         scale = look.moments / active.moments if look and active and active.moments else 0.0
         for stack in _of(service, ACTIVE, load):
             if stack.frames not in without:
-                counts[place(stack.frames, extra)] -= stack.count * scale
+                counts[_placed(stack.frames, extra, lines)] -= stack.count * scale
         spread = {where: 2 * np.sqrt(max(count, 1.0)) for where, count in counts.items()}
         counts = defaultdict(float, {where: count for where, count in counts.items() if count > spread[where]})
     whole = sum(counts.values())
     if whole < FEWEST_STACKS:
         return {} if kind == ALL else {INSIDE: exact(1.0)}
     return {where: _share_of(count, whole) for where, count in _few(counts).items() if count > 0}
+
+
+def _placed(frames: Sequence[str], extra: Mapping[str, str], lines: Lines) -> Place:
+    """Where a stack belongs; the user's own code that nothing tells the stage of, by its place around the model."""
+    where = place(frames, extra)
+    beside = beside_model(frames, lines) if where.stage == UNPLACED and where.label else None
+    return replace(where, stage=beside) if beside is not None else where
 
 
 def _share_of(count: float, whole: float) -> Quantity:

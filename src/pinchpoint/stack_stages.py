@@ -165,6 +165,35 @@ def place(frames: Sequence[str], extra: Mapping[str, str] | None = None) -> Plac
     return told or Place(UNPLACED, label)
 
 
+Lines = Mapping[tuple[str, str], tuple[int, int]]
+
+
+def model_lines(stacks: Iterable[Sequence[str]], extra: Mapping[str, str]) -> Lines:
+    """The first and the last line of each function of the user's own, by file and name, from where the model runs."""
+    found: dict[tuple[str, str], tuple[int, int]] = {}
+    for frames in stacks:
+        where = place(frames, extra)
+        if where.stage == MODEL and not where.opens:
+            for origin, file, line, name in (each.split("|", 3) for each in frames):
+                if origin == OWN and name != LAUNCHER:
+                    first, last = found.get((file, name), (int(line), int(line)))
+                    found[file, name] = min(first, int(line)), max(last, int(line))
+    return found
+
+
+def beside_model(frames: Sequence[str], lines: Lines) -> str | None:
+    """What the user's own code is that no name tells the stage of: preprocessing where it is called before the model, in the
+    innermost function that calls both, postprocessing after it; None where no function does, or a framework works for it.
+    """
+    for origin, file, line, name in (each.split("|", 3) for each in reversed(frames)):
+        if origin != OWN and _stage(origin, file, name, {}) == FRAMEWORK:
+            return None
+        if origin == OWN and (file, name) in lines:
+            first, last = lines[file, name]
+            return "preprocess" if int(line) < first else "postprocess" if int(line) > last else None
+    return None
+
+
 def _opens(origin: str, file: str, name: str) -> bool:
     """Whether a frame makes a model ready to run."""
     bare = name.rpartition(".")[2]

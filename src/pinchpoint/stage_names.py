@@ -53,6 +53,18 @@ WORDS: dict[str, frozenset[str]] = {
             "image",
             "audio",
             "resample",
+            "stft",
+            "spectrogram",
+            "mel",
+            "mfcc",
+            "vectorize",
+            "vectorise",
+            "vectorizer",
+            "ngrams",
+            "lemmatize",
+            "letterbox",
+            "standardize",
+            "standardise",
         ]
     ),
     "model": frozenset(
