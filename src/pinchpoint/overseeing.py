@@ -240,6 +240,14 @@ class Overseer:
         return np.array(found)
 
 
+def renamed(found: Telemetry, windows: Sequence[tuple[int, int]]) -> Telemetry:
+    """The time series under the names that signals know, from the beginning of the first window to the end of the last."""
+    if not len(found.t_ns) or not windows:
+        return Telemetry.nothing()
+    kept = (found.t_ns >= windows[0][0]) & (found.t_ns <= windows[-1][1])
+    return Telemetry(found.t_ns[kept], tuple((RENAMED.get(name, name), values[kept]) for name, values in found.columns))
+
+
 @dataclass(slots=True)
 class Watched:
     """Who serves an address, and what its processes used; the latter once the watching is over."""

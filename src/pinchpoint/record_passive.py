@@ -20,7 +20,7 @@ from pinchpoint.domain.workload import Workload
 from pinchpoint.errors import BadInput, Interrupted
 from pinchpoint.listeners import family, served_by
 from pinchpoint.load.addresses import DESCRIBED, is_local, parse, resolved
-from pinchpoint.overseeing import RENAMED, Overseer, allowed
+from pinchpoint.overseeing import Overseer, allowed, renamed
 from pinchpoint.record_service import Conditions
 from pinchpoint.stacks import StackReader, at_home, dumped, in_a_loop, is_python
 from pinchpoint.thread_watch import ThreadWatch
@@ -264,7 +264,7 @@ def _finished(
         spans=Spans(*_no_rows(12)),
         span_names=(),
         samples=samples,
-        telemetry=_renamed(telemetry, watch.stretches),
+        telemetry=renamed(telemetry, watch.stretches),
         request_thread=-1,
         ended=watch.ended,
         ladder_ended=NOT_ASKED,
@@ -285,12 +285,3 @@ def _environment(watch: _Watch, conditions: Conditions) -> Environment:
     found = conditions.environment
     cpus = max(len(allowed(watch.served)), 1)
     return replace(found, quota_cpus=quota, affinity=cpus, unobservable=(*found.unobservable, *unseen))
-
-
-def _renamed(found: Telemetry, stretches: Sequence[tuple[int, int]]) -> Telemetry:
-    """The time series under the names that signals know, of the time that was watched to the end."""
-    if not len(found.t_ns):
-        return found
-    kept = (found.t_ns >= stretches[0][0]) & (found.t_ns <= stretches[-1][1])
-    columns = tuple((RENAMED.get(name, name), values[kept]) for name, values in found.columns)
-    return Telemetry(found.t_ns[kept], columns)

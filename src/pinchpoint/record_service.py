@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
 import numpy as np
 
-from pinchpoint import page_touch
+from pinchpoint import page_touch, spaced
 from pinchpoint.contracts import Probe
 from pinchpoint.counted import Tally, tally
 from pinchpoint.crews import Crew as LadderCrew
 from pinchpoint.demands import rungs
-from pinchpoint.domain.arrivals import CLOSED
+from pinchpoint.domain.arrivals import CLOSED, Arrivals
 from pinchpoint.domain.demand import saturated
 from pinchpoint.domain.quantity import Quantity
 from pinchpoint.domain.run import CONTROL, OBSERVED, Environment, Events, Probes, Run, Samples, Telemetry, Visit
@@ -26,7 +26,7 @@ from pinchpoint.domain.service import ACTIVE, ALL, HOLDING, IDLE, Peer, ServerTh
 from pinchpoint.domain.target import TargetFacts
 from pinchpoint.domain.traffic import Client, Traffic
 from pinchpoint.domain.workload import Workload
-from pinchpoint.errors import BadInput, Interrupted, TargetFailed
+from pinchpoint.errors import Interrupted, TargetFailed
 from pinchpoint.ladder import Climb, Unsafe, climb
 from pinchpoint.load import payloads, records, self_proof
 from pinchpoint.load.addresses import is_local, resolved
@@ -34,11 +34,11 @@ from pinchpoint.load.crew import INTERRUPTED, Crew, Rows, Seen
 from pinchpoint.load.engine import Met, cpus_for, meet, told
 from pinchpoint.load.sending import Sending
 from pinchpoint.otlp import Traced, Traces
-from pinchpoint.overseeing import RENAMED, Watching
+from pinchpoint.overseeing import Watching, renamed
 from pinchpoint.process import Ended
 from pinchpoint.reaching import reach
 from pinchpoint.scraping import Scraper, Sources, sources
-from pinchpoint.self_description import routes
+from pinchpoint.self_description import accepted
 from pinchpoint.service_requests import asked_of, requests_of, spans_of, stream_of
 from pinchpoint.service_visits import failure_of, spent, used_of_client, visit_of
 from pinchpoint.stacks import StackReader, is_python, python_threads
@@ -59,7 +59,6 @@ SETTLED_S = 0.05  # after a level: what the server still does for it
 MOST_OF_CLIENT = 0.5  # of its ceiling: beyond it, it may be the limit (docs/design.md, section 6)
 PATIENCE_S = 5.0
 FEWEST_REQUESTS = 20
-MOST_ROUTES = 6  # in a sentence
 MOST_DUMPED = 8  # processes, whose threads are asked for
 HOPELESS = 20  # requests that all failed
 NS = 1_000_000_000
@@ -119,6 +118,7 @@ class _Recording:
     ladder_ended: str = "one request in flight was not measured to the end"
     ended: str = COMPLETE
     alone_s: float = 0.0
+    apart: tuple[Rows, float] | None = None
     traced: tuple[tuple[Traced, ...], ...] = ()
 
 
@@ -130,7 +130,7 @@ def record_service(traffic: Traffic, sending: Sending, workload: Workload, condi
     """
     deadline, say = time.monotonic() + workload.budget_s, conditions.progress
     met = meet(traffic, sending, say)
-    _refused(met, sending)
+    accepted(met, sending)
     watching = Watching(sending.address, conditions.probes, conditions.quota_of)
     told_by = sources(sending, conditions.model, watching.served, conditions.metrics, met.greeted.server)
     say("what the client can do")
@@ -169,18 +169,6 @@ def record_service(traffic: Traffic, sending: Sending, workload: Workload, condi
     return _finished(recording, telemetry)
 
 
-def _refused(met: Met, sending: Sending) -> None:
-    """BadInput where the server answers, and not with what was asked for."""
-    status = met.greeted.status
-    if status and not 200 <= status < 300:  # RFC 9110, 15
-        what = f"the first request was answered with {status} {told(sending, met.greeted.reason)}".strip()
-        known = routes(sending)
-        listed = f"It serves {', '.join(known[:MOST_ROUTES])}: give" if known else "Give"
-        asked = f"{listed} the path, --method and --input that it expects"
-        todo = asked if status < 500 else "The error is the server's own: see its log"
-        raise BadInput(what=what, where=sending.address.uri, todo=todo)
-
-
 def _recorded(recording: _Recording) -> None:
     """One request in flight, several, and looks at what is executed under load."""
     say, budget = recording.conditions.progress, recording.workload.budget_s
@@ -189,6 +177,7 @@ def _recorded(recording: _Recording) -> None:
     say("one request in flight")
     _alone(recording, min(max(budget * ALONE_SHARE, ALONE_S[0]), ALONE_S[1]))
     recording.conditions.glimpse(_finished(recording, recording.watching.so_far()))
+    _apart(recording)
     _rest(recording, float(look_s), IDLE, HOLDING)
     for kind in (ACTIVE, ALL):
         _look(recording, kind, 1, look_s)
@@ -255,9 +244,23 @@ def _keep_asked(recording: _Recording, load: int, rows: Rows) -> None:
         recording.asked.append((load, rows))
 
 
-def _drive(recording: _Recording, load: int, seconds: float, *, watched: bool) -> Seen:
-    """A closed loop for so many seconds. Ended where the server answers no more, KeyboardInterrupt where the user stops it."""
-    level = {"number": 0, "arrivals": {"loop": CLOSED, "concurrency": load}, "seconds": seconds, "count": 0,
+def _apart(recording: _Recording) -> None:
+    """Requests half a latency apart, where as many may be sent."""
+    planned = spaced.plan(recording.alone_s)
+    if planned is not None and is_local(resolved(recording.sending.address)) and not recording.traffic.most_per_s:
+        recording.conditions.progress("requests half a latency apart")
+        arrivals, seconds = planned
+        seen = _drive(recording, 1, seconds, watched=False, arrivals=arrivals)
+        recording.apart = seen.all_rows(), recording.alone_s
+
+
+def _drive(
+    recording: _Recording, load: int, seconds: float, *, watched: bool, arrivals: Arrivals | None = None
+) -> Seen:
+    """Requests for so many seconds, in a closed loop if not told otherwise. Ended where the server answers no more,
+    KeyboardInterrupt where the user stops it.
+    """
+    level = {"number": 0, "arrivals": asdict(arrivals or Arrivals(CLOSED, load)), "seconds": seconds, "count": 0,
              "spacing_s": 1 / recording.traffic.most_per_s if recording.traffic.most_per_s else 0.0}  # fmt: skip
     recording.scraper.watch(on=watched)
     _watch(recording, on=watched)
@@ -394,7 +397,7 @@ def _finished(recording: _Recording, telemetry: Telemetry) -> Run:
         spans=spans,
         span_names=names,
         samples=samples,
-        telemetry=_renamed(telemetry, recording.alone),
+        telemetry=renamed(telemetry, recording.alone),
         request_thread=-1,
         errors=tuple(recording.errors.items()),
         ended=recording.ended,
@@ -459,6 +462,7 @@ def _service(
         teller=recording.sources.kind.name if recording.sources.kind else "",
         wire=recording.wire,
         stages_by="OTLP" if recording.traced else "Server-Timing",
+        spaced=spaced.told(*recording.apart) if recording.apart else None,
     )
 
 
@@ -487,13 +491,3 @@ def _unseen(recording: _Recording, counts: Tally) -> list[tuple[str, str]]:
         found.append(("thread states", recording.threads.blind))
     found += dict.fromkeys(("what Python executes", each.reason) for each in recording.looks if each.reason)
     return [*found, *recording.sources.unseen(counts), *recording.conditions.traces.unseen(recording.traced)]
-
-
-def _renamed(found: Telemetry, windows: Windows) -> Telemetry:
-    """The time series under the names that signals know, of the time with one request in flight."""
-    if not len(found.t_ns) or not windows:
-        return Telemetry.nothing()
-    chosen = (found.t_ns >= windows[0][0]) & (found.t_ns <= windows[-1][1])
-    return Telemetry(
-        found.t_ns[chosen], tuple((RENAMED.get(name, name), values[chosen]) for name, values in found.columns)
-    )

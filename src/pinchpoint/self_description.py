@@ -24,6 +24,7 @@ from pinchpoint import grpc_description, inference_messages
 from pinchpoint.driving import LoadOptions, understood
 from pinchpoint.errors import BadInput
 from pinchpoint.load.addresses import OF_MODELS, STREAM_INFER, Address
+from pinchpoint.load.engine import Met, told
 from pinchpoint.load.fetching import fetched, first_fetched
 from pinchpoint.load.sending import Sending
 
@@ -33,7 +34,7 @@ ONLY_A_NAME = re.compile(r"^/(?P<model>[^/]+)/?$")
 FILE, MESSAGE = "random-values.json", "random-values.bin"
 MOST_ELEMENTS = 1 << 22
 MOST_DIMENSION = 1 << 16  # that a free dimension could not be taken as
-MOST_SHOWN, MOST_STEPS = 8, 16
+MOST_SHOWN, MOST_STEPS, MOST_ROUTES = 8, 16, 6
 FLOATS = frozenset({"FP32", "FP64"})  # the shorter ones are taken in the binary form only
 INTEGERS = re.compile(r"U?INT(8|16|32|64)")
 PROTOCOL = "Open Inference Protocol"
@@ -240,6 +241,18 @@ def steps(sending: Sending, model: str) -> tuple[str, ...]:
     listed = scheduled.get("step") if isinstance(scheduled, dict) else None
     names = (each.get("model_name") for each in listed if isinstance(each, dict)) if isinstance(listed, list) else ()
     return tuple(each for each in names if isinstance(each, str) and each)[:MOST_STEPS]
+
+
+def accepted(met: Met, sending: Sending) -> None:
+    """Nothing where the server answered with what was asked for; BadInput where it answered otherwise."""
+    status = met.greeted.status
+    if status and not 200 <= status < 300:  # RFC 9110, 15
+        what = f"the first request was answered with {status} {told(sending, met.greeted.reason)}".strip()
+        known = routes(sending)
+        listed = f"It serves {', '.join(known[:MOST_ROUTES])}: give" if known else "Give"
+        asked = f"{listed} the path, --method and --input that it expects"
+        todo = asked if status < 500 else "The error is the server's own: see its log"
+        raise BadInput(what=what, where=sending.address.uri, todo=todo)
 
 
 def routes(sending: Sending) -> tuple[str, ...]:

@@ -44,6 +44,7 @@ HEALTHY: dict[str, Given] = {
     "request.own_lock_share": 0.0,
     "request.timer_share": 0.0,
     "request.interpreter_share": 0.0,
+    "request.together_share": 0.0,
     "request.ipc_share": 0.0,
     "request.unexplained_share": 0.01,
     "threads.runnable_per_cpu": 1.0,

@@ -185,3 +185,15 @@ def test_new_shapes(typical, slow, status):
 ])  # fmt: skip
 def test_batching_window(queued, status):
     assert found(batching_window, request_queue_share=queued).status == status
+
+
+@pytest.mark.parametrize(("asleep", "together", "status"), [
+    (0.9, 0.5, "present"),           # the fault: who comes meanwhile is answered with the first
+    (0.9, 0.02, "absent"),           # look-alike W110: each sleeps for itself
+    (0.01, 0.9, "absent"),           # nobody sleeps
+    (0.9, (0.3, 0.1), "unknown"),
+    (0.9, None, "unknown"),          # requests could not be sent so
+])  # fmt: skip
+def test_a_window_that_the_program_makes(asleep, together, status):
+    told = found(batching_window, request_timer_share=asleep, request_together_share=together)
+    assert told.status == status

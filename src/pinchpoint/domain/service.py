@@ -135,6 +135,15 @@ class Wire:
 
 
 @dataclass(frozen=True, slots=True)
+class Spaced:
+    """Requests sent half a latency apart: how many followed another one, and how many of these ended together with it."""
+
+    seconds: float
+    pairs: int
+    together: int
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """What is known of a server besides its requests.
 
@@ -168,6 +177,7 @@ class Service:
     stretches: tuple[tuple[int, int], ...] = ()
     wire: Wire | None = None
     stages_by: str = "Server-Timing"  # how the server tells its stages, where it does
+    spaced: Spaced | None = None
 
     def parts(self, name: str) -> tuple[Counted, ...]:
         """What the server counted of one kind, of an ensemble for each step too; nothing where it does not tell."""

@@ -20,6 +20,7 @@ from pinchpoint.remedies.on_the_way import ON_THE_WAY
 from pinchpoint.remedies.optimise_graph import optimise_graph
 from pinchpoint.remedies.removals import REMOVALS
 from pinchpoint.remedies.replace_operator import replace_operator
+from pinchpoint.remedies.shorter_window import shorter_window
 from pinchpoint.remedies.size_aware_queue import size_aware_queue
 from pinchpoint.remedies.split_lock import split_lock
 from pinchpoint.remedies.spread_requests import spread_requests
@@ -50,6 +51,7 @@ BUILTIN = (
     replace_operator,
     cache_rows,
     avoid_call,
+    shorter_window,
     *ON_THE_WAY,
     *REMOVALS,
     *STARTS,

@@ -41,9 +41,6 @@ REMOVALS = (
     removal("shorten-lock", "nobody else holding the lock", [Edit(GONE, state="wait", site="futex")]),
     removal("free-interpreter", "no other thread in the interpreter", [Edit(GONE, state="wait", site="gil")]),
     removal("replace-timer", "an event instead of the timer", [Edit(GONE, state="wait", site="timer")], "estimate"),
-    removal(
-        "shorter-window", "a free worker that starts at once", [Edit(GONE, stage="queue", state="wait")], "estimate"
-    ),
     removal("open-once", "the model opened once", [Edit(GONE, stage="model", state="cpu", site="opening")]),
     removal("raise-quota", "a CPU quota that is never reached", [Edit(GONE, state="starved")]),
     removal("isolate-cpu", "CPUs that nobody else uses", [Edit(GONE, state="starved")]),

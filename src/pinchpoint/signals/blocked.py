@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pinchpoint import stats
 from pinchpoint.contracts import Measure, SignalSource, Tables, signal
 from pinchpoint.domain.ledger import Row
-from pinchpoint.domain.quantity import Quantity
+from pinchpoint.domain.quantity import Quantity, exact
 from pinchpoint.domain.service import ON_THE_WAY
 from pinchpoint.signals.counters import slope
 from pinchpoint.signals.stages import UNSEEN_INSIDE, hidden, share
@@ -80,7 +80,22 @@ def own_lock(tables: Tables) -> Quantity | str:
     return found.clipped(0.0, 1.0)
 
 
+@signal("request.together_share", unit="share", mechanism="clock")
+def together(tables: Tables) -> Quantity | str:
+    """Of requests sent half a latency apart those that ended with the one before; 0 of what is called one at a time."""
+    service = tables.run.service
+    if service is None:
+        return exact(0.0)
+    found = service.spaced
+    return (
+        "requests half a latency apart were not sent"
+        if found is None
+        else stats.share_interval(found.together, found.pairs)
+    )
+
+
 BLOCKED_SIGNALS = (
+    together,
     starved,
     throttled,
     _sampled(
