@@ -224,6 +224,38 @@ PLANTS = (
         def predict():
             return {"y": sum(float(session.run(None, {"x": x})[0].sum()) for _ in range(80))}
     """), NOTHING, _only(None, "W101")),
+    ServerPlant("a window of its own", (WORK, FASTAPI, """
+        import asyncio
+        waiting = []
+        async def answer():
+            await asyncio.sleep(0.025)
+            batch, waiting[:] = list(waiting), []
+            spin(1)
+            for each in batch:
+                each.set_result(1)
+        @app.get("/")
+        async def predict():
+            waiting.append(asyncio.get_running_loop().create_future())
+            if len(waiting) == 1:
+                asyncio.ensure_future(answer())
+            return {"y": await waiting[-1]}
+    """), _only("W103"), NOTHING),
+    ServerPlant("memory made anew", (WORK, FASTAPI, """
+        import numpy as np
+        @app.get("/")
+        def predict():
+            return {"y": sum(float(np.ones(5_000_000)[::512].sum()) for _ in range(2))}
+    """), _only("M104"), _only("M104", "W101", None)),
+    ServerPlant("a thread in the background", (WORK, FASTAPI, """
+        import hashlib
+        def refresh():
+            while True:
+                sum(i * i for i in range(10_000))
+        threading.Thread(target=refresh, daemon=True).start()
+        @app.get("/")
+        def predict():
+            return {"y": hashlib.sha256(b"request").hexdigest()}
+    """), _only("W101"), _only("W101", "W105", None)),
     ServerPlant("eight threads", (WORK, FASTAPI, SHARED_OUT.format(threads=8)), _only("C106"), _only("C106", None)),
     ServerPlant("standard library", (WORK, PHOTO, """
         from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer

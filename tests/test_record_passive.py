@@ -215,7 +215,8 @@ def test_stacks_say_who_waits_for_work_and_who_runs_a_loop(monkeypatch):
         4: ("own|app.py|1|<module>", "std|asyncio/runners.py|118|Runner.run", "own|app.py|9|handle"),
     }  # fmt: skip
     monkeypatch.setattr(record_passive, "dumped", lambda _: stacks)
-    noted = SimpleNamespace(pythons=[7], python_threads=set(), loops=set(), said=[])
+    watch = SimpleNamespace(noted_as=lambda number: number)
+    noted = SimpleNamespace(pythons=[7], python_threads=set(), loops=set(), said=[], threads=watch)
     before = time.monotonic_ns()
     record_passive._dump(noted)
     ((begin, end, said),) = noted.said

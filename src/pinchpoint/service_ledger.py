@@ -43,6 +43,7 @@ from pinchpoint.domain.run import (
     Telemetry,
 )
 from pinchpoint.domain.service import ACTIVE, ALL, IDLE, Service, Stack
+from pinchpoint.domain.split import Ceilings
 from pinchpoint.moments_of_service import FEWEST, Moments, batched, moments
 from pinchpoint.on_the_way import Part, inside_unseen, on_the_way
 from pinchpoint.stack_stages import Lines, Place, beside_model, model_lines, place
@@ -235,15 +236,21 @@ def _spent(run: Run, main: Mask) -> _Spent | None:
 
 
 def _in_faults(run: Run, found: Telemetry) -> Quantity:
-    """The share of CPU time in which the kernel gets pages: faults by what one costs here, and no more than its own time."""
-    cost = next((each.value for each in run.environment.ceilings if each.name == "fault_s"), None)
+    """The share of CPU time in which the kernel gets pages: faults by what one costs here, huge ones by theirs as far as the
+    whole host had any, and no more than the kernel's own time.
+    """
+    costs = Ceilings(run.environment.ceilings, 1)
+    cost, huge_cost = costs.value("fault_s"), costs.value("huge_fault_s")
     columns = [found.column(f"process.{name}") for name in ("minor_faults", "system_s", "cpu_s")]
     if cost is None or any(each is None for each in columns):
         return exact(0.0)
     counted, system, cpu = (float(each[-1] - each[0]) for each in columns if each is not None)
     if cpu <= 0:
         return exact(0.0)
-    value, low, high = (min(counted * end, system) / cpu for end in (cost.value, cost.low, cost.high))
+    huge = found.column("host.huge_faults")
+    of_huge = min(float(huge[-1] - huge[0]), counted) if huge is not None and huge_cost is not None else 0.0
+    more = of_huge * (huge_cost.value - cost.value) if huge_cost is not None else 0.0
+    value, low, high = (min(counted * end + more, system) / cpu for end in (cost.value, cost.low, cost.high))
     return Quantity(value, low, high, cost.n).clipped(0.0, 1.0) if value >= LEAST_IN_FAULTS else exact(0.0)
 
 

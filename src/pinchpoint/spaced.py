@@ -37,6 +37,7 @@ def told(rows: Rows, typical_s: float) -> Spaced | None:
         return None
     waited_s = (good["done_ns"] - good["due_ns"]) / 1e9
     apart_s = np.abs(np.diff(good["done_ns"])) / 1e9
-    together = apart_s < TOGETHER * APART * typical_s
     first_whole = np.maximum(waited_s[1:], waited_s[:-1]) >= WHOLE * typical_s
-    return Spaced(APART * typical_s, len(together), int(np.count_nonzero(together & first_whole)))
+    together = (apart_s < TOGETHER * APART * typical_s) & first_whole
+    joined = np.concatenate(([False], together)) | np.concatenate((together, [False]))
+    return Spaced(APART * typical_s, len(joined), int(np.count_nonzero(joined)))

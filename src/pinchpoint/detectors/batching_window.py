@@ -36,4 +36,5 @@ def batching_window(signals: Signals, limits: Limits) -> Iterator[Evidence]:
     """
     queued = Evidence(signals["request.queue_share"], "above", limits.trivial_share)
     asleep = Evidence(signals["request.timer_share"], "above", limits.trivial_share)
-    yield from either((queued,), (asleep, Evidence(signals["request.together_share"], "above", limits.together)))
+    made = asleep, Evidence(signals["request.together_share"], "above", limits.together)
+    yield from made if queued.signal.quantity is None else either((queued,), made)

@@ -136,10 +136,10 @@ class Wire:
 
 @dataclass(frozen=True, slots=True)
 class Spaced:
-    """Requests sent half a latency apart: how many followed another one, and how many of these ended together with it."""
+    """Requests sent half a latency apart: how many there were, and how many ended together with the one before or after."""
 
     seconds: float
-    pairs: int
+    requests: int
     together: int
 
 
