@@ -103,7 +103,7 @@ def test_programs_that_compute_the_input(tmp_path, started):
         import concurrent.futures, multiprocessing, subprocess, sys
         pool = concurrent.futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork"))
         def handle(x):
-            {started}
+            with pinchpoint.stage('preprocess'): {started}
             with pinchpoint.stage('model'): work(2)
         """
     )

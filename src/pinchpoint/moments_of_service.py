@@ -88,17 +88,17 @@ def every(run: Run) -> Moments:
 
 
 def background(run: Run) -> list[int]:
-    """The threads that compute while nothing is asked."""
-    samples = run.samples
+    """The threads of Python that compute while nothing is asked. Those of a runtime may spin, and work on requests too."""
+    samples, service = run.samples, run.service
+    pythons = {each.thread for each in service.threads if each.python} if service is not None else set()
     at_rest = np.zeros(len(samples.t_ns), dtype=bool)
     for visit in run.ladder:
         if visit.load == 0:
             at_rest |= (samples.t_ns >= visit.begin_ns) & (samples.t_ns < visit.end_ns)
     looks = len(np.unique(samples.t_ns[at_rest]))
     threads, counts = np.unique(samples.thread[at_rest & (samples.site == RUNNING)], return_counts=True)
-    return [
-        int(each) for each, count in zip(threads, counts, strict=True) if looks >= FEWEST and count > ALWAYS * looks
-    ]
+    often = threads[counts > ALWAYS * looks].tolist() if looks >= FEWEST else []
+    return [each for each in often if each in pythons]
 
 
 def batched(top: Floats, bottom: Floats) -> Quantity:

@@ -48,7 +48,8 @@ from pinchpoint.units import percent
 SLICE_S = 1.0
 REQUESTS_A_SLICE = 4  # at least
 IDLE_S = 1.0
-ALONE_SHARE, ALONE_S = 0.22, (3.0, 20.0)  # of the budget, for one request in flight without looks at stacks
+ALONE_SHARE, ALONE_S = 0.22, (3.0, 20.0)  # of the budget, for one request in flight without looks at stacks, and
+APART_S = 0.8  # of that, for requests half a latency apart
 MOST_ALONE = 0.6  # of the time that is left, where requests are slow
 LADDER_SHARE, LADDER_S = 0.28, (4.0, 30.0)
 LOOK_SHARE, LOOK_S = 1 / 20, (2, 5)  # of each look at stacks
@@ -175,7 +176,7 @@ def _recorded(recording: _Recording) -> None:
     look_s = int(min(max(budget * LOOK_SHARE, LOOK_S[0]), LOOK_S[1]))
     _rest(recording, IDLE_S)
     say("one request in flight")
-    _alone(recording, min(max(budget * ALONE_SHARE, ALONE_S[0]), ALONE_S[1]))
+    _alone(recording, min(max(budget * ALONE_SHARE, ALONE_S[0]), ALONE_S[1]) - APART_S)
     recording.conditions.glimpse(_finished(recording, recording.watching.so_far()))
     _apart(recording)
     _rest(recording, float(look_s), IDLE, HOLDING)

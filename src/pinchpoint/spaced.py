@@ -13,8 +13,8 @@ from pinchpoint.domain.service import Spaced
 from pinchpoint.load import records
 from pinchpoint.load.crew import Rows
 
-SHORTEST_S, LONGEST_S = 0.004, 0.3  # of a latency: in less nobody waits, of more there is no time for enough
-REQUESTS, AT_MOST_S = 32, 2.0
+SHORTEST_S, LONGEST_S = 0.004, 0.15  # of a latency: in less nobody waits, of more there is no time for enough
+REQUESTS, AT_MOST_S = 16, 1.2
 FEWEST = 12
 APART = 0.5  # of a latency, from one to the next
 TOGETHER = 0.25  # of the time between two of them, at which they end

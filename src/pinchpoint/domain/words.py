@@ -349,6 +349,8 @@ CEILING_WORDS: dict[str, str] = {
     "event_s": "cost of an event of the runtime's profiler",
     "far_row_s": "fetching a row of a large table",
     "near_row_s": "fetching a row of a small table",
+    "fault_s": "cost of a new page of memory",
+    "huge_fault_s": "cost of a new huge page of memory",
 }
 
 # What a signal measures, where its name does not say it to a reader. Shares are of the latency.
