@@ -49,7 +49,7 @@ SLICE_S = 1.0
 REQUESTS_A_SLICE = 4  # at least
 IDLE_S = 1.0
 ALONE_SHARE, ALONE_S = 0.22, (3.0, 20.0)  # of the budget, for one request in flight without looks at stacks, and
-APART_S = 0.8  # of that, for requests half a latency apart
+APART_S = 1.0  # of that, for requests three quarters of a latency apart
 MOST_ALONE = 0.6  # of the time that is left, where requests are slow
 LADDER_SHARE, LADDER_S = 0.28, (4.0, 30.0)
 LOOK_SHARE, LOOK_S = 1 / 20, (2, 5)  # of each look at stacks
@@ -246,10 +246,10 @@ def _keep_asked(recording: _Recording, load: int, rows: Rows) -> None:
 
 
 def _apart(recording: _Recording) -> None:
-    """Requests half a latency apart, where as many may be sent."""
+    """Requests three quarters of a latency apart, where as many may be sent."""
     planned = spaced.plan(recording.alone_s)
     if planned is not None and is_local(resolved(recording.sending.address)) and not recording.traffic.most_per_s:
-        recording.conditions.progress("requests half a latency apart")
+        recording.conditions.progress("requests three quarters of a latency apart")
         arrivals, seconds = planned
         seen = _drive(recording, 1, seconds, watched=False, arrivals=arrivals)
         recording.apart = seen.all_rows(), recording.alone_s

@@ -1,4 +1,4 @@
-"""Requests half a latency apart: those that a batching window holds back end together, those that each wait end apart.
+"""Requests less than a latency apart: those that a batching window holds back end together, those that each wait end apart.
 
 From outside a window that a program makes itself is a timer like any other. What tells them apart is whether a request that comes
 in the middle of another one's wait has a wait of its own.
@@ -16,7 +16,7 @@ from pinchpoint.load.crew import Rows
 SHORTEST_S, LONGEST_S = 0.004, 0.15  # of a latency: in less nobody waits, of more there is no time for enough
 REQUESTS, AT_MOST_S = 16, 1.2
 FEWEST = 12
-APART = 0.5  # of a latency, from one to the next
+APART = 0.75  # of a latency, from one to the next: two workers that take it each keep up
 TOGETHER = 0.25  # of the time between two of them, at which they end
 WHOLE = 0.85  # of the usual latency, which the first of a window waits: a poll finds it at any time
 
@@ -26,7 +26,7 @@ def plan(typical_s: float) -> tuple[Arrivals, float] | None:
     if not SHORTEST_S <= typical_s <= LONGEST_S:
         return None
     spacing_s = APART * typical_s
-    return Arrivals(CONSTANT, rate_per_s=1 / spacing_s), min(REQUESTS * spacing_s, AT_MOST_S)
+    return Arrivals(CONSTANT, concurrency=1, rate_per_s=1 / spacing_s), min(REQUESTS * spacing_s, AT_MOST_S)
 
 
 def told(rows: Rows, typical_s: float) -> Spaced | None:

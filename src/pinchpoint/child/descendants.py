@@ -8,10 +8,8 @@ import resource
 from typing import Iterator
 
 MOST = 64  # processes that run
-USER, CHILDREN_SYSTEM = (
-    11,
-    14,
-)  # fields of /proc/PID/stat behind the name: its own two clocks, and those of children that ended
+# Fields of /proc/PID/stat behind the name: its own two clocks, and those of children that ended.
+USER, CHILDREN_SYSTEM = 11, 14
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _usage, _pid = resource.getrusage, os.getpid
 

@@ -42,8 +42,7 @@ class _Timed:
             self._waiting.add(me)
             got = self._lock.acquire(True, timeout)
             self._waiting.discard(me)
-            if not got:
-                held.expired(_clock() - begin)
+            if not got:  # somebody holds it: that is no timer
                 return False
             self._tally.waited_ns += _clock() - begin
             free_since = max(begin, self._released)

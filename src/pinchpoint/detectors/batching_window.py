@@ -26,7 +26,7 @@ def batching_window(signals: Signals, limits: Limits) -> Iterator[Evidence]:
     **Mechanism.** A batcher holds a request back for a while, in the hope of others to share a run with. With few requests in
     flight nobody comes, and each waits for the whole window: a constant that is added to every latency. The server's own
     counters say how long requests were in its queue while one was in flight. A window that a program makes itself, with a sleep
-    or a wait with a time limit, is seen as a timer; requests sent half a latency apart then end together.
+    or a wait with a time limit, is seen as a timer; requests sent three quarters of a latency apart then end together.
     **Looks like it, is not.** Under load a queue grows because workers are busy (W102): alone in flight nobody is before you.
     A timer of each request's own (W110) holds each back for as long, whoever else comes, and they end apart.
     **Confirm.** Shorten the window, in three doses: the latency alone must fall by as much, and throughput under load must

@@ -136,7 +136,7 @@ class Wire:
 
 @dataclass(frozen=True, slots=True)
 class Spaced:
-    """Requests sent half a latency apart: how many there were, and how many ended together with the one before or after."""
+    """Requests sent three quarters of a latency apart: how many there were, and how many ended together with a neighbour."""
 
     seconds: float
     requests: int

@@ -386,7 +386,7 @@ SIGNAL_WORDS: dict[str, str] = {
     "request.own_lock_share": "waiting for a lock of its own code",
     "request.timer_share": "waiting for a timer",
     "request.interpreter_share": "waiting for the interpreter",
-    "request.together_share": "ending with a neighbour, sent half a latency apart",
+    "request.together_share": "ending with a neighbour, sent three quarters of a latency apart",
     "request.ipc_share": "waiting for a process",
     "scaling.thread_gain": "gain from more threads",
     "cpu.idle_share": "idle CPUs",

@@ -37,7 +37,7 @@ from pinchpoint.load.pacing import SPIN_NS, Alarm
 from pinchpoint.load.wire import At, Checked, Connection, Like, Same, Streamed, Timing, kind_of
 
 TICK_S = 0.05
-READY_CONNECTIONS = 16  # of an open loop, before it begins
+READY_CONNECTIONS = 16  # of an open loop, before it begins, if it is not told how many
 MOST_CONNECTIONS = 4096
 MOST_DIALS = 128  # at once before a level begins
 MOST_WAITING = 1 << 17  # for one of them: 13 MB, half a ring; what is due beyond that is not sent
@@ -103,7 +103,8 @@ class Worker:
         self._begin(Arrivals(**level["arrivals"]))
         self._preparing = True
         self._slots = share(self._arrivals.concurrency, self._number, self._workers)
-        wanted = self._slots if self._closed else share(READY_CONNECTIONS, self._number, self._workers)
+        ready = self._arrivals.concurrency or READY_CONNECTIONS
+        wanted = self._slots if self._closed else share(ready, self._number, self._workers)
         for connection in [each for each in self._connections if not each.busy][wanted:]:
             connection.close()
         kept = [each for each in self._connections if each.open]

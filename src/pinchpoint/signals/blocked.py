@@ -82,13 +82,13 @@ def own_lock(tables: Tables) -> Quantity | str:
 
 @signal("request.together_share", unit="share", mechanism="clock")
 def together(tables: Tables) -> Quantity | str:
-    """Of requests sent half a latency apart those that ended with a neighbour; 0 of what is called one at a time."""
+    """Of requests sent three quarters of a latency apart those that ended with a neighbour; 0 of what is called one at a time."""
     service = tables.run.service
     if service is None:
         return exact(0.0)
     found = service.spaced
     return (
-        "requests half a latency apart were not sent"
+        "requests three quarters of a latency apart were not sent"
         if found is None
         else stats.share_interval(found.together, found.requests)
     )
