@@ -107,7 +107,7 @@ def test_programs_that_compute_the_input(tmp_path, started):
             with pinchpoint.stage('model'): work(2)
         """
     )
-    found = diagnose(tmp_path, program(tmp_path, source), budget=12)
+    found = diagnose(tmp_path, program(tmp_path, source), budget=18)
     named(found, "C102")
     rows = [row for row in found["ledger"] if row["question"] == "latency"]
     assert sum(row["share"] for row in rows if row["site"] == "programs") > 0.5
