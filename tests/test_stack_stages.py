@@ -150,3 +150,10 @@ def test_where_a_model_runs_several_times_only_what_is_before_or_after_all_of_th
     lines = model_lines([[own("spot", line), RUN] for line in (20, 30)], {})
     assert [beside_model([own("spot", line)], lines) for line in (19, 25, 31)] == ["preprocess", None, "postprocess"]
     assert model_lines([[own("spot", 9), f"{RUNTIME}|485|InferenceSession.__init__"]], {}) == {}
+
+
+@pytest.mark.parametrize("line", ["", "x", "9" * 5000])
+def test_a_line_that_is_no_number_is_before_all_others(line):
+    frames = [f"own|app.py|{line}|spot", RUN]
+    assert model_lines([frames], {}) == {("app.py", "spot"): (0, 0)}
+    assert beside_model(frames[:1], {("app.py", "spot"): (1, 1)}) == "preprocess"

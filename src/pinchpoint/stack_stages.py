@@ -130,6 +130,7 @@ LOOSE = frozenset(
     {"post", "pre", "load", "image", "audio", "top", "rank", "labels", "features", "transform", "response"}
 )
 LAUNCHER = "<module>"  # what started the server
+LONGEST_NUMBER = 9  # digits of a line's number
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 
@@ -176,8 +177,9 @@ def model_lines(stacks: Iterable[Sequence[str]], extra: Mapping[str, str]) -> Li
         if where.stage == MODEL and not where.opens:
             for origin, file, line, name in (each.split("|", 3) for each in frames):
                 if origin == OWN and name != LAUNCHER:
-                    first, last = found.get((file, name), (int(line), int(line)))
-                    found[file, name] = min(first, int(line)), max(last, int(line))
+                    at = _number(line)
+                    first, last = found.get((file, name), (at, at))
+                    found[file, name] = min(first, at), max(last, at)
     return found
 
 
@@ -189,9 +191,14 @@ def beside_model(frames: Sequence[str], lines: Lines) -> str | None:
         if origin != OWN and _stage(origin, file, name, {}) == FRAMEWORK:
             return None
         if origin == OWN and (file, name) in lines:
-            first, last = lines[file, name]
-            return "preprocess" if int(line) < first else "postprocess" if int(line) > last else None
+            (first, last), at = lines[file, name], _number(line)
+            return "preprocess" if at < first else "postprocess" if at > last else None
     return None
+
+
+def _number(line: str) -> int:
+    """A line's number; 0 of what is none, as a damaged run may have it."""
+    return int(line) if line.isdecimal() and len(line) < LONGEST_NUMBER else 0
 
 
 def _opens(origin: str, file: str, name: str) -> bool:
