@@ -87,16 +87,18 @@ def a_run(samples, requests=None, telemetry=None, service=None, ladder=(), **cha
 
 # --- one request in flight -----------------------------------------------------------------------------------------
 def alone(
-    steps, *, cpu_s, starved_s=0.0, slow=(), slow_every=0, also_running=False, requests=400, every_ms=0.4, **service
-):
-    """One request in flight, each of which goes through steps of (site of the worker, ms); every `slow_every`-th one through
-    others. `cpu_s` and `starved_s` are what the processes spend a request; `also_running` is a thread that runs whenever the
+    steps, *, cpu_s, starved_s=0.0, slow=(), slow_every=0, at_random=False, also_running=False, requests=400, every_ms=0.4,
+    **service
+):  # fmt: skip
+    """One request in flight, each of which goes through steps of (site of the worker, ms); every `slow_every`-th one, or as many
+    at random, through others. `cpu_s` and `starved_s` are what the processes spend a request; `also_running` is a thread that runs whenever the
     worker does.
     """
     rng = np.random.default_rng(2)
     lengths, sites, of_request = [], [], []
+    turns = np.random.default_rng(3).permutation(requests) if at_random else np.arange(requests)
     for number in range(requests):
-        chosen = slow if slow_every and number % slow_every == slow_every - 1 else steps
+        chosen = slow if slow_every and turns[number] % slow_every == slow_every - 1 else steps
         sites += [site for site, _ in chosen]
         lengths += [ms * 1e6 * rng.uniform(0.98, 1.02) for _, ms in chosen]
         of_request += [number] * len(chosen)

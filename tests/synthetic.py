@@ -31,7 +31,7 @@ US = 1000
 class Script:
     """What every request does, in microseconds: (name, kind, wall, cpu, starved, site it is otherwise blocked on).
 
-    Every `slow_every`-th request does `slow` instead.
+    Every `slow_every`-th request does `slow` instead, or as many at random.
     """
 
     steps: list[tuple[str, int, int, int, int, int]]
@@ -45,6 +45,7 @@ class Script:
     faults: int = 0
     slow: list[tuple[str, int, int, int, int, int]] = field(default_factory=list)
     slow_every: int = 0
+    slow_at_random: bool = False
     worker: list[tuple[str, int, int, int]] = field(
         default_factory=list
     )  # name, kind, begin, end after the request's start
@@ -56,10 +57,13 @@ def run_of(script: Script) -> Run:
     names: dict[str, int] = {}
     requests, probes, spans, timeline, workers = [], [], [], [], []
     now, cpu, delay = 1_000_000_000, 0, 0
+    turns = np.arange(script.requests)
+    if script.slow_at_random:
+        turns = np.random.default_rng(3).permutation(turns)
     for index in range(script.requests):
         start, cpu0, delay0 = now, cpu, delay
         observed = index % 2
-        slow = script.slow_every and index % script.slow_every == script.slow_every - 1
+        slow = script.slow_every and turns[index] % script.slow_every == script.slow_every - 1
         for name, kind, wall, on_cpu, starved, site in script.slow if slow else script.steps:
             begin, cpu_begin, delay_begin = now, cpu, delay
             blocked = wall - on_cpu - starved

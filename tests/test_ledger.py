@@ -15,6 +15,7 @@ from pinchpoint.domain.run import (
     HANDED,
     MARKED,
     NETWORK,
+    RUNNING,
     SYNC,
     TIMER,
     WRAPPED,
@@ -53,6 +54,26 @@ def test_no_cell_is_a_remainder():
     )
     assert blind.seconds(state="wait") == 0
     assert blind.seconds(state="unexplained") == pytest.approx(1.8e-3)
+
+
+@pytest.mark.parametrize(("site", "waits", "seen_share", "found_ms"), [
+    (SYNC, 10, 0.4, 1.8),  # of 180 us each: what the clocks leave is theirs
+    (DISK, 10, 0.4, 1.8),
+    (SYNC, 2, 0.4, 0.72),  # of 900 us each: those are seen whole, and what was not seen is something else
+    (SYNC, 10, 0.05, 0.09),  # too little was seen to say that all the rest is the same
+    (NETWORK, 10, 0.4, 0.72),  # those are seen whole
+])  # fmt: skip
+def test_short_waits_are_as_long_as_the_clocks_say(site, waits, seen_share, found_ms):
+    """GIVEN 2 ms of which 0.2 are on CPU, and a part of the others is seen as running."""
+    run = run_of(Script([marked("preprocess", 2000, cpu=200, site=site)]))
+    blocked = run.samples.site == site
+    missed = blocked & (np.random.default_rng(2).random(len(blocked)) > seen_share)
+    samples = replace(run.samples, site=np.where(missed, RUNNING, run.samples.site))
+    probes = replace(run.probes, voluntary_switches=np.full(len(run.probes.index), waits))
+    ledger = latency_ledger(replace(run, samples=samples, probes=probes))
+    rows = [row for row in ledger.rows if row.source == "sampled"]
+    assert sum(row.seconds.value for row in rows) * 1e3 == pytest.approx(found_ms, rel=0.2)
+    assert all(row.seconds.low <= seen_share * 1.8e-3 * 1.2 for row in rows)
 
 
 @pytest.mark.parametrize(("swapped_in", "system_us", "memory_us"), [

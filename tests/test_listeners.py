@@ -104,6 +104,35 @@ def test_who_waits_for_connections_at_the_socket(tmp_path):
     assert set(found.doors) == {each.pid for each in found.processes[2:]}
 
 
+BEHIND = """
+    import os, socket, sys, time
+    listening = socket.create_server(("127.0.0.1", 0))
+    for number in range(3):
+        if os.fork() == 0:
+            if number:
+                own = socket.create_server(("127.0.0.1", 0))
+            os.write(1, b"%d\\n" % (os.getpid() if number else 0))
+            time.sleep(600)
+    os.write(1, b"%d\\n" % -listening.getsockname()[1])
+    time.sleep(600)
+"""
+
+
+def test_who_has_a_listening_socket_of_its_own(tmp_path):
+    """GIVEN a server with three workers, of which two listen at ports of their own THEN these stand behind it."""
+    script = tmp_path / "behind.py"
+    script.write_text(textwrap.dedent(BEHIND))
+    process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        told = sorted(int(process.stdout.readline()) for _ in range(4))
+        found = served_by(["127.0.0.1"], -told[0])
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    assert sorted(found.apart) == told[2:]
+    assert len(found.processes) == 4
+
+
 def test_processes_that_share_a_port_are_all_of_the_server(tmp_path):
     """Each worker has a socket of its own (SO_REUSEPORT), and whoever started them has none."""
     script = tmp_path / "shared_port.py"

@@ -582,6 +582,45 @@ def test_too_few_moments_in_slow_requests_tell_nothing(every_ms, told):
     assert (found.ledger is not None) == told
 
 
+def test_where_slow_requests_compute_is_not_told_of_all_requests():
+    """GIVEN slow requests that compute longer, and stages that are known of all requests alike THEN these are not said of the slow."""
+    run = alone(
+        [(RUNNING, 4)], cpu_s=4 * MS, slow=[(RUNNING, 40)], slow_every=60, at_random=True, requests=2000,
+        **stacks([(DECODING, 300), (RESIZING, 100)]),
+    )  # fmt: skip
+    found = inquire(run, builtin(), limits.shipped())
+    assert {row.stage for row in found.ledger if row.question == "latency" and row.state == "cpu"} == {
+        "deserialize",
+        "preprocess",
+    }
+    verdict = found.verdicts["tail"]
+    assert (verdict.bound, verdict.where, verdict.cause) == ("cpu", None, None)
+    assert verdict.share > 0.8
+    assert "compute longer in the server" in verdict.sentence
+    assert "not told apart" in verdict.sentence
+
+
+def test_slow_requests_of_a_server_that_come_back_are_a_jobs():
+    """GIVEN one request in sixty that computes ten times as long THEN no interpreter tells of a collector, and their order does."""
+    run = alone(
+        [(RUNNING, 4)], cpu_s=4 * MS, slow=[(RUNNING, 40)], slow_every=60, requests=2000, **stacks([(DECODING, 300)])
+    )
+    found = inquire(run, builtin(), limits.shipped())
+    verdict = found.verdicts["tail"]
+    assert (verdict.cause, verdict.proof, verdict.gain) == ("W109", "supported", None)
+    assert "every 60 requests" in verdict.sentence
+    at_random = replace(run, requests=shuffled(run.requests))
+    by_chance = inquire(at_random, builtin(), limits.shipped())
+    assert next(each.status for each in by_chance.findings if each.code == "W109") == "unknown"
+
+
+def shuffled(requests):
+    """The same requests, their lengths in another order."""
+    length = np.random.default_rng(4).permutation(requests.end_ns - requests.start_ns)
+    ends = requests.start_ns[0] + np.cumsum(length)
+    return replace(requests, start_ns=np.concatenate((requests.start_ns[:1], ends[:-1])), end_ns=ends)
+
+
 # --- stages that the server tells ----------------------------------------------------------------------------------
 def told(run, *stages):
     """The same run of which the server tells stages: (name, begin, length) as shares of a request."""
@@ -681,7 +720,7 @@ def test_what_is_told_of_a_server_that_nobody_looks_into_is_told():
 
 def test_where_slow_requests_take_longer_is_told_too():
     """GIVEN one request in thirty that takes 31 ms for 10, its stages as long as ever in share, at a server that is not seen."""
-    run = alone(STEPS, slow=[(PARKED, 1), (RUNNING, 30)], slow_every=30, requests=2000, **TYPICAL)
+    run = alone(STEPS, slow=[(PARKED, 1), (RUNNING, 30)], slow_every=30, at_random=True, requests=2000, **TYPICAL)
     found = inquire(
         unseen(told(run, ("preprocess", 0.1, 0.72), ("model", 0.82, 0.15))), builtin(), limits.shipped()
     ).verdicts["tail"]

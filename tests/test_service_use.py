@@ -196,6 +196,8 @@ def busy(first, second):
     (SAME_DOOR, [(1, busy(0.9, 0.0)), (2, busy(1.0, 0.0))], None),  # too few to lie evenly
     (replace(SAME_DOOR, doors=(PID,)), [(4, busy(1.0, 0.2))], (1.0, 0.2)),  # siblings that both serve
     (replace(SAME_DOOR, doors=()), [(4, busy(1.0, 0.0))], None),  # one of them never does: it may be there for another purpose
+    (replace(SAME_DOOR, doors=(), apart=(PID, OTHER)), [(4, busy(1.0, 0.0))], (1.0, 0.0)),  # each has a socket, and one is asked
+    (replace(SAME_DOOR, doors=(), apart=(OTHER,)), [(4, busy(1.0, 0.0))], None),  # only the idle one has: metrics, for example
     (Served((SIBLINGS[0], replace(SIBLINGS[1], name="logger.py"))), [(4, busy(1.0, 0.2))], None),
     (Served((SIBLINGS[0], replace(SIBLINGS[1], parent=PID))), [(4, busy(1.0, 0.2))], None),
 ])  # fmt: skip

@@ -12,6 +12,7 @@ from pinchpoint.domain.run import DISK, FUTEX, NETWORK, SYNC, TIMER, Events
 from pinchpoint.inquire import inquire
 from pinchpoint.limits import shipped
 from pinchpoint.plugins import builtin
+from pinchpoint.recurring import recurring
 from pinchpoint.slow_requests import collection_seconds, tail
 from synthetic import Script, marked, run_of
 
@@ -34,7 +35,6 @@ def run_with(*slow, requests=2000, every=25):
     ([marked("preprocess", 9000, cpu=2000, site=NETWORK)], "I105", "io"),
     ([marked("preprocess", 9000, cpu=2000, site=TIMER)], "W110", "wait"),
     ([marked("preprocess", 9000, cpu=2000, starved=7000)], "C109", "cpu"),
-    ([marked("preprocess", 9000, cpu=9000)], None, "cpu"),  # a heavy-tailed service time is no cause by itself
 ])  # fmt: skip
 def test_the_largest_difference_is_the_answer(slow, cause, bound):
     found = diagnosed(run_with(*slow))
@@ -43,6 +43,59 @@ def test_the_largest_difference_is_the_answer(slow, cause, bound):
     assert verdict.proof == "supported"
     assert found.verdicts["latency"].cause == "C102"
     assert "TAIL" in api.render(found)
+
+
+LONGER = [marked("preprocess", 9000, cpu=9000)]
+
+
+def test_a_heavy_tailed_service_time_is_no_cause_by_itself():
+    verdict = diagnosed(run_of(Script(USUAL, requests=2000, slow=LONGER, slow_every=25, slow_at_random=True))).verdicts[
+        "tail"
+    ]
+    assert (verdict.cause, verdict.bound, verdict.where, verdict.proof) == (None, "cpu", "preprocess", "supported")
+
+
+@pytest.mark.parametrize(("every", "requests", "cause"), [
+    (64, 2000, "W109"),
+    (25, 2000, "W109"),
+    (40, 2000, "W109"),
+    (500, 2000, None),  # three distances are too few
+])  # fmt: skip
+def test_slow_requests_that_come_back_at_one_distance_are_a_jobs(every, requests, cause):
+    run = run_of(Script(USUAL, requests=requests, slow=LONGER, slow_every=every))
+    found = diagnosed(run)
+    verdict = found.verdicts["tail"]
+    assert verdict.cause == cause
+    if cause:
+        assert f"every {every} requests" in verdict.sentence
+        assert not [
+            each for each in found.predictions if each.change.remedy == "freeze-collector"
+        ]  # no collection was seen
+
+
+def test_an_input_that_comes_in_turns_is_no_job():
+    """GIVEN 25 inputs of which the last takes longer THEN that it comes back says nothing."""
+    run = run_of(Script(USUAL, requests=2000, slow=LONGER, slow_every=25))
+    inputs = replace(run, aside=replace(run.aside, payload_shapes=tuple(range(25))))
+    assert tail(inputs).recurring is None
+    few = replace(run, aside=replace(run.aside, payload_shapes=tuple(range(3))))
+    assert tail(few).recurring.unit == "requests"
+
+
+def test_a_job_comes_back_after_some_time_too():
+    """GIVEN requests of very different lengths, and a job each half second THEN it comes back by the clock, not by their number."""
+    rng = np.random.default_rng(5)
+    run = run_of(Script(USUAL, requests=4000))
+    length = np.where(np.arange(4000) // 200 % 2, 1_000_000, 3_000_000) * rng.uniform(0.95, 1.05, 4000)
+    ends = np.cumsum(length)
+    at_job = np.searchsorted(ends, np.arange(0.5e9, ends[-1], 0.5e9))
+    length[at_job] += 30e6
+    ends = (run.requests.start_ns[0] + np.cumsum(length)).astype(np.int64)
+    starts = np.concatenate(([run.requests.start_ns[0]], ends[:-1]))
+    main = np.ones(4000, bool)
+    found = recurring(replace(run, requests=replace(run.requests, start_ns=starts, end_ns=ends)), main, 2e-3, 30e-3)
+    assert (found.unit, found.every) == ("seconds", pytest.approx(0.53, rel=0.05))  # the job's own time comes with it
+    assert found.share.low > 0.5
 
 
 def test_cells_of_the_tail_are_differences_and_add_up():
@@ -85,7 +138,7 @@ def test_collections_within_slow_requests_are_the_cause():
 
 
 def test_collections_beside_slow_requests_are_not():
-    run = run_with(marked("preprocess", 9000, cpu=9000))
+    run = run_of(Script(USUAL, requests=2000, slow=LONGER, slow_every=25, slow_at_random=True))
     events = Events(
         run.requests.start_ns[5::25],
         run.requests.start_ns[5::25] + 500_000,

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pinchpoint import copies, roofline, stats
-from pinchpoint.blocking import Blocked, blocked_seconds
+from pinchpoint.blocking import Blocked, blocked_seconds, with_short_waits
 from pinchpoint.copies import Moved
 from pinchpoint.domain.ledger import Ledger, Row
 from pinchpoint.domain.quantity import Quantity, total
@@ -74,7 +74,7 @@ def account(run: Run, chosen: Steady, requests: str, *, operators: bool) -> Ledg
     clocks = _clocks(run, found, rows)
     latency = run.requests.latency_s[rows] - _marker_seconds(run, found, rows)
     mean = _mean(latency)
-    blocked = blocked_seconds(run, chosen, found, handed, mean.value)
+    blocked = _blocked(run, clocks, rows, blocked_seconds(run, chosen, found, handed, mean.value))
     cells = _Cells(requests, mean)
     copied = copies.by_owner(run) if operators else {}
     for owner, clock in clocks.items():
@@ -85,6 +85,15 @@ def account(run: Run, chosen: Steady, requests: str, *, operators: bool) -> Ledg
     cells.rows += _left_over(cells, clocks, handed_over, _waiting_share(run))
     origin = "marked" if np.any(run.spans.kind == MARKED) else "inferred"
     return Ledger("latency", requests, mean, tuple(_sorted(cells.rows)), origin)
+
+
+def _blocked(
+    run: Run, clocks: Mapping[Owner, _Clocks], rows: npt.NDArray[np.int64], seen: Sequence[Blocked]
+) -> list[Blocked]:
+    """What was waited for, short waits as long as the clocks say."""
+    off_cpu_s = {owner: float((clock.wall - clock.cpu - clock.starved).mean()) for owner, clock in clocks.items()}
+    switches = run.probes.voluntary_switches[np.isin(run.probes.index, run.requests.index[rows])]
+    return with_short_waits(seen, off_cpu_s, float(switches.mean()) if len(switches) else 0.0)
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ import ipaddress
 import os
 import re
 import struct
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -67,7 +68,8 @@ def served_by(hosts: Sequence[str], port: int, unix: str = "", proc: Path = Path
         return Served(reason=f"who listens on {where} is pinchpoint itself, or is gone")
     first = processes[0].name
     doors = tuple(pid for pid in holders if _waits_at(inodes, pid, proc))
-    return Served(tuple(processes), tunnel=first if first in TUNNELS | PROXIES else "", doors=doors)
+    tunnel = first if first in TUNNELS | PROXIES else ""
+    return Served(tuple(processes), tunnel=tunnel, doors=doors, apart=_apart(processes, inodes, proc))
 
 
 def family(roots: Sequence[int], proc: Path = Path("/proc")) -> list[ServerProcess]:
@@ -151,19 +153,36 @@ def _tcp_sockets(hosts: Sequence[str], port: int, proc: Path) -> set[str]:
     wanted = {ipaddress.ip_address(each.partition("%")[0]) for each in hosts}
     exact: set[str] = set()
     everywhere: set[str] = set()
+    for address, at, inode in _listening(proc):
+        if at == port and address in wanted:
+            exact.add(inode)
+        elif at == port and int(address) == 0:
+            everywhere.add(inode)
+    return exact or everywhere  # who listens on the address itself goes first
+
+
+def _listening(proc: Path) -> Iterator[tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int, str]]:
+    """Address, port and inode of each TCP socket that listens."""
     for name in ("tcp", "tcp6"):
         for row in _rows(proc / "net" / name):
-            if len(row) < TCP_COLUMNS or row[3] != LISTENING:
-                continue
-            host, _, at = row[1].rpartition(":")
-            if int(at, 16) != port:
-                continue
-            address = _ip(host)
-            if address in wanted:
-                exact.add(row[9])
-            elif int(address) == 0:
-                everywhere.add(row[9])
-    return exact or everywhere  # who listens on the address itself goes first
+            if len(row) >= TCP_COLUMNS and row[3] == LISTENING:
+                host, _, at = row[1].rpartition(":")
+                yield _ip(host), int(at, 16), row[9]
+
+
+def _apart(processes: Sequence[ServerProcess], inodes: set[str], proc: Path) -> tuple[int, ...]:
+    """The processes that listen at a TCP socket which no other of them holds, beside the one that is asked."""
+    listening = {f"socket:[{inode}]" for _, _, inode in _listening(proc)} - {f"socket:[{inode}]" for inode in inodes}
+    held = {each.pid: _links(each.pid, proc) & listening for each in processes}
+    times = Counter(link for links in held.values() for link in links)
+    return tuple(pid for pid, links in held.items() if any(times[link] == 1 for link in links))
+
+
+def _links(pid: int, proc: Path) -> set[str]:
+    """What the descriptors of a process lead to; nothing where it is gone or may not be looked into."""
+    with contextlib.suppress(OSError), os.scandir(proc / str(pid) / "fd") as entries:
+        return {_link(entry.path) for entry in entries}
+    return set()
 
 
 def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:

@@ -248,6 +248,7 @@ class SiteReader:
         self._proc = Path(f"/proc/{pid}")
         machine = platform.machine()
         self._sockets: dict[str, tuple[bool, float]] = {}
+        self._stored: dict[int, int] = {}  # by descriptor, where a thread waited for storage last
         table = _ARM if machine == "aarch64" else _X86
         self._plain = {number: site for site, numbers in table.items() for number in numbers}
         self._reads, self._writes = _READS.get(machine, ()), _WRITES.get(machine, ())
@@ -258,13 +259,20 @@ class SiteReader:
         )
 
     def read(self, descriptor: int | None, state: bytes) -> int:
-        """The site of a thread that is not running; `state` is its letter in /proc/PID/stat."""
+        """The site of a thread that is not running; `state` is its letter in /proc/PID/stat. One that waits for storage and goes
+        on before its system call is read was where it was the last time that it waited so.
+        """
         if descriptor is None:
             return DISK if state == b"D" else OTHER
         try:
-            return self.of(os.pread(descriptor, 256, 0).split(), state)
+            found = self.of(os.pread(descriptor, 256, 0).split(), state)
         except OSError:
             return DISK if state == b"D" else OTHER
+        if state != b"D":
+            return found
+        if found != RUNNING:
+            self._stored[descriptor] = found
+        return self._stored.get(descriptor, DISK)
 
     def of(self, words: list[bytes], state: bytes) -> int:
         """The site of a thread whose /proc/PID/task/TID/syscall says these words."""

@@ -172,14 +172,22 @@ def _uneven(run: Run, service: Service, looked: Sequence[Looked]) -> Crews:
 
 
 def _alike(served: Served, busy: Collection[int]) -> Sequence[int]:
-    """The processes that wait for connections at the same socket, or else the most siblings of one name that all serve."""
+    """The processes that wait for connections at the same socket, or else the most siblings of one name that all serve: also one
+    that never has anything to do, where each of them has a listening socket of its own.
+    """
     if len(served.doors) > 1:
         return served.doors
     siblings: dict[tuple[int, str], list[int]] = defaultdict(list)
     for each in served.processes:
-        if each.pid in busy:
-            siblings[each.parent, each.name].append(each.pid)
-    return max(siblings.values(), key=len, default=[])
+        siblings[each.parent, each.name].append(each.pid)
+    groups = [_that_serve(pids, busy, served.apart) for pids in siblings.values()]
+    return max(groups, key=len, default=[])
+
+
+def _that_serve(siblings: Sequence[int], busy: Collection[int], apart: Collection[int]) -> Sequence[int]:
+    at_work = [pid for pid in siblings if pid in busy]
+    alike = [pid for pid in siblings if pid in apart]
+    return alike if at_work and set(at_work) <= set(alike) else at_work
 
 
 def _processes(visit: Visit, seen: Looked, crews: Crews) -> list[Held]:

@@ -15,7 +15,9 @@ from pinchpoint.domain.quantity import Quantity, exact
 from pinchpoint.domain.run import COLLECTION, Run
 from pinchpoint.domain.tail import Tail
 from pinchpoint.ledger import account
-from pinchpoint.service_ledger import looked_at
+from pinchpoint.recurring import recurring
+from pinchpoint.service_ledger import NETWORK_STAGE, QUEUE_STAGE, looked_at
+from pinchpoint.stage_names import UNPLACED
 from pinchpoint.timeline import Mask, Steady, first_of_shape, steady
 from pinchpoint.told_stages import are_told
 
@@ -23,6 +25,7 @@ PERCENTILES = ((0.99, "p99"), (0.95, "p95"), (0.9, "p90"))  # the first that the
 FULL = 2  # the generation of collections that visit every object
 FEWEST_KNOWN = 5  # first requests of a shape that have another to be compared with
 FEWEST_OBSERVED = 3  # slow requests whose clocks were read
+ELSEWHERE = (NETWORK_STAGE, QUEUE_STAGE)  # stages that are not inside of a server
 Floats = npt.NDArray[np.float64]
 Key = tuple[str, str, str, str]
 
@@ -47,7 +50,9 @@ def tail(run: Run) -> Tail | None:
     of_shapes = shape_seconds(run)
     known = not np.any(np.isnan(of_shapes[slow | chosen.typical]))
     shape_share = _share(latency, of_shapes, slow, chosen.typical)[1] if known else None
-    return Tail(name, q, bound, excess, _differences(run, chosen, slow), share, shape_share)
+    again = recurring(run, chosen.main, float(latency[chosen.typical].mean()), bound.value)
+    told = share if run.service is None else None
+    return Tail(name, q, bound, excess, _differences(run, chosen, slow), told, shape_share, again)
 
 
 def collection_seconds(run: Run, least_generation: int = 0) -> Floats:
@@ -114,12 +119,13 @@ def _differences(run: Run, chosen: Steady, slow: Mask) -> Ledger | None:
     usual = account(run, chosen, "typical", operators=False)
     here = account(run, replace(chosen, typical=slow), "tail", operators=False)
     more = _less(here.latency, usual.latency)
-    before, after = _cells(usual.rows), _cells(here.rows)
+    together = run.service is not None and not are_told(run)
+    before, after = (_cells(part.rows, together=together) for part in (usual, here))
     rows = []
     for key in dict.fromkeys((*after, *before)):
         stage, state, site, label = key
         seconds = _less(after.get(key, _NOTHING), before.get(key, _NOTHING))
-        source = next(r.source for r in (*here.rows, *usual.rows) if (r.stage, r.state, r.site, r.label) == key)
+        source = next(r.source for r in (*here.rows, *usual.rows) if _key(r, together=together) == key)
         share = seconds.value / more.value if more.value else 0.0
         rows.append(Row("tail", 1, "tail", stage, None, state, source, seconds, share, 0.0, label, site))
     rows.sort(key=lambda row: (row.state == "unexplained", -abs(row.seconds.value)))
@@ -129,10 +135,18 @@ def _differences(run: Run, chosen: Steady, slow: Mask) -> Ledger | None:
 _NOTHING = Quantity(0.0, 0.0, 0.0, 0)
 
 
-def _cells(rows: Sequence[Row]) -> dict[Key, Quantity]:
+def _key(row: Row, *, together: bool) -> Key:
+    """What a cell is told apart by. `together`: those inside of a server have one place, since where it executes is the same
+    share of all requests' time, also in the ledger of a few.
+    """
+    seen = together and row.stage not in ELSEWHERE
+    return (UNPLACED if seen else row.stage, row.state, row.site, "" if seen else row.label)
+
+
+def _cells(rows: Sequence[Row], *, together: bool) -> dict[Key, Quantity]:
     found: dict[Key, Quantity] = {}
     for row in rows:
-        key = (row.stage, row.state, row.site, row.label)
+        key = _key(row, together=together)
         old = found.get(key, _NOTHING)
         new = row.seconds
         found[key] = Quantity(old.value + new.value, old.low + new.low, old.high + new.high, new.n)

@@ -12,8 +12,9 @@ from pinchpoint.domain.finding import Finding
 from pinchpoint.domain.ledger import TOLD
 from pinchpoint.domain.tail import Tail
 from pinchpoint.domain.verdict import Gain, Verdict
-from pinchpoint.domain.words import STAGE_WORDS, TAIL_HEADLINE, TAIL_STATE_WORDS
+from pinchpoint.domain.words import RECURRING_HEADLINE, STAGE_WORDS, TAIL_HEADLINE, TAIL_STATE_WORDS
 from pinchpoint.limits import Limits
+from pinchpoint.stage_names import UNPLACED
 from pinchpoint.units import percent
 from pinchpoint.verdict import STATE_BOUND, TYPICAL
 
@@ -29,6 +30,7 @@ CAUSES = {
     ("wait", "timer"): "W110",
 }
 SHAPES = "W108"
+OF_ALL = ("seen", "unseen")  # stages that are known of all requests together
 COLLECTIONS, AHEAD, QUOTA, OTHERS, FULL = "W109", "W107", "C108", "C109", "M103"
 
 
@@ -49,8 +51,9 @@ def tail_verdict(
     if found.bound.value < least:
         return Verdict("none", None, None, None, None, None, None, (), origin, f"{slower}: nothing to explain.", None)
     present = {f.code for f in findings if f.status == "present"}
-    if COLLECTIONS in present:
-        share = found.collection_share.value
+    collected = found.collection_share
+    if COLLECTIONS in present and collected is not None and collected.low > limits.tail_share.value:
+        share = collected.value
         sentence = f"{slower}: {TAIL_HEADLINE[COLLECTIONS]}"
         gain = _gain(predictions, COLLECTIONS)
         return Verdict("wait", None, COLLECTIONS, "defect", "supported", share, None, (), origin, sentence, gain)
@@ -58,7 +61,14 @@ def tail_verdict(
         sentence = f"{slower}: {TAIL_HEADLINE[SHAPES]}"
         share, gain = min(found.shape_share.value, 1.0), _gain(predictions, SHAPES)
         return Verdict("wait", None, SHAPES, "defect", "supported", share, None, (), origin, sentence, gain)
-    return _by_cell(found, present, slower, origin, limits, certain=found.bound.low >= least)
+    verdict = _by_cell(found, present, slower, origin, limits, certain=found.bound.low >= least)
+    again = found.recurring
+    if COLLECTIONS in present and again is not None and verdict.cause is None:
+        every = f"{again.every:.0f} requests" if again.unit == "requests" else f"{again.every:.2g} s"
+        sentence = f"{slower}: {RECURRING_HEADLINE.format(every=every)}"
+        share = again.share.value
+        return Verdict("wait", None, COLLECTIONS, "defect", "supported", share, None, (), origin, sentence, None)
+    return verdict
 
 
 def _blocked(tables: Tables, ahead: Finding, load: int, predictions: Sequence[Prediction]) -> Verdict:
@@ -83,9 +93,10 @@ def _by_cell(found: Tail, present: set[str], slower: str, origin: str, limits: L
     excess = found.ledger.latency.value
     left = abs(sum(value for (_, state, _), value in cells.items() if state == "unexplained")) / excess
     (stage, state, site), seconds = max(cells.items(), key=lambda item: item[1])
-    share, where = seconds / excess, STAGE_WORDS.get(stage, stage)
+    share, called = seconds / excess, STAGE_WORDS.get(stage, stage)
+    whole = found.ledger.stages_from in OF_ALL and stage == UNPLACED
     if site == TOLD:
-        words = f"{slower}: slow requests take longer in {where} ({percent(share)}), as the server tells."
+        words = f"{slower}: slow requests take longer in {called} ({percent(share)}), as the server tells."
         return Verdict("unknown", stage, None, None, None, min(share, 1.0), None, (), origin, words, None)
     if state == "unexplained" or left > limits.unexplained_too_large.value:
         words = f"{slower}; too much of the difference is unexplained to say why."
@@ -93,13 +104,16 @@ def _by_cell(found: Tail, present: set[str], slower: str, origin: str, limits: L
     cause = _cause(state, site, present)
     proven = certain and share > limits.tail_share.value and left <= limits.tail_unexplained.value
     if cause is None:
-        sentence = f"{slower}: slow requests {TAIL_STATE_WORDS.get(state, 'spend longer')} in {where} ({share:.0%})."
+        how, place = TAIL_STATE_WORDS.get(state, "spend longer"), "the server" if whole else called
+        apart = "; its stages are not told apart" if whole else ""
+        sentence = f"{slower}: slow requests {how} in {place} ({share:.0%}){apart}."
     else:
         sentence = f"{slower}: {TAIL_HEADLINE[cause]}"
     proof = "supported" if proven else "hypothesis"
     kind = "defect" if cause else None
     bound = STATE_BOUND[state] if cause not in ("W104", "W110") else "wait"
-    return Verdict(bound, stage, cause, kind, proof, min(share, 1.0), None, (), origin, sentence, None)
+    where = None if whole else stage
+    return Verdict(bound, where, cause, kind, proof, min(share, 1.0), None, (), origin, sentence, None)
 
 
 def _cause(state: str, site: str, present: set[str]) -> str | None:

@@ -76,6 +76,7 @@ HEALTHY: dict[str, Given] = {
     "tail.behind_share": 0.0,
     "tail.ratio": 1.1,
     "tail.collection_share": 0.0,
+    "tail.recurring_share": 0.1,
     "startup.seconds": 0.3,
     "startup.reading_s": 0.01,
     "startup.reading_share": 0.03,

@@ -134,15 +134,19 @@ def test_event_loop_blocked(busy, idle, status):
     assert found(event_loop_blocked, capacity_loop_utilization=busy, capacity_idle_share=idle).status == status
 
 
-@pytest.mark.parametrize(("ratio", "share", "status"), [
-    (4.0, 0.90, "present"),      # the fault
-    (4.0, 0.02, "absent"),       # look-alike: slow requests compute longer
-    (1.1, 0.90, "absent"),       # healthy: hardly slower, whatever the collector does
-    (4.0, (0.50, 0.05), "unknown"),
-    (None, None, "unknown"),     # too few requests
+@pytest.mark.parametrize(("ratio", "share", "again", "status"), [
+    (4.0, 0.90, 0.10, "present"),      # the fault
+    (4.0, 0.02, 0.10, "absent"),       # look-alike: slow requests compute longer
+    (1.1, 0.90, 0.90, "absent"),       # healthy: hardly slower, whatever the collector does
+    (4.0, (0.50, 0.05), 0.10, "unknown"),
+    (4.0, 0.02, 0.90, "present"),      # another job of the program's own
+    (4.0, None, 0.90, "present"),      # of a server
+    (4.0, None, 0.10, "unknown"),      # a server's collector that runs at no fixed distance is not seen
+    (None, None, None, "unknown"),     # too few requests
 ])  # fmt: skip
-def test_garbage_collection(ratio, share, status):
-    assert found(garbage_collection, tail_ratio=ratio, tail_collection_share=share).status == status
+def test_garbage_collection(ratio, share, again, status):
+    signals = {"tail_ratio": ratio, "tail_collection_share": share, "tail_recurring_share": again}
+    assert found(garbage_collection, **signals).status == status
 
 
 @pytest.mark.parametrize(("seconds", "reading", "share", "status"), [

@@ -25,6 +25,17 @@ def line_with(diagnosis, start):
     return next(each for each in lines_of(diagnosis) if each.startswith(start))
 
 
+@pytest.mark.parametrize(("changes", "code"), [
+    ({}, "M101"),
+    ({"verdicts": {"latency": f.verdict(None, bound="cpu"), "capacity": f.verdict("W104")}}, "W104"),
+    ({"verdicts": {"latency": f.verdict(None, bound="unknown")}, "predictions": (f.prediction("less", 2e-2, 1e-2, 1.1e-2),)}, "M101"),
+    ({"verdicts": {"latency": f.verdict(None, bound="cpu")}, "predictions": ()}, None),  # found, and nowhere on the screen
+])  # fmt: skip
+def test_what_to_read_on_is_about_a_cause_that_the_screen_speaks_of(changes, code):
+    read = [each for each in lines_of(f.memory_bound(**changes)) if each.startswith("Why?")]
+    assert read == ([] if code is None else [f"Why?  pinchpoint explain {code}"])
+
+
 def scaled(latency):
     """A diagnosis whose requests take `latency` seconds."""
     return f.memory_bound(

@@ -16,6 +16,7 @@ from pinchpoint.child import sessions, torch_models
 from pinchpoint.child.recorder import HANDED, WRAPPED
 
 OPENING, PARSING = sessions.OPENING, "deserialize"
+PACKING = (("decompress", PARSING), ("compress", "serialize"))
 # module -> (attribute path, stage). Names are the libraries' public entry points; one that is absent is passed over.
 ENTRY_POINTS: Dict[str, Tuple[Tuple[str, str], ...]] = {
     "json": (("loads", "deserialize"), ("load", "deserialize"), ("dumps", "serialize"), ("dump", "serialize")),
@@ -25,6 +26,19 @@ ENTRY_POINTS: Dict[str, Tuple[Tuple[str, str], ...]] = {
     "ujson": (("loads", "deserialize"), ("dumps", "serialize")),
     "simplejson": (("loads", "deserialize"), ("dumps", "serialize")),
     "msgpack": (("unpackb", "deserialize"), ("packb", "serialize")),
+    "rapidjson": (("loads", "deserialize"), ("load", "deserialize"), ("dumps", "serialize"), ("dump", "serialize")),
+    "cbor2": (("loads", "deserialize"), ("dumps", "serialize")),
+    "yaml": (("load", "deserialize"), ("safe_load", "deserialize"), ("dump", "serialize"), ("safe_dump", "serialize")),
+    "xml.etree.ElementTree": (("fromstring", "deserialize"), ("parse", "deserialize"), ("tostring", "serialize")),
+    "zlib": PACKING,
+    "gzip": (*PACKING, ("GzipFile.read", "deserialize"), ("GzipFile.write", "serialize")),
+    "bz2": (*PACKING, ("BZ2File.read", "deserialize"), ("BZ2File.write", "serialize")),
+    "lzma": (*PACKING, ("LZMAFile.read", "deserialize"), ("LZMAFile.write", "serialize")),
+    "zstandard": PACKING,
+    "brotli": PACKING,
+    "lz4.frame": PACKING,
+    "lz4.block": PACKING,
+    "snappy.snappy": PACKING,
     "msgspec.json": (("decode", "deserialize"), ("encode", "serialize")),
     "msgspec.msgpack": (("decode", "deserialize"), ("encode", "serialize")),
     "PIL.Image": (

@@ -52,6 +52,7 @@ class Crowding:
 
 
 OF_MOST = 0.9  # of the highest throughput, at the knee
+AS_MANY = 0.95  # of the highest throughput: a line that is longer costs a few percent, and what is full stays full
 FEWEST_VISITS = 3  # with two, a 95 % interval is six times as wide as with four
 
 
@@ -72,14 +73,14 @@ def best(rungs: Sequence[Rung]) -> Rung | None:
 
 
 def saturated(rungs: Sequence[Rung]) -> Rung | None:
-    """The highest load that serves as many a second as the best, by their intervals: on a flat curve the best is chance, and
-    may be one at which a full resource has nobody waiting for a tenth of the time. One that was visited too seldom to be known
-    well comes last, since nothing could be told there.
+    """The highest load that serves nearly as many a second as the best, by their intervals: on a flat curve the best is chance,
+    and may be one at which a full resource has nobody waiting for a tenth of the time. One that was visited too seldom to be
+    known well comes last, since nothing could be told there.
     """
     most = best(rungs)
     if most is None:
         return None
-    alike = [rung for rung in rungs if rung.throughput_per_s.high >= most.throughput_per_s.low]
+    alike = [rung for rung in rungs if rung.throughput_per_s.high >= AS_MANY * most.throughput_per_s.low]
     known = [rung for rung in alike if rung.load > 1 and rung.throughput_per_s.n >= FEWEST_VISITS]
     return max(known or alike, key=lambda rung: rung.load)
 

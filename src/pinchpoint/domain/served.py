@@ -20,7 +20,8 @@ class Served:
 
     `tunnel` names a program that only passes on what it is sent: the server is elsewhere. `cpus` is how many CPUs the
     processes may use, by affinity and quota; None where that is not known. `doors` are the processes that wait for connections
-    at the same socket, as far as they do so with epoll.
+    at the same socket, as far as they do so with epoll; `apart` are those with a listening socket of their own, at which
+    something in front of them asks.
     """
 
     processes: tuple[ServerProcess, ...] = ()
@@ -28,3 +29,4 @@ class Served:
     tunnel: str = ""
     cpus: float | None = None
     doors: tuple[int, ...] = ()
+    apart: tuple[int, ...] = ()

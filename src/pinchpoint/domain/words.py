@@ -100,6 +100,8 @@ TAIL_HEADLINE: dict[str, str] = {
     "W110": "slow requests wait for a timer.",
 }
 
+RECURRING_HEADLINE = "they come back every {every}: the garbage collector, or a job of the program's own."
+
 # What most of a start is, by its part; {detail} is what the part is about.
 STARTUP_WORDS: dict[str, str] = {
     "reading": "reading {detail} from disk",
@@ -410,6 +412,7 @@ SIGNAL_WORDS: dict[str, str] = {
     "tail.company_ratio": "slow over typical ones of small requests in company",
     "tail.behind_share": "large ones being served in what slow small ones take longer",
     "tail.collection_share": "garbage collection in what slow requests take longer",
+    "tail.recurring_share": "slow requests that come back at one distance",
     "startup.seconds": "a start",
     "startup.reading_s": "reading from disk at the start",
     "startup.reading_share": "reading from disk in the start",

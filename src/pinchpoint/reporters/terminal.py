@@ -435,8 +435,10 @@ def _not_seen(diagnosis: Diagnosis) -> Iterator[Line]:
 
 
 def _footer(diagnosis: Diagnosis, verdict: Verdict | None) -> Iterator[Line]:
-    """Where to read on."""
-    codes = codes_found(diagnosis, verdict)
+    """Where to read on: about a cause that this screen speaks of."""
+    named = [answer.cause for answer in (verdict, *diagnosis.verdicts.values()) if answer is not None and answer.cause]
+    offered = [each.change.finding for each in diagnosis.predictions]
+    codes = [*named, *offered] if diagnosis.valid else codes_found(diagnosis, verdict)
     if codes:
         yield line("")
         yield line(f"Why?  pinchpoint explain {clean(codes[0])}", "dim")

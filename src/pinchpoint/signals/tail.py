@@ -25,7 +25,18 @@ def ratio(tables: Tables) -> Quantity | str:
 @signal("tail.collection_share", unit="share", mechanism="interpreter's events")
 def collections(tables: Tables) -> Quantity | str:
     """Share of what slow requests take longer in which the garbage collector ran."""
-    return TOO_FEW if tables.tail is None else tables.tail.collection_share
+    if tables.tail is None:
+        return TOO_FEW
+    share = tables.tail.collection_share
+    return "the interpreter of a server does not tell when it collects" if share is None else share
+
+
+@signal("tail.recurring_share", unit="share", mechanism="order of requests")
+def recurring(tables: Tables) -> Quantity | str:
+    """Of the distances between slow requests, in requests or in seconds, the share that are alike."""
+    if tables.tail is None or tables.tail.recurring is None:
+        return "too few slow requests"
+    return tables.tail.recurring.share
 
 
 @signal("tail.new_shape_share", unit="share", mechanism="shapes of inputs")
@@ -85,4 +96,4 @@ def _behind(tables: Tables) -> head_of_line.Behind | Quantity | str:
     return exact(1.0) if found == head_of_line.ALIKE else found
 
 
-TAIL_SIGNALS = (ratio, collections, new_shapes, typical_new_shapes, company_ratio, behind_share)
+TAIL_SIGNALS = (ratio, collections, recurring, new_shapes, typical_new_shapes, company_ratio, behind_share)
