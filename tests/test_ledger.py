@@ -200,9 +200,17 @@ def test_splitting_nodes_changes_no_sum():
 
 
 def test_operators_below_the_profilers_cost_are_not_told_apart():
-    """GIVEN 1 us operators whose profiler event costs 5 us THEN only dispatch is claimed, and the rest is unexplained."""
+    """GIVEN 1 us operators whose profiler event costs 5 us THEN only dispatch is claimed, and the rest of the clock is not divided."""
     ledger = latency_ledger(run_of(_model(1, *([Cost(0, 0, 64, 0, 0, "none")] * 100))))
-    assert {r.operator for r in ledger.rows if r.stage == "model" and r.state == "cpu"} == {"dispatch", "run"}
+    found = {
+        r.operator: (r.source, r.seconds.value * 1e6) for r in ledger.rows if r.stage == "model" and r.state == "cpu"
+    }
+    assert found == {
+        "dispatch": ("calibrated dispatch", pytest.approx(100)),
+        "run": ("calibrated run", pytest.approx(10)),
+        "work": ("thread clock", pytest.approx(100)),
+    }
+    assert abs(ledger.seconds(state="unexplained")) < 1e-6
 
 
 def test_an_operator_of_unknown_cost_stays_undivided():

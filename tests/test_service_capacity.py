@@ -17,14 +17,27 @@ from served_runs import LOOP, MOMENTS, PARKED, PID, SECOND, THIRD, WORKER, Stack
 IN_PYTHON = ("own|app.py|6|spin",)
 
 
-def asked(cpu_s, *visits, quota=None, held=0, **changes):
-    """The diagnosis of a ladder at which each visit of a second takes so much CPU time."""
+def asked(cpu_s, *visits, quota=None, stopped=0.0, held=0, done=None, **changes):
+    """The diagnosis of a ladder at which each visit of a second takes so much CPU time, and in each of which `done` are answered.
+    `stopped` is the share of a quota's periods in which it ends early.
+    """
     climbing = climbed((0, {}), *visits, **changes)
-    ladder = tuple(replace(each, cpu_s=cpu_s * min(each.load, 1)) for each in climbing.ladder)
+    ladder = tuple(
+        replace(each, cpu_s=cpu_s * min(each.load, 1), done=done if done and each.load else each.done)
+        for each in climbing.ladder
+    )
     best = max(each.load for each in ladder)
     looks = [StackLook(HOLDING, load, MOMENTS, 1) for load in (0, best)]
     stacks = (Stack(HOLDING, best, held, IN_PYTHON),) if held else ()
-    run = alone([(RUNNING, 5.0)], cpu_s=5e-3)
+    run = alone([(RUNNING, 5.0)], cpu_s=5e-3 - 2e-3 * stopped, starved_s=2e-3 * stopped)
+    periods = np.arange(len(run.telemetry.t_ns), dtype=float)
+    throttling = [
+        ("nr_periods", periods),
+        ("nr_throttled", stopped * periods),
+        ("throttled_s", 0.05 * stopped * periods),
+    ]
+    columns = (*run.telemetry.columns, *((f"cgroup.{name}", values) for name, values in throttling))
+    run = replace(run, telemetry=Telemetry(run.telemetry.t_ns, columns))
     known = replace(climbing.service, looks=tuple(looks), stacks=stacks)
     run = replace(
         run, ladder=ladder, ladder_ended="complete", service=known, samples=climbing.samples,
@@ -48,11 +61,29 @@ WAITING_FOR_PYTHON = {LOOP: (FUTEX, -9), WORKER: RUNNING, SECOND: (FUTEX, -9), T
     (0.1, THREE, {}, "W102", "wait"),                              # three are busy, and never more
     (1.9, THREE, {}, None, "cpu"),
     (0.5, LOOPING, {"quota": 0.5}, "C108", "cpu"),                 # half a CPU is granted, of two
+    (0.4, LOOPING, {"quota": 0.5, "stopped": 0.9}, "C108", "cpu"),  # by periods, which are not used up to the last
+    (0.4, LOOPING, {"quota": 0.5}, "W105", "wait"),                # nobody is stopped
+    (0.3, LOOPING, {"quota": 0.5, "stopped": 0.9}, "W105", "wait"),  # stopped now and then, and most of it is not used
     (0.5, {LOOP: PARKED}, {}, None, "unknown"),                    # nothing is full
 ])  # fmt: skip
 def test_what_stops_a_server_from_serving_more(cpu_s, columns, more, cause, bound):
     found = asked(cpu_s, (1, columns), (8, columns), (8, columns), **more).verdicts["capacity"]
     assert (found.cause, found.bound) == (cause, bound), found.sentence
+
+
+def part(share):
+    """A lock that is waited for in such a share of the moments."""
+    waited = np.arange(100) < 100 * share
+    return {WORKER: RUNNING, SECOND: np.where(waited, FUTEX, PARKED), THIRD: np.where(waited, FUTEX, PARKED)}
+
+
+@pytest.mark.parametrize(("higher", "cause"), [(1.0, "W104"), (0.7, None)])
+def test_what_is_full_with_more_in_line_is_full(higher, cause):
+    """GIVEN two in flight, three times, with a lock that is not full, and eight, twice, where it is, that serve as many."""
+    near, full = ({thread: (site, 7) for thread, site in part(share).items()} for share in (0.6, higher))
+    visits = [(1, part(0.0)), *[(2, near)] * 3, *[(8, full)] * 2]
+    verdict = asked(0.1, *visits, done=100).verdicts["capacity"]
+    assert verdict.cause == cause, verdict.sentence
 
 
 @pytest.mark.parametrize(("cpu_s", "status"), [(0.5, "unknown"), (1.99, "absent")])

@@ -8,7 +8,7 @@ from pinchpoint import demands
 from pinchpoint.contracts import Tables
 from pinchpoint.demands import kind_of
 from pinchpoint.domain.change import Prediction
-from pinchpoint.domain.demand import Demand
+from pinchpoint.domain.demand import Demand, as_many
 from pinchpoint.domain.finding import Finding
 from pinchpoint.domain.verdict import Gain, Verdict
 from pinchpoint.domain.words import CAPACITY_HEADLINE, QUOTA_HEADLINE, RESOURCE_WORDS, UNEVEN_HEADLINE
@@ -40,8 +40,8 @@ def capacity_verdict(
     if full is None:
         ended = tables.run.ladder_ended
         return None if ended.startswith(NOT_TRIED) else _unknown(tables, ended)
-    binding = _binding(tables, full.load, limits)
-    if binding is None or binding.utilization is None or binding.utilization.low <= limits.saturated.value:
+    binding = _full(tables, full.load, findings, limits) or _binding(tables, full.load, findings, limits)
+    if binding is None or not _is_full(tables, binding, findings, limits):
         return _unknown(tables, _nothing_full(tables, binding, limits))
     own = UNEVEN if _idlest(tables, binding) else OWN_CAUSE.get(kind_of(binding))
     own = own or _disk_cause(binding, findings) or _quota(tables, binding)
@@ -60,10 +60,30 @@ def capacity_verdict(
     return _verdict(tables, binding, finding.code, finding.kind, finding.bound, stage, others, predictions)
 
 
-def _binding(tables: Tables, load: int, limits: Limits) -> Demand | None:
+def _full(tables: Tables, load: int, findings: Sequence[Finding], limits: Limits) -> Demand | None:
+    """What is full at this load, or else at the lowest higher one that serves as many a second: there more are in line for it."""
+    for each in (load, *(rung.load for rung in as_many(tables.rungs) if rung.load > load)):
+        found = _binding(tables, each, findings, limits)
+        if found is not None and _is_full(tables, found, findings, limits):
+            return found
+    return None
+
+
+def _is_full(tables: Tables, each: Demand, findings: Sequence[Finding], limits: Limits) -> bool:
+    """Whether a resource is full. CPUs that a quota grants by periods are never used up to the last: they are where requests are
+    stopped for it, and most of them is used.
+    """
+    used = each.utilization
+    if used is None:
+        return False
+    stopped = _quota(tables, each) is not None and any(f.code == QUOTA and f.status == "present" for f in findings)
+    return used.low > limits.saturated.value or (stopped and used.value > NEARLY_FULL)
+
+
+def _binding(tables: Tables, load: int, findings: Sequence[Finding], limits: Limits) -> Demand | None:
     """The innermost of the resources that are full at this load, or else the busiest."""
     mine = [each for each in tables.demands if each.load == load and each.utilization is not None]
-    full = [each for each in mine if each.utilization and each.utilization.low > limits.saturated.value]
+    full = [each for each in mine if _is_full(tables, each, findings, limits)]
     cpu, gil = (
         next((each.utilization for each in full if kind_of(each) == kind), None) for kind in (demands.CPU, demands.GIL)
     )

@@ -297,7 +297,8 @@ def _with_operators(
             wall -= sum(r.seconds.value for r in kept if r.stage == MODEL and r.label in labels and r.site == "fault")
         running = sum(r.seconds.value for r in on_cpu)
         share = min(running / wall, 1.0) if wall > 0 else 1.0
-        made = _operator_rows(cells, mine[0], split, _runs_per_request(run, split.arm.session, rows) * share)
+        runs_each = _runs_per_request(run, split.arm.session, rows) * share
+        made = _operator_rows(cells, mine[0], split, runs_each, on_cpu)
         if made is not None:
             kept = [r for r in kept if r not in on_cpu] + made
     return kept
@@ -312,8 +313,12 @@ def _runs_per_request(run: Run, session: int, rows: npt.NDArray[np.int64]) -> fl
     return float(np.count_nonzero(wanted)) / len(rows)
 
 
-def _operator_rows(cells: _Cells, owner: Owner, split: SessionSplit, factor: float) -> list[Row] | None:
-    """Cells of a session's operators times `factor`; None where nothing better than the undivided cell is known."""
+def _operator_rows(
+    cells: _Cells, owner: Owner, split: SessionSplit, factor: float, on_cpu: Sequence[Row]
+) -> list[Row] | None:
+    """Cells of a session's operators times `factor`; None where nothing better than the undivided cell is known. Of `on_cpu`,
+    which they replace, what is left beside the overheads stays undivided where the profiler cannot tell operators apart.
+    """
     made = _Cells(cells.requests, cells.latency)
     if not split.told_apart:
         if split.dispatch is None:
@@ -321,6 +326,11 @@ def _operator_rows(cells: _Cells, owner: Owner, split: SessionSplit, factor: flo
         if split.work is not None:
             made.add(owner, "cpu", "profile", split.work.scaled(factor), operator=WORK)
         _add_overheads(made, owner, split, factor)
+        known = total([row.seconds for row in made.rows])
+        clock = total([row.seconds for row in on_cpu])
+        if split.work is None and clock.value > known.value:
+            left = _less(clock, known.value, max(known.high - known.value, known.value - known.low))
+            made.add(owner, "cpu", "thread clock", left, operator=WORK)
         return made.rows
     for item in split.splits:
         seconds = item.seconds.scaled(factor)

@@ -10,7 +10,7 @@ from pinchpoint.contracts import Tables
 from pinchpoint.domain.change import Prediction
 from pinchpoint.domain.finding import Finding
 from pinchpoint.domain.ledger import TOLD
-from pinchpoint.domain.tail import Tail
+from pinchpoint.domain.tail import Recurring, Tail
 from pinchpoint.domain.verdict import Gain, Verdict
 from pinchpoint.domain.words import RECURRING_HEADLINE, STAGE_WORDS, TAIL_HEADLINE, TAIL_STATE_WORDS
 from pinchpoint.limits import Limits
@@ -48,9 +48,10 @@ def tail_verdict(
         return Verdict("unknown", None, None, None, None, None, None, (), origin, words, None)
     slower = f"{found.percentile} is {found.bound.value / tables.typical.latency.value:.2f} x typical"
     least = tables.typical.latency.value * limits.tail_ratio.value
-    if found.bound.value < least:
-        return Verdict("none", None, None, None, None, None, None, (), origin, f"{slower}: nothing to explain.", None)
     present = {f.code for f in findings if f.status == "present"}
+    again = found.recurring if COLLECTIONS in present else None
+    if found.bound.value < least:
+        return _comes_back(again, origin) or _nothing(origin, slower)
     collected = found.collection_share
     if COLLECTIONS in present and collected is not None and collected.low > limits.tail_share.value:
         share = collected.value
@@ -62,13 +63,20 @@ def tail_verdict(
         share, gain = min(found.shape_share.value, 1.0), _gain(predictions, SHAPES)
         return Verdict("wait", None, SHAPES, "defect", "supported", share, None, (), origin, sentence, gain)
     verdict = _by_cell(found, present, slower, origin, limits, certain=found.bound.low >= least)
-    again = found.recurring
-    if COLLECTIONS in present and again is not None and verdict.cause is None:
-        every = f"{again.every:.0f} requests" if again.unit == "requests" else f"{again.every:.2g} s"
-        sentence = f"{slower}: {RECURRING_HEADLINE.format(every=every)}"
-        share = again.share.value
-        return Verdict("wait", None, COLLECTIONS, "defect", "supported", share, None, (), origin, sentence, None)
-    return verdict
+    return verdict if verdict.cause is not None else _comes_back(again, origin) or verdict
+
+
+def _nothing(origin: str, slower: str) -> Verdict:
+    return Verdict("none", None, None, None, None, None, None, (), origin, f"{slower}: nothing to explain.", None)
+
+
+def _comes_back(again: Recurring | None, origin: str) -> Verdict | None:
+    """The verdict on slow requests that come back; None where they do not."""
+    if again is None:
+        return None
+    every = f"{again.every:.0f} requests" if again.unit == "requests" else f"{again.every:.2g} s"
+    words = RECURRING_HEADLINE.format(every=every, ratio=again.ratio)
+    return Verdict("wait", None, COLLECTIONS, "defect", "supported", again.share.value, None, (), origin, words, None)
 
 
 def _blocked(tables: Tables, ahead: Finding, load: int, predictions: Sequence[Prediction]) -> Verdict:

@@ -137,7 +137,8 @@ def test_event_loop_blocked(busy, idle, status):
 @pytest.mark.parametrize(("ratio", "share", "again", "status"), [
     (4.0, 0.90, 0.10, "present"),      # the fault
     (4.0, 0.02, 0.10, "absent"),       # look-alike: slow requests compute longer
-    (1.1, 0.90, 0.90, "absent"),       # healthy: hardly slower, whatever the collector does
+    (1.1, 0.90, 0.10, "absent"),       # healthy: hardly slower, whatever the collector does
+    (1.1, 0.00, 0.90, "present"),      # so few that no percentile shows them
     (4.0, (0.50, 0.05), 0.10, "unknown"),
     (4.0, 0.02, 0.90, "present"),      # another job of the program's own
     (4.0, None, 0.90, "present"),      # of a server

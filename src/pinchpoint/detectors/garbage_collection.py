@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pinchpoint.contracts import detector
-from pinchpoint.diagnose import any_of
+from pinchpoint.diagnose import either
 from pinchpoint.domain.finding import Evidence
 from pinchpoint.domain.signal import Signals
 from pinchpoint.limits import Limits
@@ -38,8 +38,8 @@ def garbage_collection(signals: Signals, limits: Limits) -> Iterator[Evidence]:
     **Remedies.** gc.freeze() after loading, higher thresholds (gc.set_threshold), collections between requests, fewer
     objects that stay (arrays instead of lists of objects).
     """
-    yield Evidence(signals["tail.ratio"], "above", limits.tail_ratio)
-    yield from any_of(
-        Evidence(signals["tail.collection_share"], "above", limits.tail_share),
-        Evidence(signals["tail.recurring_share"], "above", limits.recurring_share),
+    ratio = Evidence(signals["tail.ratio"], "above", limits.tail_ratio)
+    collecting = Evidence(signals["tail.collection_share"], "above", limits.tail_share)
+    yield from either(
+        (ratio, collecting), (Evidence(signals["tail.recurring_share"], "above", limits.recurring_share),)
     )

@@ -77,12 +77,16 @@ def saturated(rungs: Sequence[Rung]) -> Rung | None:
     and may be one at which a full resource has nobody waiting for a tenth of the time. One that was visited too seldom to be
     known well comes last, since nothing could be told there.
     """
-    most = best(rungs)
-    if most is None:
-        return None
-    alike = [rung for rung in rungs if rung.throughput_per_s.high >= AS_MANY * most.throughput_per_s.low]
+    alike = as_many(rungs)
     known = [rung for rung in alike if rung.load > 1 and rung.throughput_per_s.n >= FEWEST_VISITS]
-    return max(known or alike, key=lambda rung: rung.load)
+    return max(known or alike, key=lambda rung: rung.load, default=None)
+
+
+def as_many(rungs: Sequence[Rung]) -> tuple[Rung, ...]:
+    """The loads that serve nearly as many a second as the best, by their intervals; none without any."""
+    most = best(rungs)
+    least = AS_MANY * most.throughput_per_s.low if most is not None else 0.0
+    return tuple(rung for rung in rungs if rung.throughput_per_s.high >= least)
 
 
 def knee(rungs: Sequence[Rung]) -> Rung | None:

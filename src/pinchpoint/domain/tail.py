@@ -11,12 +11,13 @@ from pinchpoint.domain.quantity import Quantity
 @dataclass(frozen=True, slots=True)
 class Recurring:
     """Slow requests that come back: the share of the distances between them that are alike, and their median in a `unit`
-    (`requests` or `seconds`).
+    (`requests` or `seconds`); `ratio` is how many times as long as a typical one they take.
     """
 
     share: Quantity
     every: float
     unit: str
+    ratio: float
 
 
 @dataclass(frozen=True, slots=True)

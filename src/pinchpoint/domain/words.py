@@ -100,7 +100,9 @@ TAIL_HEADLINE: dict[str, str] = {
     "W110": "slow requests wait for a timer.",
 }
 
-RECURRING_HEADLINE = "they come back every {every}: the garbage collector, or a job of the program's own."
+RECURRING_HEADLINE = (
+    "every {every} one takes {ratio:.2g} x as long as others: the garbage collector, or a job of the program's own."
+)
 
 # What most of a start is, by its part; {detail} is what the part is about.
 STARTUP_WORDS: dict[str, str] = {
@@ -325,7 +327,7 @@ SITE_WORDS: dict[str, str] = {
 }
 
 # Rows of a session that are no operators of its graph.
-OPERATOR_WORDS: dict[str, str] = {"dispatch": "starting operators"}
+OPERATOR_WORDS: dict[str, str] = {"dispatch": "starting operators", "run": "starting a run"}
 
 # Stages whose name in the ledger is not what a user calls them.
 STAGE_WORDS: dict[str, str] = {"queue": "waiting in line", "framework": "request handling"}
