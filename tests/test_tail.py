@@ -82,6 +82,15 @@ def test_an_input_that_comes_in_turns_is_no_job():
     assert tail(few).recurring.unit == "requests"
 
 
+def test_the_first_request_after_each_pause_is_no_jobs():
+    """GIVEN slices of 100 requests with a pause before each, whose first one is slow THEN it is slow for the pause."""
+    run = run_of(Script(USUAL, requests=2000, slow=LONGER, slow_every=100))
+    assert tail(run).recurring.unit == "requests"
+    pauses = np.cumsum(np.where(np.arange(2000) % 100 == 99, 50_000_000, 0))
+    requests = replace(run.requests, start_ns=run.requests.start_ns + pauses, end_ns=run.requests.end_ns + pauses)
+    assert tail(replace(run, requests=requests)).recurring is None
+
+
 def test_a_job_comes_back_after_some_time_too():
     """GIVEN requests of very different lengths, and a job each half second THEN it comes back by the clock, not by their number."""
     rng = np.random.default_rng(5)

@@ -17,6 +17,7 @@ from pinchpoint.timeline import Mask
 FEWEST_GAPS = 4  # which all have to be alike then
 ALIKE = 0.15  # of the median distance
 NOT_NEXT = 3  # requests: what is nearer is one episode
+STILL = 3.0  # times typical latency without a request: a pause, between slices of ours
 SLOWER = 1.5  # times typical ones, on average
 MOST = 0.5
 SAME_INPUTS = 0.5  # of the inputs that there could be: slow requests of fewer are slow for what they bring
@@ -28,7 +29,9 @@ def recurring(run: Run, main: Mask, typical_s: float, bound_s: float) -> Recurri
     few coming back are no job.
     """
     latency = run.requests.latency_s
-    more = np.where(main, latency - typical_s, 0.0)
+    pause_s = np.diff(run.requests.start_ns) / 1e9 - latency[:-1]
+    rested = np.concatenate(([True], pause_s > STILL * typical_s))  # the first one after a pause may be slow for that
+    more = np.where(main & ~rested, latency - typical_s, 0.0)
     slow = np.flatnonzero(more > np.median(np.sort(more)[-FEWEST_GAPS - 1 :]) / 2)
     first = slow[np.diff(slow, prepend=-NOT_NEXT - 1) > NOT_NEXT]
     ratio = 1 + float(more[first].mean()) / typical_s if len(first) else 0.0
