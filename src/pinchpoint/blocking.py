@@ -28,9 +28,7 @@ FEWEST_SAMPLES = 20
 HANDING_SITES = frozenset({FUTEX, IPC, OTHER, TIMER, NETWORK})
 POOL_SITES = frozenset({FUTEX, OTHER, IPC})
 STORAGE = frozenset({DISK, SYNC, FAULT})
-SHORT_S = (
-    300e-6  # of a wait: of shorter ones for a disk between 4 and 100 % are seen, by where threads and interrupts lie
-)
+SHORT_S = 300e-6  # of a wait: of shorter ones for a disk 4 to 100 % are seen, by where threads and interrupts lie
 SEEN_AT_LEAST = 0.1  # of what the clocks leave: from less it is not known what was waited for
 
 

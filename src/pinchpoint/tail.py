@@ -50,6 +50,8 @@ def tail_verdict(
     least = tables.typical.latency.value * limits.tail_ratio.value
     present = {f.code for f in findings if f.status == "present"}
     again = found.recurring if COLLECTIONS in present else None
+    if again is not None and again.share.low <= limits.recurring_share.value:
+        again = None
     if found.bound.value < least:
         return _comes_back(again, origin) or _nothing(origin, slower)
     collected = found.collection_share
@@ -76,7 +78,7 @@ def _comes_back(again: Recurring | None, origin: str) -> Verdict | None:
         return None
     every = f"{again.every:.0f} requests" if again.unit == "requests" else f"{again.every:.2g} s"
     words = RECURRING_HEADLINE.format(every=every, ratio=again.ratio)
-    return Verdict("wait", None, COLLECTIONS, "defect", "supported", again.share.value, None, (), origin, words, None)
+    return Verdict("wait", None, COLLECTIONS, "defect", "supported", None, None, (), origin, words, None)
 
 
 def _blocked(tables: Tables, ahead: Finding, load: int, predictions: Sequence[Prediction]) -> Verdict:

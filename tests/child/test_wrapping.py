@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
 import textwrap
 
 import pytest
+
+from pinchpoint.child.wrapping import _wrap_after
 
 HEARD = """
     import json
@@ -24,6 +27,13 @@ HEARD = """
     wrap_entry_points()
     stages._listener = Listener()
 """
+
+
+def test_what_loads_all_that_is_built_in_is_left_as_it_is():
+    spec = importlib.util.find_spec("_sre")
+    before = spec.loader.exec_module
+    _wrap_after(spec)
+    assert spec.loader.exec_module == before
 
 
 @pytest.mark.parametrize(("source", "names"), [

@@ -103,7 +103,8 @@ _inside = threading.local()
 
 def wrap_entry_points() -> None:
     """Wrap what is imported already or is part of the standard library, and the rest when it is imported."""
-    for name in ("json", "base64", "pickle", "concurrent.futures.thread", "threading"):
+    built_in = [name for name in ENTRY_POINTS if name in sys.builtin_module_names]  # zlib, in some distributions
+    for name in ("json", "base64", "pickle", "concurrent.futures.thread", "threading", *built_in):
         importlib.import_module(name)
     for name in ENTRY_POINTS:
         if name in sys.modules:
@@ -131,8 +132,8 @@ class _Finder(importlib.abc.MetaPathFinder):
 def _wrap_after(spec: importlib.machinery.ModuleSpec) -> None:
     loader = spec.loader
     execute = getattr(loader, "exec_module", None)
-    if execute is None:
-        return
+    if execute is None or isinstance(loader, type):
+        return  # one loader for all that is frozen or built in: stages of such are inferred by sampling
 
     def exec_module(module: ModuleType) -> None:
         execute(module)
@@ -141,7 +142,7 @@ def _wrap_after(spec: importlib.machinery.ModuleSpec) -> None:
     try:
         loader.exec_module = exec_module  # type: ignore[method-assign, union-attr]  # only this loader instance
     except AttributeError:
-        return  # a loader without a dict (frozen, built in): its stages are inferred by sampling instead
+        return  # a loader without a dict: its stages are inferred by sampling instead
 
 
 def _wrap_module(module: ModuleType) -> None:
