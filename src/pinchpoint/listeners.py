@@ -173,16 +173,18 @@ def _listening(proc: Path) -> Iterator[tuple[ipaddress.IPv4Address | ipaddress.I
 def _apart(processes: Sequence[ServerProcess], inodes: set[str], proc: Path) -> tuple[int, ...]:
     """The processes that listen at a TCP socket which no other of them holds, beside the one that is asked."""
     listening = {f"socket:[{inode}]" for _, _, inode in _listening(proc)} - {f"socket:[{inode}]" for inode in inodes}
-    held = {each.pid: _links(each.pid, proc) & listening for each in processes}
+    held: dict[int, set[str]] = {}
+    for each in processes:
+        with contextlib.suppress(OSError):
+            held[each.pid] = _links(each.pid, proc) & listening
     times = Counter(link for links in held.values() for link in links)
     return tuple(pid for pid, links in held.items() if any(times[link] == 1 for link in links))
 
 
 def _links(pid: int, proc: Path) -> set[str]:
-    """What the descriptors of a process lead to; nothing where it is gone or may not be looked into."""
-    with contextlib.suppress(OSError), os.scandir(proc / str(pid) / "fd") as entries:
+    """What the descriptors of a process lead to. Raises OSError where it is gone or may not be looked into."""
+    with os.scandir(proc / str(pid) / "fd") as entries:
         return {_link(entry.path) for entry in entries}
-    return set()
 
 
 def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
@@ -217,8 +219,7 @@ def _holders(inodes: set[str], proc: Path) -> tuple[list[int], bool]:
     found, hidden = [], False
     for pid, _ in _parents(proc):
         try:
-            with os.scandir(proc / str(pid) / "fd") as entries:
-                links = {_link(entry.path) for entry in entries}
+            links = _links(pid, proc)
         except PermissionError:
             hidden = True
         except OSError:
