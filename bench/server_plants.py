@@ -92,7 +92,7 @@ TWO_PROCESSES = """
                     taken(me, -1)
     def take(selector, me):
         if EVEN and taken(me) > taken(1 - me) or me == 1 and not EVEN:
-            time.sleep(0.001 if EVEN else 0.05)
+            time.sleep(0.001 if EVEN else 1.0)
             if EVEN: return
         try:
             connection, _ = listening.accept()

@@ -47,6 +47,17 @@ def test_what_is_asked(tmp_path, answers, path, target, key):
     assert found.options.method == "POST"
 
 
+@pytest.mark.parametrize(("path", "sent"), [("", None), ("/org/m", "org/m"), ("//models/m", "/models/m")])
+@pytest.mark.parametrize("listed", [{}, listing()])
+def test_a_server_that_lists_no_models_is_asked_for_whichever_it_has(tmp_path, listed, path, sent):
+    """transformers lists what it has downloaded, and not the folder that it serves."""
+    answers = {"/v1/chat/completions": {"choices": [{}], "model": "/models/m@main"}}
+    found, sending = asked(tmp_path, listed | answers, path)
+    assert sending.address.target == "/v1/chat/completions"
+    assert {json.loads(each.body).get("model") for each in sending.bodies} == {sent}
+    assert found.model == (sent or "/models/m@main")
+
+
 def test_prompts_are_those_of_their_seed(tmp_path):
     with double(listing("m")) as place:
         url = LoadOptions(f"openai+http://{place}")

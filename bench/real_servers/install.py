@@ -75,6 +75,12 @@ def llama(folder: Path) -> None:
     run([str(folder / "bin/python"), str(HERE / "apps/random_gguf.py"), str(folder / "random.gguf")])
 
 
+def transformers(folder: Path) -> None:
+    """Its own server of language models, and a small model of random weights."""
+    packages("transformers", folder)
+    run([str(folder / "bin/python"), str(HERE / "apps/random_llama.py"), str(folder / "random")])
+
+
 def tensorflow(folder: Path) -> None:
     """The runtime of the double of TensorFlow Serving, and a SavedModel."""
     packages("tensorflow", folder)
@@ -109,6 +115,7 @@ RECIPES: Mapping[str, Callable[[Path], None]] = {
     "mlserver": lambda folder: packages("mlserver", folder),
     "bentoml": lambda folder: packages("bentoml", folder),
     "llama": llama,
+    "transformers": transformers,
     "tensorflow": tensorflow,
     "perf_analyzer": perf_analyzer,
 }
@@ -145,7 +152,7 @@ def installed(name: str, into: Path) -> str:
 
 def _mark(name: str) -> str:
     """What changes when the recipe does: how it is installed, what is pinned, and what is made there."""
-    files = (f"locks/{name}.txt", "debian.py", "apps/random_gguf.py", "apps/saved_model.py")
+    files = (f"locks/{name}.txt", "debian.py", "apps/random_gguf.py", "apps/random_llama.py", "apps/saved_model.py")
     texts = [(HERE / each).read_text("utf-8") for each in files if (HERE / each).exists()]
     return hashlib.sha256("".join([sys.version, PERF_ANALYZER, getsource(RECIPES[name]), *texts]).encode()).hexdigest()
 

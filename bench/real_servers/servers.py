@@ -27,8 +27,8 @@ class Knobs:
     nobody needs, a `quota` of so many CPUs.
 
     `other` is the port of the slow service beside it; an `ensemble` of Triton scales its inputs in a model of their own first.
-    So many `responses` has a request where a model of Triton is decoupled. llama-server is asked for as many tokens as there are
-    layers.
+    So many `responses` has a request where a model of Triton is decoupled. llama-server and transformers are asked for as many tokens as
+    there are layers.
     """
 
     fault: str = ""
@@ -259,6 +259,21 @@ def _llama(installed: Path, _folder: Path, knobs: Knobs) -> Start:
     return Start(command, f"{url}/completion", f"{url}/health", body, within=plugins)
 
 
+def _transformers(installed: Path, _folder: Path, knobs: Knobs) -> Start:
+    (port,) = _free_ports(1)
+    where = {"--host": "127.0.0.1", "--port": str(port), "--device": "cpu", "--dtype": "float32"}
+    model = str(installed / "random")
+    command = (str(installed / "bin/transformers"), "serve", *(word for pair in where.items() for word in pair), model)
+    url = f"http://127.0.0.1:{port}"
+    body = {
+        "messages": [{"role": "user", "content": "to be or not to be"}],
+        "max_tokens": knobs.layers,
+        "temperature": 0,
+    }
+    variables = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(knobs.threads)}
+    return Start(command, f"{url}/v1/chat/completions", f"{url}/health", body, variables)
+
+
 def _tensorflow(installed: Path, _folder: Path, _knobs: Knobs) -> Start:
     grpc, rest = _free_ports(2)
     command = (str(installed / "bin/python"), str(APPS / "tensorflow_double.py"), str(installed / "saved_model"))
@@ -296,6 +311,7 @@ SERVERS = {
         Server("torchserve", _torchserve),
         Server("bentoml", _bentoml),
         Server("llama", _llama),
+        Server("transformers", _transformers),
         Server("tensorflow", _tensorflow),
     )
 }

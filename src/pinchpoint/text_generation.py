@@ -40,7 +40,8 @@ def is_generation(url: str) -> bool:
 def described(options: LoadOptions, folder: Path, seed: int) -> Described:
     """The options with path, method and requests for a model that the server lists; these are written into `folder`.
 
-    BadInput where none is listed, where several are and none is named, or where the named one is not among them.
+    A server that lists none (transformers, of a model in a folder) is asked for the one that the URL names, or for whichever it
+    has. BadInput where it has none then, where several are listed and none is named, or where the named one is not among them.
     """
     scheme, _, rest = options.url.partition("://")
     options = replace(options, url=f"{SCHEMES[scheme]}://{rest}", method=options.method or "POST")
@@ -49,15 +50,16 @@ def described(options: LoadOptions, folder: Path, seed: int) -> Described:
     given = path if path in (CHAT, PLAIN) else ""
     if options.input:
         return Described(_to(options, given or PLAIN), PROTOCOL)
-    model = _model(sending, "" if given else path.removeprefix("/v1").removeprefix("/models").strip("/"))
-    where = given or (CHAT if _chats(sending, model) else PLAIN)
+    model = _model(sending, "" if given else path.removeprefix("/v1").removeprefix("/models").removeprefix("/"))
+    where = given or (CHAT if _answered(sending, model, CHAT) else PLAIN)
+    told = model or _only(sending, where)
     chance = random.Random(seed)  # noqa: S311  # words, not secrets
     files = []
     for number in range(PROMPTS):
         files.append(str(folder / FILE.format(number)))
         body = _asking(model, where, " ".join(chance.choices(VOCABULARY.split(), k=WORDS)))
         Path(files[-1]).write_text(json.dumps(body), "utf-8")
-    return Described(_to(replace(options, input=tuple(files)), where), PROTOCOL, model)
+    return Described(_to(replace(options, input=tuple(files)), where), PROTOCOL, told)
 
 
 def _to(options: LoadOptions, path: str) -> LoadOptions:
@@ -65,7 +67,7 @@ def _to(options: LoadOptions, path: str) -> LoadOptions:
 
 
 def _model(sending: Sending, named: str) -> str:
-    """The model that is asked, of those that are listed."""
+    """The model that is asked, of those that are listed; empty where none is listed and none named."""
     told = first_fetched(sending, "/v1/models")
     listed = told.get("data") if isinstance(told, dict) else None
     models = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
@@ -73,8 +75,7 @@ def _model(sending: Sending, named: str) -> str:
     shown = ", ".join(names[:MOST_SHOWN]) + (f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else "")
     where = sending.address.uri
     if not names:
-        todo = "Give the whole URL (…/v1/completions) with --input"
-        raise BadInput(what="it lists no models at /v1/models", where=where, todo=todo)
+        return named
     if named and named not in names:
         raise BadInput(what=f"model {named!r} is not served here", where=where, todo=f"Served are {shown}")
     if not named and len(names) > 1:
@@ -82,18 +83,27 @@ def _model(sending: Sending, named: str) -> str:
     return named or names[0]
 
 
-def _chats(sending: Sending, model: str) -> bool:
-    """Whether the model answers a chat."""
-    asked = {**_asking(model, CHAT, "hello"), "max_tokens": 1, "stream": False}
+def _only(sending: Sending, path: str) -> str:
+    """What a server calls the one model that it has and does not list; BadInput where it answers without a name no more."""
+    found = _answered(sending, "", path)
+    if not found:
+        todo = "Add its model to the URL, or give the whole URL (…/v1/completions) with --input"
+        raise BadInput(what="it lists no models at /v1/models", where=sending.address.uri, todo=todo)
+    return str(found.get("model") or "")
+
+
+def _answered(sending: Sending, model: str, path: str) -> dict[str, object]:
+    """What the model answers to a word; empty where that is no answer."""
+    asked = {**_asking(model, path, "hello"), "max_tokens": 1, "stream": False}
     del asked["stream_options"]
-    found = fetched(sending, CHAT, "POST", json.dumps(asked).encode())
-    return isinstance(found, dict) and bool(found.get("choices"))
+    found = fetched(sending, path, "POST", json.dumps(asked).encode())
+    return found if isinstance(found, dict) and found.get("choices") else {}
 
 
 def _asking(model: str, path: str, prompt: str) -> dict[str, object]:
-    """A request for tokens as a stream, with a count of them at its end."""
+    """A request for tokens as a stream, with a count of them at its end; of whichever model where none is named."""
     asked: dict[str, object] = (
         {"messages": [{"role": "user", "content": prompt}]} if path == CHAT else {"prompt": prompt}
     )
-    return {"model": model, **asked, "max_tokens": TOKENS, "temperature": 0, "stream": True,
+    return {**({"model": model} if model else {}), **asked, "max_tokens": TOKENS, "temperature": 0, "stream": True,
             "stream_options": {"include_usage": True}}  # fmt: skip

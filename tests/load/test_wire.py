@@ -425,11 +425,60 @@ def test_the_first_event_is_what_was_waited_for(monkeypatch):
     assert (driver.connection.events, driver.connection.gap, driver.connection.first) == (0, 0, 0)
 
 
+def says(text):
+    return b'data: {"choices":[{"index":0,"delta":' + text + b',"finish_reason":null}]}\n\n'
+
+
+@pytest.mark.parametrize("announced", [
+    b'{"role":"assistant"}', b'{"role": "assistant", "content": ""}', b'{"role":"assistant","content":null,"tool_calls":[]}', b"{}",
+])  # fmt: skip
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_who_speaks_is_no_text_yet(monkeypatch, announced, size):
+    """GIVEN a stream that first tells who speaks THEN its first event is the one with text, and gaps count from there."""
+    now = [0]
+    monkeypatch.setattr(wire, "monotonic_ns", lambda: now[0])
+    driver = Driver(Streamed)
+    driver.connection.send(10, 0)
+    driver.connection.data_received(STREAM)
+    for at, event in [
+        (20, says(announced)),
+        (70, says(b'{"content":"a"}')),
+        (75, says(b'{"content":""}')),
+        (79, says(b'{"content":"b"}')),
+    ]:
+        now[0] = at
+        for piece in cut(event, size):
+            driver.connection.data_received(chunk(piece))
+    seen = driver.connection
+    assert (seen.first, seen.events, seen.gap) == (70, 4, 5)
+
+
+def test_a_stream_without_any_text_began_with_its_first_event(monkeypatch):
+    now = [0]
+    monkeypatch.setattr(wire, "monotonic_ns", lambda: now[0])
+    driver = Driver(Streamed)
+    driver.connection.send(10, 0)
+    driver.connection.data_received(STREAM)
+    for at, event in [
+        (20, says(b'{"role":"assistant"}')),
+        (90, b'data: {"choices":[],"usage":{}}\n\n'),
+        (95, b"data: [DONE]\n\n"),
+    ]:
+        now[0] = at
+        driver.connection.data_received(chunk(event))
+    assert driver.connection.first == 20
+
+
+@pytest.mark.parametrize("hostile", [b'"delta":{' + b'"a":"" ' * 400, b'"delta":{' + b" " * 2000, b'"delta":' * 300])
+def test_a_line_that_is_made_to_be_slow_to_read_is_not(hostile):
+    assert wire.WORDLESS.search(b"data: " + hostile, 0, wire.WORDLESS_BYTES) is None  # or it never ends
+
+
 def test_an_event_without_end_takes_no_memory():
     driver = Driver(Streamed).ask(STREAM)
     for _ in range(20):
         driver.connection.data_received(chunk(b"data: " + b"x" * 100_000))
-    assert len(driver.connection._rest) < 1000
+    assert len(driver.connection._rest) <= wire.WORDLESS_BYTES
     driver.connection.data_received(chunk(b"\n\n") + chunk(b""))
     assert driver.connection.events == 1
 

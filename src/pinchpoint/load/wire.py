@@ -49,6 +49,12 @@ TIMING_BYTES = 4096  # of such a header are read
 MOST_TIMINGS = 40  # of an answer
 END, LENGTH, CODING = b"\r\n\r\n", b"\ncontent-length:", b"\ntransfer-encoding:"
 TAIL_BYTES, GENERATED = 2048, re.compile(rb'"completion_tokens"\s*:\s*(\d{1,9})\b')  # of a stream: its last event
+# An event of a generator of text that says who speaks, or that it ends, and nothing yet; it comes before the prompt is read.
+WORDLESS = re.compile(
+    rb'"delta"\s*+:\s*+\{\s*+(?:(?:"role"\s*+:\s*+"\w*+"|"\w++"\s*+:\s*+(?:null|""|\[\s*+\]))\s*+,?\s*+)*+\}'
+    rb'|"choices"\s*+:\s*+\[\s*+\]|^data:\s*+\[DONE\]'
+)
+WORDLESS_BYTES = 2048
 FIELD, COLON = b"data", ord(":")  # of an event: what its other lines say is not its data
 Timing = tuple[bytes, int, int]  # name, ns after the server got the request or -1, ns that it took
 _UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM}
@@ -309,14 +315,17 @@ class Checked(Connection):
 
 
 class Streamed(Checked):
-    """A connection whose answers are server-sent events: the first one is what was waited for, and gaps are kept."""
+    """A connection whose answers are server-sent events: the first one is what was waited for (of a generator of text, the first
+    that has any), and gaps are kept.
+    """
 
-    __slots__ = ("_carriage", "_data", "_last", "_rest", "_tail")
+    __slots__ = ("_begun", "_carriage", "_data", "_last", "_rest", "_tail", "_wordless")
 
     def send(self, due_ns: int, payload: int) -> None:
         """Send a request that was due at `due_ns`."""
         self.events = self.gap = self._last = self.tokens = 0
         self._rest, self._carriage, self._data, self._tail = b"", False, False, b""
+        self._begun, self._wordless = False, True
         super().send(due_ns, payload)
 
     def on_body(self, data: bytes) -> None:
@@ -324,11 +333,11 @@ class Streamed(Checked):
         now = monotonic_ns()
         ended = self._ended(data)
         if ended:
-            if not self.events:
-                self.first = now
+            if not self.events or (self._wordless and self._begun):
+                self.first, self.gap = now, 0
             else:
                 self.gap = max(self.gap, now - self._last)
-            self.events, self._last = self.events + ended, now
+            self.events, self._last, self._wordless = self.events + ended, now, not self._begun
         self._tail = (self._tail + data)[-TAIL_BYTES:]
         if self._driver.check is not None:
             super().on_body(data)
@@ -341,7 +350,7 @@ class Streamed(Checked):
 
     def _ended(self, data: bytes) -> int:
         """How many events end in this piece: blocks of lines with data in them, each ended by an empty line. A line ends with
-        CR LF, LF or CR (WHATWG HTML, 9.2.6); of one that has not ended only its begin is kept.
+        CR LF, LF or CR (WHATWG HTML, 9.2.6); of one that has not ended only its begin is kept, and more before any text.
         """
         if self._carriage and data.startswith(b"\n"):
             data = data[1:]
@@ -350,11 +359,12 @@ class Streamed(Checked):
         if b"\r" in text:
             text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         *lines, rest = text.split(b"\n")
-        self._rest = rest[: len(FIELD) + 1]
+        self._rest = rest[: len(FIELD) + 1 if self._begun else WORDLESS_BYTES]
         ended = 0
         for each in lines:
             if each.startswith(FIELD) and (len(each) == len(FIELD) or each[len(FIELD)] == COLON):
                 self._data = True
+                self._begun = self._begun or WORDLESS.search(each, 0, WORDLESS_BYTES) is None
             elif not each and self._data:
                 self._data, ended = False, ended + 1
         return ended
