@@ -50,6 +50,16 @@ def recorded(ladder, ended="complete"):
     return replace(run, ladder=ladder, ladder_ended=ended)
 
 
+@pytest.mark.parametrize("times", [1, 4])
+def test_a_visit_counts_whole_requests(times):
+    """GIVEN visits that are all alike, or one alone THEN the rate is known to a request in each, and no better."""
+    same = Visit(4, 0, 2_000_000_000, 20, 0, 0.0, 0.4, (0.4, 0.4, 0.4))
+    (rung,) = rungs((same,) * times)
+    found = rung.throughput_per_s
+    half = 0.5 / np.sqrt(times)
+    assert (found.value, found.low, found.high) == pytest.approx((10, 10 - half, 10 + half))
+
+
 def tables_of(run):
     return Tables(run, {"latency": latency_ledger(run)}, demands(run), (), rungs(run.ladder))
 

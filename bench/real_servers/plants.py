@@ -8,6 +8,7 @@ Left out is what a server cannot have, or cannot have alone:
 - Too few instances: llama-server shares its threads among all slots, so that more slots serve no more where the CPUs are full.
 - Slow preprocessing, a slow downstream call and a leak: code of a user's own, which llama-server does not run.
 - Fat JSON: orjson reads it in 3 % of MLServer's time, and most of the rest goes into passing it between its processes.
+- transformers runs no code of a user's, and has one worker and nothing to set; it is asked healthy.
 - The double of TensorFlow Serving is ours, and so are its faults; an ASGI application with each of them is in `server_plants`.
 """
 
@@ -168,6 +169,7 @@ PLANTS = (
     fat("llama"),
     quota("llama"),
     oversubscribed("llama"),
+    Plant("transformers"),
     Plant("tensorflow"),
 )
 

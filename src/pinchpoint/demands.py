@@ -8,6 +8,7 @@ alone; D is given at each load, so that a demand that drifts with load shows.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -41,7 +42,7 @@ def rungs(ladder: Sequence[Visit], crew: str = "threads") -> tuple[Rung, ...]:
             found.append(
                 Rung(
                     load,
-                    _not_negative(_over(visits, lambda visit: float(visit.done), lambda visit: visit.seconds)),
+                    _rate(visits),
                     _not_negative(
                         _over(visits, lambda visit: visit.mean_s * visit.done, lambda visit: float(visit.done))
                     ),
@@ -50,6 +51,14 @@ def rungs(ladder: Sequence[Visit], crew: str = "threads") -> tuple[Rung, ...]:
                 )
             )
     return tuple(found)
+
+
+def _rate(visits: Sequence[Visit]) -> Quantity:
+    """Requests a second, known to no more than a request in each visit: it counts whole ones."""
+    found = _over(visits, lambda visit: float(visit.done), lambda visit: visit.seconds)
+    least = math.sqrt(len(visits)) / sum(visit.done for visit in visits) * found.value
+    low, high = min(found.low, found.value - least), max(found.high, found.value + least)
+    return _not_negative(replace(found, low=low, high=high))
 
 
 def demands(run: Run) -> tuple[Demand, ...]:
