@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pinchpoint.demands import demands
-from pinchpoint.domain.run import FUTEX, NETWORK, PARKED, RUNNING, TIMER, Samples
+from pinchpoint.domain.run import FUTEX, NETWORK, OBSERVED, PARKED, RUNNING, TIMER, Requests, Samples
 from pinchpoint.domain.served import Served, ServerProcess
 from pinchpoint.domain.service import ACCEPTING, HOLDING, INTERPRETER, SELECTOR, Stack, StackLook
 from pinchpoint.service_use import LOCK, LOOP, POOL, PROCESS, ladder_of, workers
@@ -126,6 +126,22 @@ def test_workers_that_are_busy_half_of_the_time():
 def test_whatever_they_wait_for_workers_are_taken():
     columns = {WORKER: part(1, NETWORK, 3), SECOND: part(1, FUTEX, -3)}
     assert held(climbed((8, columns)), POOL) == [(pytest.approx((2, 2.0, 6.0)),)]
+
+
+@pytest.mark.parametrize(("share", "load", "rate", "used"), [
+    (0.85, 4, 52, 1.0),  # it gets each request handed over, and serves one at a time: 52/s of 20 ms
+    (0.85, 4, 45, 0.85),  # fewer are served than one at a time: something else holds them back
+    (0.85, 1, 52, 0.85),  # nobody waits for it
+    (0.60, 4, 52, 0.60),  # idle for long
+    (1.00, 4, 52, 1.00),
+])  # fmt: skip
+def test_a_worker_that_is_handed_its_next_request_is_taken_meanwhile(share, load, rate, used):
+    run = climbed((0, {}), *((each, crew(1, share=share)) for each in (load, load, 8)))
+    done = replace(run, ladder=tuple(replace(each, done=rate if each.load else 0) for each in run.ladder))
+    start = np.arange(50) * 20_000_000
+    one = Requests(np.arange(50), start, start + 20_000_000, np.full(50, OBSERVED))
+    pool = next(each for each in demands(replace(done, requests=one)) if POOL in each.resource and each.load == load)
+    assert pool.utilization.value == pytest.approx(used, abs=0.01)
 
 
 @pytest.mark.parametrize(("changes", "count"), [

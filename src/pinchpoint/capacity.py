@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pinchpoint import demands
 from pinchpoint.contracts import Tables
-from pinchpoint.demands import kind_of
+from pinchpoint.demands import NEARLY_FULL, kind_of
 from pinchpoint.domain.change import Prediction
 from pinchpoint.domain.demand import Demand, as_many
 from pinchpoint.domain.finding import Finding
@@ -26,7 +26,6 @@ INNER_FIRST = (demands.CPU, demands.DISK, demands.GIL, demands.LOCK)
 INNER_FIRST_OF_SERVER = (demands.CPU, demands.DISK, demands.PROCESS, demands.LOOP, demands.GIL, demands.LOCK)
 WORK, QUEUE = ("cpu", "memory", "starved"), "queue"
 DRIFT_SAID = 1.15
-NEARLY_FULL = 0.75  # of the time: what is busier may hold throughput back by itself
 UNBATCHED, QUOTA, THROUGHPUT, TOO_FEW, UNEVEN = "C113", "C108", "throughput", "W102", "W106"
 IN_LINE = (TOO_FEW, UNEVEN)  # whose requests wait before anybody works on them
 NOT_TRIED = ("not asked for", "one request in flight was not")

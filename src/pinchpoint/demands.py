@@ -16,10 +16,11 @@ from dataclasses import replace
 import numpy as np
 
 from pinchpoint import roofline, service_use, stats
-from pinchpoint.domain.demand import Demand, Rung
+from pinchpoint.domain.demand import AS_MANY, Demand, Rung, as_many
 from pinchpoint.domain.quantity import Quantity, exact
 from pinchpoint.domain.run import Run, Visit
 from pinchpoint.domain.split import Ceilings
+from pinchpoint.timeline import steady
 
 CPU, GIL, LOCK, LOOP, DISK, MEMORY = "cpu", "gil", "lock", "loop", "disk", "memory bandwidth"
 PROCESS = service_use.PROCESS  # of several that serve alike, where requests lie unevenly among them
@@ -28,6 +29,7 @@ FEWEST_READINGS = 30  # of the interpreter's lock at one load
 MODELS = ("onnx", "torch")  # whose requests are runs of their sessions and nothing else
 STREAMED_BYTES = 64 << 20  # of a working set: less may come from a cache of each core's own
 Busy = Callable[[Visit], float]
+NEARLY_FULL = 0.75  # of the time: what is busier may hold throughput back by itself
 ONE_OF_THEM = 1.2  # uses of all pools made at one line a request, at most: each request goes to one of them
 
 
@@ -79,6 +81,10 @@ def demands(run: Run) -> tuple[Demand, ...]:
         for kind, name, capacity in soft if looked else ():
             found.append(_clocked(f"{kind} {name}".strip(), looked, _holder(kind, name), exact(0.0), capacity))
         found += _bandwidth(run, visits)
+    one = run.requests.latency_s[steady(run).typical] if run.service is not None else ()
+    if len(one) > 1:
+        latency = stats.mean_interval(one)
+        found = [_with_handing_over(each, _reached(ladder, each.load), latency) for each in found]
     alone = {each.resource: each.seconds_per_request for each in found if each.load == 1}
     return tuple(replace(each, drift=_drift(each.seconds_per_request, alone.get(each.resource))) for each in found)
 
@@ -128,6 +134,31 @@ def _cpus(run: Run, visits: Sequence[Visit], background: Quantity) -> Demand:
         return found
     used = _over(visits, lambda visit: visit.cpu_s + visit.client_cpu_s, lambda visit: visit.seconds * capacity)
     return replace(found, utilization=_not_negative(used))
+
+
+def _reached(ladder: Sequence[Visit], load: int) -> Quantity:
+    """Requests a second at a load, and at all others with several in flight where as many are served as at this one."""
+    alike = {rung.load for rung in as_many(rungs(ladder)) if rung.load > 1}
+    return _rate([visit for visit in ladder if visit.done and visit.load in (alike if load in alike else {load})])
+
+
+def _with_handing_over(demand: Demand, rate: Quantity, alone: Quantity) -> Demand:
+    """A server's workers with the time in which they get their next request and hand on their last answer: they look idle then,
+    and serve nobody else. So it is where they are nearly always busy while others wait, and where as many requests are served at
+    a time, each as fast as `alone` (Little 1961, L = X R), as there are workers.
+    """
+    used, workers = demand.utilization, demand.capacity
+    waited_for = kind_of(demand) == service_use.POOL and demand.load >= 2 * workers
+    if not waited_for or used is None or not NEARLY_FULL < used.value < 1 or rate.low <= 0:
+        return demand
+    value, low, high = (
+        x * r / workers for x, r in ((rate.value, alone.value), (rate.low, alone.low), (rate.high, alone.high))
+    )
+    if value < AS_MANY:
+        return demand
+    each = Quantity(workers / rate.value, workers / rate.high, workers / rate.low, rate.n)
+    taken = Quantity(value, low, high, rate.n).clipped(0.0, 1.0)
+    return _demand(demand.resource, demand.load, each, exact(0.0), workers, taken)
 
 
 def _drift(now: Quantity | None, alone: Quantity | None) -> Quantity | None:

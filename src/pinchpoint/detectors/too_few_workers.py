@@ -24,7 +24,9 @@ def too_few_workers(signals: Signals, limits: Limits) -> Iterator[Evidence]:
 
     **Mechanism.** A pool of `k` threads, or a semaphore of `k` places, serves `k` requests at once; the others wait, even
     where those that are served only sleep or wait for another service. What is handed to the pools of the target's process
-    is timed, and so are the semaphores that its own code makes.
+    is timed, and so are the semaphores that its own code makes. A server's workers are looked at from outside; those that wait
+    for their next request to be handed over count as taken where others wait in line and as many are served at a time as
+    there are workers.
     **Looks like it, is not.** Workers that wait for a lock (W104) or for the interpreter (W101) are all taken as well: one
     more of them would wait too. With all CPUs busy, more workers only share them.
     **Confirm.** One more worker: throughput must rise by 1 / k.
