@@ -171,6 +171,16 @@ def test_the_workers_of_a_server_without_python_are_the_threads_that_compute():
     assert held(climbed((8, columns)), POOL)[0][0][0] == 4  # of Python's all that are not parked serve
 
 
+@pytest.mark.parametrize("python", [False, True])
+def test_threads_that_share_one_request_are_neither_workers_nor_wait_for_a_lock(python):
+    """GIVEN threads of a runtime that compute, and wait at a barrier, with one request in flight as with eight."""
+    threads = tuple(replace(each, python=python) for each in THREADS)
+    team = {WORKER: part(0.97, RUNNING)} | {each: part(0.6, RUNNING, rest=FUTEX) for each in (SECOND, THIRD)}
+    team = {thread: (sites, np.where(sites == FUTEX, 5, places)) for thread, (sites, places) in team.items()}
+    run = climbed((0, {}), (1, team), (8, team), threads=threads)
+    assert [bool(held(run, kind)[2]) for kind in (POOL, LOCK)] == [python] * 2
+
+
 # --- locks ---------------------------------------------------------------------------------------------------------
 def test_a_lock_is_held_whenever_somebody_waits_for_it():
     """GIVEN three that wait for the lock of one that runs in three of four moments THEN it is held so long, waited thrice."""

@@ -21,6 +21,7 @@ from pinchpoint.timeline import Mask
 LOOP, POOL, LOCK, PROCESS = "loop", "pool", "lock", "process"
 OF_THE_SERVER = "of the server"
 COMPUTES = 0.5  # of the time: what a native thread that serves does in some visit at least
+SHARED = 1.5  # threads that are busy with one request: they share it
 USED = 0.02  # of the time: a loop that does less serves nobody
 MORE_IN_FLIGHT = 1.25  # times the workers: with fewer nobody has to wait for one
 AT_MOST = 0.99  # of the moments have no more workers busy than there are
@@ -74,7 +75,7 @@ def ladder_of(run: Run) -> tuple[Visit, ...]:
     if service is None or not run.ladder:
         return run.ladder
     looked = [looked_at(run.samples, visit.begin_ns, visit.end_ns) for visit in run.ladder]
-    serving = [each.thread for each in workers(service)] or _computing(service, looked)
+    serving = [each.thread for each in workers(service)] or _computing(service, run.ladder, looked)
     # No quantile between two: at few moments it would count a part of a worker.
     counts = [each.busy(serving) for each, visit in zip(looked, run.ladder, strict=True) if visit.load]
     most = max(
@@ -103,13 +104,17 @@ def workers(service: Service) -> tuple[ServerThread, ...]:
     return tuple(each for each in service.threads if each.parked != SELECTOR and each.python)
 
 
-def _computing(service: Service, looked: Sequence[Looked]) -> list[int]:
-    """The threads that compute most of the time in any visit, of a server that has no Python in it: its workers."""
+def _computing(service: Service, ladder: Sequence[Visit], looked: Sequence[Looked]) -> list[int]:
+    """The threads that compute most of the time in any visit, of a server that has no Python in it: its workers. None where
+    several of them are busy with one request in flight: these share it out, and wait for each other in no line of requests.
+    """
     if any(each.python is not False for each in service.threads):
         return []
-    known = [each for each in looked if each.moments >= FEWEST]
+    known = [(visit.load, seen) for visit, seen in zip(ladder, looked, strict=True) if seen.moments >= FEWEST]
     others = [each.thread for each in service.threads if each.parked != SELECTOR]
-    return [thread for thread in others if any(seen.runs(thread) > COMPUTES for seen in known)]
+    found = [thread for thread in others if any(seen.runs(thread) > COMPUTES for _, seen in known)]
+    shared = [float(seen.busy(found).mean()) for load, seen in known if load == 1]
+    return [] if shared and max(shared) > SHARED else found
 
 
 def looked_at(samples: Samples, begin_ns: int, end_ns: int) -> Looked:
