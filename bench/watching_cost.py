@@ -1,18 +1,23 @@
 """What `record --pid N --passive` costs a server that is watched: `python bench/watching_cost.py`.
 
-A uvicorn server computes the same in each request. Slices with and without watching in the order A B B A; the ratios of the medians and
-of the server's CPU time a request are taken within each such four.
+A uvicorn server computes the same in each request. The watcher with all that it started is stopped and goes on again, in short slices
+in the order A B B A, which a host that drifts disturbs alike; the ratios of the medians and of the server's CPU time a request are
+taken within each such four. py-spy catches up on what it missed: while it goes on it looks up to twice as often as it would, and the
+cost that is found is that of twice as many looks.
 """
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import math
+import signal
 import statistics
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -20,7 +25,8 @@ from bench.live_servers import FASTAPI, serving, uvicorn
 from bench.tool import scratch
 from pinchpoint import stats
 
-ROUNDS, SLICE_S, STARTING_S = 8, 6.0, 4.0
+WATCHES, BUDGET_S, STARTING_S, SLICE_S, SETTLING_S = 6, 60.0, 4.0, 0.25, 0.02
+ENDS = (0, 3)  # of a run: its answer is complete, or it is not
 WORK = """
     import sys
     STEPS = 40_000
@@ -50,20 +56,18 @@ def main() -> None:
     with scratch() as folder, serving(folder / "server", "\n".join((WORK, FASTAPI, ROUTE)), uvicorn) as port:
         server = _listening(port)
         _slice(port, server)
-        for number in range(ROUNDS):
-            plain, watched = [_slice(port, server)], []
+        for number in range(WATCHES):
             with subprocess.Popen(
                 _watch(server.pid), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             ) as tool:
                 time.sleep(STARTING_S)
-                watched += [_slice(port, server), _slice(port, server)]
-                assert tool.poll() is None, "it ended before the slices did"
-            plain += [_slice(port, server)]
-            found.append((plain, watched))
-            print(
-                f"{number + 1} of {ROUNDS}: {_ratio(found[-1], 'median_s'):.4f} {_ratio(found[-1], 'cpu_s'):.4f}",
-                flush=True,
-            )
+                end = time.monotonic() + BUDGET_S - 2 * STARTING_S
+                while time.monotonic() < end:
+                    assert tool.poll() is None, "it ended before the slices did"
+                    slices = [_slice(port, server, tool.pid, on=on) for on in (False, True, True, False)]
+                    found.append((slices[::3], slices[1:3]))
+            ended = "" if tool.returncode in ENDS else f", and it ended with {tool.returncode}"
+            print(f"{number + 1} of {WATCHES}: {len(found)} times A B B A{ended}", flush=True)
     for words, name in (("median latency", "median_s"), ("the server's CPU time a request", "cpu_s")):
         each = stats.mean_interval([math.log(_ratio(one, name)) for one in found])
         low, value, high = (math.expm1(end) for end in (each.low, each.value, each.high))
@@ -76,8 +80,7 @@ def _ratio(found: tuple[list[Slice], list[Slice]], name: str) -> float:
 
 
 def _watch(pid: int) -> list[str]:
-    budget = STARTING_S + 2 * SLICE_S + 2.0
-    return [sys.executable, "-m", "pinchpoint", "record", "--pid", str(pid), "--passive", "--budget", str(budget)]
+    return [sys.executable, "-m", "pinchpoint", "record", "--pid", str(pid), "--passive", "--budget", str(BUDGET_S)]
 
 
 def _listening(port: int) -> psutil.Process:
@@ -88,21 +91,38 @@ def _listening(port: int) -> psutil.Process:
     return psutil.Process(found)
 
 
-def _slice(port: int, server: psutil.Process) -> Slice:
+def _slice(port: int, server: psutil.Process, watcher: int = 0, *, on: bool = True) -> Slice:
+    """Requests one after the other, while the watcher goes on or is stopped; it goes on afterwards."""
     connection = http.client.HTTPConnection("127.0.0.1", port)
+    if watcher and not on:
+        _signal(watcher, signal.SIGSTOP)
+    time.sleep(SETTLING_S)
     seconds, before, end = [], _cpu_s(server), time.monotonic() + SLICE_S
     while time.monotonic() < end:
         began = time.perf_counter()
         connection.request("GET", "/")
         connection.getresponse().read()
         seconds.append(time.perf_counter() - began)
+    found = Slice(statistics.median(seconds), (_cpu_s(server) - before) / len(seconds))
     connection.close()
-    return Slice(statistics.median(seconds), (_cpu_s(server) - before) / len(seconds))
+    if watcher:
+        _signal(watcher, signal.SIGCONT)
+    return found
+
+
+def _signal(watcher: int, what: signal.Signals) -> None:
+    """To the watcher and all that it started."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        first = psutil.Process(watcher)
+        for each in (first, *first.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.send_signal(what)
 
 
 def _cpu_s(server: psutil.Process) -> float:
-    times = server.cpu_times()
-    return float(times.user + times.system)
+    """By the scheduler's clock of each thread, which counts nanoseconds."""
+    threads = Path(f"/proc/{server.pid}/task").iterdir()
+    return sum(int((each / "schedstat").read_text("ascii").split()[0]) for each in threads) / 1e9
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from pinchpoint.record_service import Conditions
 from pinchpoint.stacks import StackReader, at_home, dumped, in_a_loop, is_python
 from pinchpoint.thread_watch import ThreadWatch
 
-STRETCHES, SHORTEST_S, LOOKED_S = 30, 1.0, 2.0  # threads are looked at in the first seconds of each stretch
+STRETCHES, SHORTEST_S, LOOKED_S = 30, 1.0, 0.5  # threads are looked at in the first part of each stretch
 FOUND_S = 1.0  # before the first of them: which threads run at all
 LEAST_S, MOST_S = 5.0, 3600.0  # fewer stretches have no interval; what is read in more has no room
 LOOK_SHARE, LOOK_S = 1 / 6, (1, 5)  # of each look at stacks
