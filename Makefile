@@ -7,7 +7,7 @@ BESIDE := -n auto --dist worksteal --durations 15
 # What fails is asked once more, and told in the summary: a neighbour on this machine is no defect of ours.
 AGAIN := --reruns 1
 
-.PHONY: install demo test test-more check servers test-servers test-all-servers bench docs lock clean
+.PHONY: install demo test check servers test-servers test-all-servers bench docs lock clean
 
 install: $(VENV)/installed
 
@@ -28,11 +28,7 @@ demo: install build/resnet50.onnx build/bert_base.onnx
 # `make test MARKED=slow` leaves out what `make check` has just run. Tests that measure come last, one at a time.
 test: install
 	$(BIN)/python -m pytest $(BESIDE) $(AGAIN) -m "not alone and not servers $(if $(MARKED),and $(MARKED))"
-	$(BIN)/python -m pytest $(AGAIN) --durations 15 -m "alone and not servers and not more $(if $(MARKED),and $(MARKED))"
-
-# Faults of which `make test` and `make test-servers` have one that is like them. 6 minutes.
-test-more: install
-	$(BIN)/python -m pytest $(AGAIN) --durations 15 -m "more and not servers"
+	$(BIN)/python -m pytest $(AGAIN) --durations 15 -m "alone and not servers $(if $(MARKED),and $(MARKED))"
 
 check: install
 	$(BIN)/ruff check .

@@ -84,7 +84,7 @@ def used(found, kind):
     ("loop awaits", 4, None),
     ("threads in Python", 4, "W101"),
     ("one worker sleeps", 4, "W102"),
-    pytest.param("one worker sleeps", 0, None, marks=pytest.mark.more),
+    ("one worker sleeps", 0, None),
     ("a lock", 4, "W104"),
 ])  # fmt: skip
 def test_what_is_full_under_the_load_of_others(tmp_path, name, clients, cause):

@@ -9,11 +9,7 @@ from bench.plants.contract import Plant
 from end_to_end import diagnose, named, verdict
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
-CHOSEN = [
-    pytest.param(plant, marks=pytest.mark.more) if "uploads" in plant.name else plant
-    for plant in PLANTS
-    if plant.family == "M106"
-]
+CHOSEN = [plant for plant in PLANTS if plant.family == "M106"]
 
 
 @pytest.mark.parametrize("plant", CHOSEN, ids=lambda plant: plant.name)

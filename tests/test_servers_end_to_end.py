@@ -28,12 +28,6 @@ CHOSEN = ("loop computes", "threads in Python", "one worker sleeps", "a lock", "
           "a thread in the background",
           "standard library", "uneven processes", "even processes",
           "a quota")  # fmt: skip
-# Real servers are planted with these as well, and `bench servers` has them all.
-MORE = {"loop computes", "one worker sleeps", "fat JSON", "thin JSON", "another service", "awaited on kept connections",
-        "standard library", "even processes"}  # fmt: skip
-ASKED = [
-    pytest.param(each, marks=pytest.mark.more) if each.name in MORE else each for each in PLANTS if each.name in CHOSEN
-]
 BUDGET = 26
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -53,7 +47,7 @@ def planted(folder, plant):
         yield f"http://127.0.0.1:{port}/", ["--input", "body.json"] if plant.body is not None else []
 
 
-@pytest.mark.parametrize("plant", ASKED, ids=lambda plant: plant.name)
+@pytest.mark.parametrize("plant", [each for each in PLANTS if each.name in CHOSEN], ids=lambda plant: plant.name)
 def test_the_planted_cause_and_no_other(tmp_path, plant):
     with planted(tmp_path, plant) as (url, options):
         found = diagnose(tmp_path, url, *options, budget=BUDGET)
