@@ -144,6 +144,16 @@ def test_a_worker_that_is_handed_its_next_request_is_taken_meanwhile(share, load
     assert pool.utilization.value == pytest.approx(used, abs=0.01)
 
 
+def test_workers_that_are_seen_to_be_full_remain_so_where_the_rate_is_known_badly():
+    run = climbed((0, {}), *((4, crew(1, share=0.97)) for _ in range(3)), (8, crew(1, share=0.97)))
+    rates = iter((40, 52, 64))
+    ladder = tuple(replace(each, done=next(rates) if each.load == 4 else 52 * (each.load > 0)) for each in run.ladder)
+    start = np.arange(50) * 20_000_000
+    one = Requests(np.arange(50), start, start + 20_000_000, np.full(50, OBSERVED))
+    pool = next(each for each in demands(replace(run, ladder=ladder, requests=one)) if POOL in each.resource and each.load == 4)
+    assert pool.utilization.low > 0.95
+
+
 @pytest.mark.parametrize(("changes", "count"), [
     ({}, 4),
     ({"python": None}, 0),  # who is Python's is not known

@@ -145,7 +145,7 @@ def _reached(ladder: Sequence[Visit], load: int) -> Quantity:
 def _with_handing_over(demand: Demand, rate: Quantity, alone: Quantity) -> Demand:
     """A server's workers with the time in which they get their next request and hand on their last answer: they look idle then,
     and serve nobody else. So it is where they are nearly always busy while others wait, and where as many requests are served at
-    a time, each as fast as `alone` (Little 1961, L = X R), as there are workers.
+    a time, each as fast as `alone` (Little 1961, L = X R), as there are workers. What is surer by the moments looked at stays.
     """
     used, workers = demand.utilization, demand.capacity
     waited_for = kind_of(demand) == service_use.POOL and demand.load >= 2 * workers
@@ -154,7 +154,7 @@ def _with_handing_over(demand: Demand, rate: Quantity, alone: Quantity) -> Deman
     value, low, high = (
         x * r / workers for x, r in ((rate.value, alone.value), (rate.low, alone.low), (rate.high, alone.high))
     )
-    if value < AS_MANY:
+    if value < AS_MANY or low <= used.low:
         return demand
     each = Quantity(workers / rate.value, workers / rate.high, workers / rate.low, rate.n)
     taken = Quantity(value, low, high, rate.n).clipped(0.0, 1.0)
