@@ -12,7 +12,8 @@ from pinchpoint.domain.finding import Finding
 from pinchpoint.domain.ledger import Ledger, Row
 from pinchpoint.domain.quantity import Quantity, exact
 from pinchpoint.predict import AWAKE_SHARE, matches, predict
-from pinchpoint.remedies.fewer_threads import FIT_THREADS
+from pinchpoint.remedies.fewer_threads import FEWER_THREADS, FIT_THREADS
+from served_runs import a_service
 from synthetic import Script, marked, run_of
 
 
@@ -112,3 +113,16 @@ def test_no_number_of_threads_fits_a_quota_below_one_cpu(quota, words):
     finding = Finding("C108", "present", "model", (), (), (FIT_THREADS.name,), "cpu", "defect", (), ())
     tables = Tables(replace(run, environment=replace(run.environment, cpus=4, affinity=4, quota_cpus=quota)), {})
     assert [each.words for each in FIT_THREADS.propose(tables, finding)] == words
+
+
+@pytest.mark.parametrize("served", [False, True])
+def test_what_fewer_threads_gain_at_a_server_may_be_nothing(served):
+    """GIVEN 8 of 10 ms in which threads wait for a CPU THEN all of it goes; of a server, whose threads may do work, all or none."""
+    run = run_of(Script([marked("model", 1000, cpu=1000)], requests=40))
+    run = replace(run, service=a_service() if served else None)
+    ledger = Ledger("latency", "typical", exact(0.010, 100), (_row("starved", 0.008), _row("cpu", 0.002)))
+    finding = Finding("C106", "present", "model", (), (), (FEWER_THREADS.name,), "cpu", "defect", (), ())
+    (change,) = FEWER_THREADS.propose(Tables(run, {"latency": ledger}), finding)
+    gain = predict(ledger, change).gain
+    assert gain.value == pytest.approx(5)
+    assert gain.low == pytest.approx(1 if served else 5)

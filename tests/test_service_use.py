@@ -150,7 +150,9 @@ def test_workers_that_are_seen_to_be_full_remain_so_where_the_rate_is_known_badl
     ladder = tuple(replace(each, done=next(rates) if each.load == 4 else 52 * (each.load > 0)) for each in run.ladder)
     start = np.arange(50) * 20_000_000
     one = Requests(np.arange(50), start, start + 20_000_000, np.full(50, OBSERVED))
-    pool = next(each for each in demands(replace(run, ladder=ladder, requests=one)) if POOL in each.resource and each.load == 4)
+    pool = next(
+        each for each in demands(replace(run, ladder=ladder, requests=one)) if POOL in each.resource and each.load == 4
+    )
     assert pool.utilization.low > 0.95
 
 

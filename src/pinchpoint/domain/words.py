@@ -175,7 +175,8 @@ CAUSE_WHY: dict[str, str] = {
     "C103": "Turning the model's output into the answer costs more than the model itself or any other part.",
     "C104": "Codecs such as JSON, base64 or protobuf cost more than what is done with the data.",
     "C105": "The operators' own work is a small part of a run; the rest is the cost of starting and connecting them.",
-    "C106": "Threads that are ready to run wait for each other's CPU. Fewer threads would be faster.",
+    "C106": "Threads that are ready to run wait for each other's CPU. Fewer are faster where those that have it "
+    "spin until the others are done.",
     "C107": "The work runs on one CPU although it could be split and others are free.",
     "C108": "The container's CPU limit is used up early in each period, and everything waits for the next one.",
     "C109": "The program is ready to run and has few threads, but the CPUs are given to others.",

@@ -12,7 +12,7 @@ from pinchpoint.domain.finding import Finding
 from pinchpoint.domain.quantity import Quantity, exact
 from pinchpoint.remedies.operators import near_floor, told_apart, whole
 
-ALL_OR_NONE = Quantity(0.0, 0.0, 1.0, 1)
+ALL_OR_NONE = Quantity(0.0, 0.0, 1.0, 1)  # of the waiting remains
 
 
 def _fitted(name: str, words: str) -> Remedy:
