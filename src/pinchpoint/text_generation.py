@@ -84,7 +84,7 @@ def _model(sending: Sending, named: str) -> str:
 
 
 def _only(sending: Sending, path: str) -> str:
-    """What a server calls the one model that it has and does not list; BadInput where it answers without a name no more."""
+    """What a server calls the one model that it has and does not list; BadInput where it answers no request without a name."""
     found = _answered(sending, "", path)
     if not found:
         todo = "Add its model to the URL, or give the whole URL (…/v1/completions) with --input"
