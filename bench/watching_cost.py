@@ -1,9 +1,9 @@
 """What `record --pid N --passive` costs a server that is watched: `python -m bench.watching_cost`.
 
 A uvicorn server computes the same in each request. The watcher with all that it started is stopped and goes on again, in short slices
-in the order A B B A, which a host that drifts disturbs alike; the ratios of the medians and of the server's CPU time a request are
-taken within each such four. py-spy catches up on what it missed (stopped half of the time it took 799 of 800 samples): while it goes on
-it looks up to twice as often as it would, and the cost that is found is that of twice as many looks.
+in the order A B B A, which a host that drifts disturbs alike; the ratios of latencies and of the server's CPU time a request are taken
+within each such four. py-spy catches up on what it missed (stopped half of the time it took 799 of 800 samples), so it is asked for half
+as many looks, and takes as many as it would while it goes on. What clocks are read for is caught up too, and counted twice.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from bench.live_servers import FASTAPI, serving, uvicorn
 from bench.tool import scratch
 from pinchpoint import stats
 
-WATCHES, BUDGET_S, STARTING_S, SLICE_S, SETTLING_S = 6, 60.0, 4.0, 0.25, 0.02
+WATCHES, BUDGET_S, STARTING_S, SLICE_S, SETTLING_S = 12, 60.0, 4.0, 0.06, 0.005
+HALVED = "import sys, pinchpoint.record_passive as it; from pinchpoint.cli import main; it.STACKS_SHARE /= 2; sys.exit(main())"
 ENDS = (0, 3)  # of a run: its answer is complete, or it is not
 WORK = """
     import sys
@@ -45,9 +46,10 @@ ROUTE = """
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Seconds a request: of the median one, and of the server's CPUs."""
+    """Seconds a request: of the median one and the mean, and of the server's CPUs."""
 
     median_s: float
+    mean_s: float
     cpu_s: float
 
 
@@ -68,7 +70,11 @@ def main() -> None:
                     found.append((slices[::3], slices[1:3]))
             ended = "" if tool.returncode in ENDS else f", and it ended with {tool.returncode}"
             print(f"{number + 1} of {WATCHES}: {len(found)} times A B B A{ended}", flush=True)
-    for words, name in (("median latency", "median_s"), ("the server's CPU time a request", "cpu_s")):
+    for words, name in (
+        ("median latency", "median_s"),
+        ("mean latency", "mean_s"),
+        ("the server's CPU time a request", "cpu_s"),
+    ):
         each = stats.mean_interval([math.log(_ratio(one, name)) for one in found])
         low, value, high = (math.expm1(end) for end in (each.low, each.value, each.high))
         print(f"{words}: {value:+.2%} ({low:+.2%} to {high:+.2%}, {len(found)} times A B B A)")
@@ -80,7 +86,7 @@ def _ratio(found: tuple[list[Slice], list[Slice]], name: str) -> float:
 
 
 def _watch(pid: int) -> list[str]:
-    return [sys.executable, "-m", "pinchpoint", "record", "--pid", str(pid), "--passive", "--budget", str(BUDGET_S)]
+    return [sys.executable, "-c", HALVED, "record", "--pid", str(pid), "--passive", "--budget", str(BUDGET_S)]
 
 
 def _listening(port: int) -> psutil.Process:
@@ -112,7 +118,7 @@ def _requests(port: int, server: psutil.Process) -> Slice:
         connection.getresponse().read()
         seconds.append(time.perf_counter() - began)
     connection.close()
-    return Slice(statistics.median(seconds), (_cpu_s(server) - before) / len(seconds))
+    return Slice(statistics.median(seconds), statistics.fmean(seconds), (_cpu_s(server) - before) / len(seconds))
 
 
 def _signal(watcher: int, what: signal.Signals) -> None:

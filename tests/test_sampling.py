@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
 import pytest
 
 from pinchpoint.domain.run import DISK, FUTEX, IPC, NETWORK, RUNNING, SITES, SYNC, TIMER
-from pinchpoint.sampling import Sampler
+from pinchpoint.sampling import HIGHEST_PRIORITY, Sampler, be_punctual
 
 PROGRAMS = {
     RUNNING: "while True: pass",
@@ -87,3 +89,26 @@ def test_moments_are_jittered():
     samples = sampled(PROGRAMS[TIMER], seconds=1.0)
     gaps = np.diff(samples.t_ns)
     assert np.std(gaps) > 0.1 * np.mean(gaps)
+
+
+def scheduled_as(gently):
+    """The policy and the priority of a thread that is punctual."""
+    told = []
+
+    def watch():
+        be_punctual(gently=gently)
+        told.append((os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, threading.get_native_id())))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    watching.join()
+    return told[0]
+
+
+def test_a_gentle_watcher_is_an_ordinary_thread_that_comes_first():
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
+    assert scheduled_as(gently=True) in {(os.SCHED_OTHER, HIGHEST_PRIORITY), (os.SCHED_OTHER, usual)}
+    assert scheduled_as(gently=False) in {(os.SCHED_RR, usual), (os.SCHED_OTHER, usual)}
+    assert (os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0)) == (os.SCHED_OTHER, usual)
+    if scheduled_as(gently=False)[0] == os.SCHED_RR:  # who may that may come first, too
+        assert scheduled_as(gently=True)[1] == HIGHEST_PRIORITY

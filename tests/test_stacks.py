@@ -152,6 +152,36 @@ def test_a_look_that_cannot_be_says_why(monkeypatch, roots, tool, reason):
     assert look.reason == reason or (not reason and look.reason)
 
 
+@pytest.mark.parametrize(("kind", "threads", "processes", "share", "per_s"), [
+    (ACTIVE, 2, 1, 0.25, 100),  # never more often
+    (ACTIVE, 60, 1, 0.25, 20),  # 0.3 ms and 600 frames of 20 us
+    (ACTIVE, 2, 1, 0.02, 28),
+    (ACTIVE, 60, 1, 0.02, 10),  # never more seldom
+    (ACTIVE, 10, 4, 0.25, 27),  # of four processes each
+    (HOLDING, 60, 1, 0.25, 100),  # one stack is read, whatever the threads
+    (HOLDING, 60, 1, 0.02, 66),
+])  # fmt: skip
+def test_all_stacks_are_read_as_often_as_a_share_of_a_cpu_pays_for(monkeypatch, kind, threads, processes, share, per_s):
+    frames = ("own|app.py|1|handle",) * 10
+    monkeypatch.setattr(stacks, "dumped", lambda _: dict.fromkeys(range(threads), frames))
+    monkeypatch.setattr(stacks.subprocess, "Popen", lambda command, **_: asked.append(command) or Ended())
+    asked = []
+    reader = StackReader([7], processes, share)
+    reader.begin(kind, 3)
+    reader.end(kind, 1, 3)
+    (command,) = asked
+    assert command[command.index("--rate") + 1] == str(per_s)
+
+
+class Ended:
+    """A look that found nothing."""
+
+    returncode = 1
+
+    def communicate(self, **_):
+        return "", ""
+
+
 def test_without_py_spy_no_threads_are_known(monkeypatch):
     monkeypatch.setattr(stacks, "program", lambda: None)
     assert python_threads(os.getpid()) == frozenset()
@@ -203,6 +233,35 @@ def test_a_program_that_spins_is_seen_spinning(spinning, kind):
     assert inside > 0.9 * all_of
     assert found[0].frames[-1].endswith("|spin")
     assert "SECRET" not in repr(found)
+
+
+CROWDED = """
+    import threading
+    def deep(left):
+        deep(left - 1) if left else threading.Event().wait()
+    for _ in range(60):
+        threading.Thread(target=deep, args=(20,), daemon=True).start()
+    print("ready", flush=True)
+    while True:
+        sum(range(10_000))
+"""
+
+
+def test_a_program_with_many_idle_threads_is_looked_at_less_often(tmp_path):
+    path = tmp_path / "crowded.py"
+    path.write_text(textwrap.dedent(CROWDED))
+    with subprocess.Popen([sys.executable, str(path)], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            process.stdout.readline()
+            if not dumped(process.pid):
+                pytest.skip("py-spy may not look at other processes here")
+            reader = StackReader([process.pid], 1)
+            reader.begin(ACTIVE, 1)
+            found, look = reader.end(ACTIVE, 1, 1)
+        finally:
+            process.kill()
+    assert (look.moments, look.reason) == (stacks.LEAST_PER_S, "")
+    assert 0 < sum(each.count for each in found) <= 2 * look.moments  # the one that computes, and few who seem to
 
 
 def test_the_threads_of_an_interpreter(spinning, sleeping):

@@ -319,7 +319,7 @@ def test_the_same_services_are_awaited(seen, at_work):
 
 @pytest.mark.parametrize(("awaited", "site"), [(False, PARKED), (True, NETWORK)])
 def test_a_poll_is_a_place_of_rest_unless_another_service_is_awaited_then(awaited, site):
-    watch = ThreadWatch(list, 1, "", seed=0, calls_always=True)
+    watch = ThreadWatch(list, 1, "", seed=0, passive=True)
     place = watch._place((7, 1), ACCEPTING)
     for now in range(FEWEST):
         watch._note(now, 7, NETWORK, place)
@@ -330,7 +330,7 @@ def test_a_poll_is_a_place_of_rest_unless_another_service_is_awaited_then(awaite
 
 def test_other_services_are_asked_for_while_a_thread_runs_where_that_is_wanted(monkeypatch):
     for always in (False, True):
-        watch = ThreadWatch(list, 1, "", seed=0, calls_always=always)
+        watch = ThreadWatch(list, 1, "", seed=0, passive=always)
         monkeypatch.setattr(
             watch,
             "_threads",
@@ -342,7 +342,7 @@ def test_other_services_are_asked_for_while_a_thread_runs_where_that_is_wanted(m
 
 
 def test_moments_that_could_not_tell_are_shared_out_evenly(monkeypatch):
-    watch = ThreadWatch(list, 1, "", seed=0, calls_always=True)
+    watch = ThreadWatch(list, 1, "", seed=0, passive=True)
     looks = iter([Awaited(maybe=("a:1",))] * 8 + [Awaited(("b:2",), ("a:1",)), Awaited()])
     monkeypatch.setattr(watch._peers, "awaited", lambda _: next(looks))
     monkeypatch.setattr(watch._peers, "share_awaited", lambda address: {"a:1": 0.25}[address])

@@ -88,9 +88,13 @@ class Overseer:
     """
 
     def __init__(
-        self, roots: Sequence[int], probes: Sequence[Callable[[], Probe]] = (), proc: Path = Path("/proc")
+        self,
+        roots: Sequence[int],
+        probes: Sequence[Callable[[], Probe]] = (),
+        proc: Path = Path("/proc"),
+        every_s: float = EVERY_S,
     ) -> None:
-        self._roots, self._proc = tuple(roots), proc
+        self._roots, self._proc, self._every_s = tuple(roots), proc, every_s
         self._pids = list(self._roots)
         self._look_again = 0.0
         self._clocks: dict[Task, _Clock] = {}
@@ -139,7 +143,7 @@ class Overseer:
     def _oversee(self) -> None:
         over = False
         while not over:
-            over = self._over.wait(EVERY_S if self._rows else 0.0)
+            over = self._over.wait(self._every_s if self._rows else 0.0)
             self.read_now()
 
     def _look(self) -> None:

@@ -25,10 +25,13 @@ from pinchpoint.record_service import Conditions
 from pinchpoint.stacks import StackReader, at_home, dumped, in_a_loop, is_python
 from pinchpoint.thread_watch import ThreadWatch
 
-STRETCHES, SHORTEST_S, LOOKED_S = 30, 1.0, 0.5  # threads are looked at in the first part of each stretch
+STRETCHES, SHORTEST_S = 30, 1.0
+LOOKED_S, LOOKED_SHARE = 0.4, 0.2  # threads are looked at in the first part of each stretch
+READ_EVERY_S = 1.0  # clocks and memory
 FOUND_S = 1.0  # before the first of them: which threads run at all
 LEAST_S, MOST_S = 5.0, 3600.0  # fewer stretches have no interval; what is read in more has no room
-LOOK_SHARE, LOOK_S = 1 / 6, (1, 5)  # of each look at stacks
+LOOK_SHARE, MOST_LOOK_SHARE, LOOK_S = 1 / 12, 1 / 6, 3.0  # of each look at stacks; for so long where there is time
+STACKS_SHARE = 0.02  # of a CPU, while stacks are looked at
 LOOKS = (ACTIVE, HOLDING, ALL)
 DUMPS, MOST_DUMPED = 6, 8  # when all stacks are told once, and of how many processes
 ALIVE_EVERY_S = 0.2
@@ -69,9 +72,10 @@ def record_passive(served: Served, facts: TargetFacts, workload: Workload, condi
     pythons = [pid for pid in pids if is_python(pid)]
     parents = {each.pid: each.parent for each in served.processes}
     tops = [pid for pid in pythons if parents[pid] not in pythons]
-    overseer = Overseer(roots, conditions.probes)
-    threads = ThreadWatch(overseer.processes, _port(pids), "", workload.seed, calls_always=True)
-    watch = _Watch(served, overseer, threads, pythons, {kind: StackReader(tops, len(pythons)) for kind in LOOKS})
+    overseer = Overseer(roots, conditions.probes, every_s=READ_EVERY_S)
+    threads = ThreadWatch(overseer.processes, _port(pids), "", workload.seed, passive=True)
+    readers = {kind: StackReader(tops, len(pythons), STACKS_SHARE) for kind in LOOKS}
+    watch = _Watch(served, overseer, threads, pythons, readers)
     try:
         overseer.start()
         threads.start()
@@ -168,7 +172,7 @@ def _watched(watch: _Watch, budget_s: float, progress: Callable[[str], None]) ->
     """Stretch after stretch. Looks at stacks are spread over them, one at a time."""
     length = max(SHORTEST_S, (budget_s - FOUND_S) / STRETCHES)
     count = int((budget_s - FOUND_S) / length + EPSILON)
-    look_s = int(min(max(budget_s * LOOK_SHARE, LOOK_S[0]), LOOK_S[1]))
+    look_s = max(int(min(max(budget_s * LOOK_SHARE, LOOK_S), budget_s * MOST_LOOK_SHARE)), 1)
     begins = {count * number // len(LOOKS): kind for number, kind in enumerate(LOOKS)}
     dumps = {count * number // DUMPS for number in range(DUMPS)}
     watch.threads.go()
@@ -187,13 +191,13 @@ def _watched(watch: _Watch, budget_s: float, progress: Callable[[str], None]) ->
 
 def _stretch(watch: _Watch, length: float, *, told: bool) -> bool:
     """One stretch, at whose beginning threads are looked at; whether the server is still there."""
-    began = time.monotonic_ns()
+    began, looked_s = time.monotonic_ns(), max(LOOKED_S, length * LOOKED_SHARE)
     watch.threads.go()
     watch.overseer.read_now()
     if told:
         _dump(watch)
     while (passed := (time.monotonic_ns() - began) / 1e9) < length:
-        if passed > LOOKED_S:
+        if passed >= looked_s:
             watch.threads.pause()
         time.sleep(min(ALIVE_EVERY_S, length - passed))
         if not any(_runs(each.pid) for each in watch.served.processes):

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,9 @@ from pathlib import Path
 
 from pinchpoint.domain.service import ACTIVE, ALL, HOLDING, IDLE, Stack, StackLook
 
-RATE_PER_S = 100
+RATE_PER_S, LEAST_PER_S = 100, 10
+READ_S, FRAME_S = 3e-4, 2e-5  # CPU time of py-spy for a process, and for each frame of its threads, idle ones too
+MOST_SHARE = 0.25  # of a CPU: with many threads it looks less often, and ends in time
 KINDS = {IDLE: ("--idle",), ALL: ("--idle",), ACTIVE: (), HOLDING: ("--gil",)}
 ALWAYS = ("--nonblocking", "--subprocesses", "--full-filenames", "--format", "raw")
 MOST_STACKS, MOST_FRAMES = 120, 28  # of a look; the innermost ones
@@ -66,8 +69,10 @@ class StackReader:
 
     roots: Sequence[int]
     processes: int
+    most_share: float = MOST_SHARE
     _running: list[_Look] = field(default_factory=list)
     _folder: tempfile.TemporaryDirectory[str] | None = None
+    _rate_per_s: int = RATE_PER_S
 
     def begin(self, kind: str, seconds: int) -> None:
         """Start to look for so many seconds; does nothing without py-spy or a Python process."""
@@ -75,9 +80,19 @@ class StackReader:
         if tool is None or not self.roots:
             return
         self._folder = tempfile.TemporaryDirectory(prefix="pinchpoint-stacks-")
+        self._rate_per_s = self._affordable(kind)
         for root in self.roots:
             file = Path(self._folder.name) / str(root)
-            asked = ["--rate", str(RATE_PER_S), "--duration", str(seconds), "--output", str(file), "--pid", str(root)]
+            asked = [
+                "--rate",
+                str(self._rate_per_s),
+                "--duration",
+                str(seconds),
+                "--output",
+                str(file),
+                "--pid",
+                str(root),
+            ]
             command = [tool, "record", *ALWAYS, *KINDS[kind], *asked]
             with contextlib.suppress(OSError):
                 started = subprocess.Popen(
@@ -98,7 +113,7 @@ class StackReader:
                 said, _ = look.process.communicate()
                 reason = "py-spy did not end in time"
             if look.process.returncode == 0 and look.file.exists() and look.file.stat().st_size <= MOST_BYTES:
-                moments = RATE_PER_S * seconds
+                moments = self._rate_per_s * seconds
                 text = look.file.read_text(errors="replace")
                 counts.update(parsed(text, of_those_that_stay=kind == HOLDING))
             else:
@@ -117,6 +132,12 @@ class StackReader:
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None
+
+    def _affordable(self, kind: str) -> int:
+        """How often a second it may look. Of those that hold the interpreter one stack is read, else those of all threads."""
+        frames = [0 if kind == HOLDING else sum(map(len, dumped(root).values())) for root in self.roots]
+        each_s = (READ_S + FRAME_S * statistics.fmean(frames)) * self.processes
+        return int(min(max(self.most_share / each_s, LEAST_PER_S), RATE_PER_S))
 
     def _unable(self) -> str:
         if not self.roots:

@@ -70,13 +70,14 @@ class _Rows:
 
 class ThreadWatch:
     """Looks at all threads of the processes that `processes` names, while it is not paused. Whether another service is awaited is
-    asked while none of them runs, or always (`calls_always`).
+    asked while none of them runs. `passive`, where nothing is to be felt of it: no CPU is taken while another is idle; and always
+    asked, since no moment is known to be of one request.
     """
 
     def __init__(
-        self, processes: Callable[[], Sequence[int]], port: int, unix: str, seed: int, *, calls_always: bool = False
+        self, processes: Callable[[], Sequence[int]], port: int, unix: str, seed: int, *, passive: bool = False
     ) -> None:
-        self._processes, self._calls_always = processes, calls_always
+        self._processes, self._passive = processes, passive
         self._served, self._peers = ServedSockets(port, unix), Peers(port)
         self._random = random.Random(seed)  # noqa: S311  # jitter, not secrets
         self._rows = _Rows()
@@ -125,7 +126,7 @@ class ThreadWatch:
 
     # --- looking ---------------------------------------------------------------------------------------------------
     def _watch(self) -> None:
-        be_punctual()
+        be_punctual(gently=self._passive)
         while not self._over.is_set():
             self._open.wait()
             rate = min(MOST_RATE_PER_S, MOST_SHARE / max(self._cost_s, 1e-6))
@@ -155,7 +156,7 @@ class ThreadWatch:
             for thread in self._newborn():
                 parked &= self._glanced(now, thread, thread.glance())
         self._moments += 1
-        awaited = self._peers.awaited(self._processes()) if parked or self._calls_always else Awaited()
+        awaited = self._peers.awaited(self._processes()) if parked or self._passive else Awaited()
         if awaited.maybe and not awaited.surely:
             self._maybe.append((len(self._rows.t_ns), awaited.maybe))
         self._note(now, OTHERS, NETWORK if awaited.surely else PARKED, 0)
