@@ -3,7 +3,7 @@
 A uvicorn server computes the same in each request. The watcher with all that it started is stopped and goes on again, in short slices
 in the order A B B A, which a host that drifts disturbs alike; the ratios of latencies and of the server's CPU time a request are taken
 within each such four. py-spy catches up on what it missed (stopped half of the time it took 799 of 800 samples), so it is asked for half
-as many looks, and takes as many as it would while it goes on. What clocks are read for is caught up too, and counted twice.
+as many looks, and takes as many as it would while it goes on. Readings of clocks are caught up as well, so what they cost counts twice.
 """
 
 from __future__ import annotations

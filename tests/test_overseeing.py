@@ -6,12 +6,13 @@ import subprocess
 import sys
 import textwrap
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
 import pytest
 
-from pinchpoint.overseeing import CPU, DELAY, ENDED, OF_THREAD, OURS, PROCESSES, RSS, THREADS, UNSEEN, Overseer
+from pinchpoint.overseeing import CPU, DELAY, ENDED, EVERY_S, OF_THREAD, OURS, PROCESSES, RSS, THREADS, UNSEEN, Overseer
 from pinchpoint.plugins import builtin
 
 BUSY = """
@@ -176,3 +177,15 @@ def test_waiting_that_the_kernel_makes_up_is_not_counted(tmp_path):
         overseer.read_now()
     found = overseer.stop().column(DELAY)
     assert (found - found[0]).tolist() == pytest.approx([0, 0.005, 0.005, 0.010, 0.010, 0.015])
+
+
+@pytest.mark.parametrize(("given", "every_s"), [({}, EVERY_S), ({"every_s": 7.0}, 7.0)])
+def test_it_reads_as_often_as_it_is_told(given, every_s):
+    waited = []
+    with subprocess.Popen(["sleep", "600"]) as process:
+        overseer = Overseer([process.pid], **given)
+        overseer._over = SimpleNamespace(wait=lambda seconds: waited.append(seconds) or len(waited) == 3)
+        overseer._oversee()
+        process.kill()
+    assert waited == [0.0, every_s, every_s]
+    assert len(overseer.so_far().t_ns) == 3

@@ -12,16 +12,18 @@ from types import SimpleNamespace
 
 import pytest
 
-from pinchpoint import record_passive, store
+from pinchpoint import record_passive, stacks, store, thread_watch
 from pinchpoint.cli import main
 from pinchpoint.domain.served import Served, ServerProcess
 from pinchpoint.domain.target import TargetFacts
 from pinchpoint.domain.workload import Workload
 from pinchpoint.errors import BadInput, Interrupted
+from pinchpoint.overseeing import Overseer
 from pinchpoint.probes.host import HostProbe
 from pinchpoint.record_passive import meant, processes_of
 from pinchpoint.record_passive import record_passive as watch
 from pinchpoint.record_service import Conditions
+from pinchpoint.stacks import StackReader
 from served_runs import MACHINE
 
 CHILD = "import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=subprocess.PIPE); print(p.pid, flush=True); input()"
@@ -205,6 +207,46 @@ def test_an_interrupt_keeps_what_was_seen(monkeypatch, after, kept):
 def test_a_glance_is_too_short_and_a_day_too_long(budget_s):
     with pytest.raises(BadInput, match="for 5 s to 1 h"):
         watched(Served((ServerProcess(os.getpid(), 1, "x"),)), budget_s=budget_s)
+
+
+@pytest.mark.parametrize(("budget_s", "seconds"), [(5.0, 1), (20.0, 3), (60.0, 5), (300.0, 25), (3600.0, 60)])
+def test_a_longer_watch_looks_longer_at_stacks(budget_s, seconds):
+    assert record_passive._look_s(budget_s) == seconds
+
+
+@pytest.mark.parametrize(("length", "looked_s"), [(1.0, 0.4), (2.0, 0.4), (10.0, 2.0)])
+def test_threads_are_looked_at_in_the_first_part_of_a_stretch(monkeypatch, length, looked_s):
+    now = [0.0]
+    clock = SimpleNamespace(monotonic_ns=lambda: round(now[0] * 1e9), sleep=lambda s: now.__setitem__(0, now[0] + s))
+    monkeypatch.setattr(record_passive, "time", clock)
+    went, paused = [], []
+    watch = SimpleNamespace(
+        threads=SimpleNamespace(go=lambda: went.append(now[0]), pause=lambda: paused.append(now[0])),
+        overseer=SimpleNamespace(read_now=lambda: None),
+        served=processes_of(os.getppid()),
+        stretches=[],
+    )
+    assert record_passive._stretch(watch, length, told=False)
+    assert (went, paused[0], watch.stretches) == ([0.0], pytest.approx(looked_s), [(0, round(length * 1e9))])
+
+
+@pytest.mark.usefixtures("short")
+def test_a_server_is_watched_gently(monkeypatch):
+    asked = {}
+    for name in ("Overseer", "StackReader"):
+        told = getattr(record_passive, name)
+        monkeypatch.setattr(
+            record_passive,
+            name,
+            lambda *given, told=told, **named: asked.update({told: (given, named)}) or told(*given, **named),
+        )
+    gently = []
+    monkeypatch.setattr(thread_watch, "be_punctual", lambda **named: gently.append(named))
+    with program("print(1, flush=True)\nwhile True: pass") as (process, _):
+        watched(processes_of(process.pid))
+    assert gently == [{"gently": True}]
+    assert asked[Overseer][1] == {"every_s": record_passive.READ_EVERY_S}
+    assert asked[StackReader][0][2] == record_passive.STACKS_SHARE < stacks.MOST_SHARE
 
 
 def test_stacks_say_who_waits_for_work_and_who_runs_a_loop(monkeypatch):

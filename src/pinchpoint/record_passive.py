@@ -30,7 +30,7 @@ LOOKED_S, LOOKED_SHARE = 0.4, 0.2  # threads are looked at in the first part of 
 READ_EVERY_S = 1.0  # clocks and memory
 FOUND_S = 1.0  # before the first of them: which threads run at all
 LEAST_S, MOST_S = 5.0, 3600.0  # fewer stretches have no interval; what is read in more has no room
-LOOK_SHARE, MOST_LOOK_SHARE, LOOK_S = 1 / 12, 1 / 6, 3.0  # of each look at stacks; for so long where there is time
+LOOK_SHARE, MOST_LOOK_SHARE, LOOK_S = 1 / 12, 1 / 6, (3.0, 60.0)  # of each look at stacks
 STACKS_SHARE = 0.02  # of a CPU, while stacks are looked at
 LOOKS = (ACTIVE, HOLDING, ALL)
 DUMPS, MOST_DUMPED = 6, 8  # when all stacks are told once, and of how many processes
@@ -74,7 +74,7 @@ def record_passive(served: Served, facts: TargetFacts, workload: Workload, condi
     tops = [pid for pid in pythons if parents[pid] not in pythons]
     overseer = Overseer(roots, conditions.probes, every_s=READ_EVERY_S)
     threads = ThreadWatch(overseer.processes, _port(pids), "", workload.seed, passive=True)
-    readers = {kind: StackReader(tops, len(pythons), STACKS_SHARE) for kind in LOOKS}
+    readers = {kind: StackReader(tops, pythons, STACKS_SHARE) for kind in LOOKS}
     watch = _Watch(served, overseer, threads, pythons, readers)
     try:
         overseer.start()
@@ -172,7 +172,7 @@ def _watched(watch: _Watch, budget_s: float, progress: Callable[[str], None]) ->
     """Stretch after stretch. Looks at stacks are spread over them, one at a time."""
     length = max(SHORTEST_S, (budget_s - FOUND_S) / STRETCHES)
     count = int((budget_s - FOUND_S) / length + EPSILON)
-    look_s = max(int(min(max(budget_s * LOOK_SHARE, LOOK_S), budget_s * MOST_LOOK_SHARE)), 1)
+    look_s = _look_s(budget_s)
     begins = {count * number // len(LOOKS): kind for number, kind in enumerate(LOOKS)}
     dumps = {count * number // DUMPS for number in range(DUMPS)}
     watch.threads.go()
@@ -187,6 +187,12 @@ def _watched(watch: _Watch, budget_s: float, progress: Callable[[str], None]) ->
         if not _stretch(watch, length, told=number in dumps):
             return
     _take(watch, under_way, look_s)
+
+
+def _look_s(budget_s: float) -> int:
+    """Whole seconds of each look at stacks: a twelfth of a watch, of a short one up to a sixth."""
+    seconds = min(max(budget_s * LOOK_SHARE, LOOK_S[0]), LOOK_S[1], budget_s * MOST_LOOK_SHARE)
+    return max(int(seconds), 1)
 
 
 def _stretch(watch: _Watch, length: float, *, told: bool) -> bool:

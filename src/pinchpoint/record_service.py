@@ -147,7 +147,7 @@ def record_service(traffic: Traffic, sending: Sending, workload: Workload, condi
     if watching.overseer is not None:
         threads = ThreadWatch(watching.overseer.processes, sending.address.port, sending.address.unix, workload.seed)
     recording = _Recording(
-        traffic, sending, workload, conditions, met, watching, threads, StackReader(tops, len(pythons)), client, alone,
+        traffic, sending, workload, conditions, met, watching, threads, StackReader(tops, pythons), client, alone,
         deadline, crew, told_by, Scraper(told_by.read), wire, alone_s=met.greeted.seconds,
     )  # fmt: skip
     try:

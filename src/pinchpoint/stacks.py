@@ -24,7 +24,8 @@ from pinchpoint.domain.service import ACTIVE, ALL, HOLDING, IDLE, Stack, StackLo
 
 RATE_PER_S, LEAST_PER_S = 100, 10
 READ_S, FRAME_S = 3e-4, 2e-5  # CPU time of py-spy for a process, and for each frame of its threads, idle ones too
-MOST_SHARE = 0.25  # of a CPU: with many threads it looks less often, and ends in time
+MOST_SHARE = 0.6  # of a CPU: with many threads it looks less often, and ends in time
+MOST_DUMPED = 8  # processes whose frames are counted; others are taken to have as many
 KINDS = {IDLE: ("--idle",), ALL: ("--idle",), ACTIVE: (), HOLDING: ("--gil",)}
 ALWAYS = ("--nonblocking", "--subprocesses", "--full-filenames", "--format", "raw")
 MOST_STACKS, MOST_FRAMES = 120, 28  # of a look; the innermost ones
@@ -65,10 +66,12 @@ class _Look:
 
 @dataclass(slots=True)
 class StackReader:
-    """Looks at Python processes, the topmost of each tree; `begin` returns at once, `end` waits for what was seen."""
+    """Looks at Python processes by the topmost of each tree (`roots`), as often as a share of a CPU pays for; `begin` does not
+    wait for what is seen, `end` does.
+    """
 
     roots: Sequence[int]
-    processes: int
+    processes: Sequence[int]
     most_share: float = MOST_SHARE
     _running: list[_Look] = field(default_factory=list)
     _folder: tempfile.TemporaryDirectory[str] | None = None
@@ -83,17 +86,9 @@ class StackReader:
         self._rate_per_s = self._affordable(kind)
         for root in self.roots:
             file = Path(self._folder.name) / str(root)
-            asked = [
-                "--rate",
-                str(self._rate_per_s),
-                "--duration",
-                str(seconds),
-                "--output",
-                str(file),
-                "--pid",
-                str(root),
-            ]
-            command = [tool, "record", *ALWAYS, *KINDS[kind], *asked]
+            asked = {"rate": self._rate_per_s, "duration": seconds, "output": file, "pid": root}
+            options = [f"--{name}={value}" for name, value in asked.items()]
+            command = [tool, "record", *ALWAYS, *KINDS[kind], *options]
             with contextlib.suppress(OSError):
                 started = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -121,7 +116,7 @@ class StackReader:
         self._running = []
         self.stop()
         seen = tuple(Stack(kind, load, count, frames) for frames, count in counts.most_common(MOST_STACKS))
-        return seen, StackLook(kind, load, moments, self.processes, "" if moments else reason)
+        return seen, StackLook(kind, load, moments, len(self.processes), "" if moments else reason)
 
     def stop(self) -> None:
         """Give up what is under way; nothing where it has ended."""
@@ -135,8 +130,9 @@ class StackReader:
 
     def _affordable(self, kind: str) -> int:
         """How often a second it may look. Of those that hold the interpreter one stack is read, else those of all threads."""
-        frames = [0 if kind == HOLDING else sum(map(len, dumped(root).values())) for root in self.roots]
-        each_s = (READ_S + FRAME_S * statistics.fmean(frames)) * self.processes
+        counted = [] if kind == HOLDING else self.processes[:MOST_DUMPED]
+        frames = [sum(map(len, dumped(process).values())) for process in counted] or [0]
+        each_s = (READ_S + FRAME_S * statistics.fmean(frames)) * len(self.processes)
         return int(min(max(self.most_share / each_s, LEAST_PER_S), RATE_PER_S))
 
     def _unable(self) -> str:
