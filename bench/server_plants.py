@@ -159,6 +159,42 @@ PLANTS = (
             time.sleep(0.02)
             return {"y": 1}
     """), _only("W110"), _only("W102"), gunicorn),
+    ServerPlant("one worker that fills the CPUs", (WORK, FLASK, """
+        import numpy as np
+        x, weights = np.ones((256, 1024), np.float32), np.ones((1024, 1024), np.float32)
+        @app.get("/")
+        def predict():
+            return {"y": float((x @ weights @ weights)[0, 0])}
+    """), NOTHING, NOTHING, gunicorn),
+    ServerPlant("helpers spin while it sleeps", (WORK, FLASK, """
+        import numpy as np
+        x = weights = np.ones((512, 512), np.float32)
+        @app.get("/")
+        def predict():
+            y = float((x @ weights)[0, 0])
+            time.sleep(0.02)
+            return {"y": y}
+    """), _only("W110"), _only("W102"), gunicorn),
+    ServerPlant("a process of its own", (WORK, FASTAPI, """
+        import asyncio, concurrent.futures, multiprocessing
+        pool = None
+        @app.get("/")
+        async def predict():
+            global pool
+            spawn = multiprocessing.get_context("spawn")
+            pool = pool or concurrent.futures.ProcessPoolExecutor(1, spawn)
+            await asyncio.get_running_loop().run_in_executor(pool, spin, 8)
+            return {"y": 1}
+    """), NOTHING, _only("W102")),
+    ServerPlant("one place in a loop", (WORK, FASTAPI, """
+        import asyncio, hashlib
+        gate, data = asyncio.Semaphore(1), bytes(8_000_000)
+        @app.get("/")
+        async def predict():
+            async with gate:
+                await asyncio.to_thread(hashlib.sha256, data)
+            return {"y": 1}
+    """), NOTHING, _only("W102", "W104")),
     ServerPlant("a lock", (WORK, FASTAPI, """
         lock = threading.Lock()
         @app.get("/")

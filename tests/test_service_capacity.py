@@ -12,16 +12,16 @@ from pinchpoint.domain.run import FUTEX, RUNNING, Telemetry
 from pinchpoint.domain.served import Served, ServerProcess
 from pinchpoint.domain.service import HOLDING, SELECTOR, ServerThread, StackLook
 from pinchpoint.inquire import inquire
-from served_runs import LOOP, MOMENTS, PARKED, PID, SECOND, THIRD, WORKER, Stack, alone, climbed
+from served_runs import LOOP, MOMENTS, PARKED, PID, SECOND, THIRD, THREADS, WORKER, Stack, alone, climbed
 
 IN_PYTHON = ("own|app.py|6|spin",)
 
 
-def asked(cpu_s, *visits, quota=None, stopped=0.0, held=0, done=None, **changes):
+def asked(cpu_s, *visits, quota=None, stopped=0.0, held=0, done=None, at_rest=None, **changes):
     """The diagnosis of a ladder at which each visit of a second takes so much CPU time, and in each of which `done` are answered.
     `stopped` is the share of a quota's periods in which it ends early.
     """
-    climbing = climbed((0, {}), *visits, **changes)
+    climbing = climbed((0, at_rest or {}), *visits, **changes)
     ladder = tuple(
         replace(each, cpu_s=cpu_s * min(each.load, 1), done=done if done and each.load else each.done)
         for each in climbing.ladder
@@ -69,6 +69,16 @@ WAITING_FOR_PYTHON = {LOOP: (FUTEX, -9), WORKER: RUNNING, SECOND: (FUTEX, -9), T
 def test_what_stops_a_server_from_serving_more(cpu_s, columns, more, cause, bound):
     found = asked(cpu_s, (1, columns), (8, columns), (8, columns), **more).verdicts["capacity"]
     assert (found.cause, found.bound) == (cause, bound), found.sentence
+
+
+@pytest.mark.parametrize(("helper", "cause"), [(RUNNING, "W101"), (PARKED, None)])
+def test_helpers_that_spin_fill_cpus_for_which_nobody_waits(helper, cause):
+    """GIVEN CPUs that are full, and the interpreter, THEN it is the one if a runtime's helper runs while nothing is asked."""
+    spins = {20: np.where(np.arange(100) < 5, helper, PARKED)}
+    threads = (*THREADS, ServerThread(20, PID, "python", "work", python=False))
+    visit = (8, {**WAITING_FOR_PYTHON, 20: RUNNING})
+    found = asked(2.0, (1, {}), visit, visit, held=MOMENTS, at_rest=spins, threads=threads)
+    assert found.verdicts["capacity"].cause == cause
 
 
 def part(share):

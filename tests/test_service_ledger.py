@@ -55,6 +55,7 @@ from served_runs import (
     SECOND,
     SLEEPING,
     THIRD,
+    THREADS,
     WORKER,
     a_run,
     a_service,
@@ -463,6 +464,68 @@ def test_what_a_moment_shows(sites, named, running, turned):
     assert found.t_ns.tolist() == t.tolist()
     assert found.site.tolist() == [named] * 3
     assert found.running.tolist() == [running] * 3
+
+
+HELPER, BESIDE = 20, 21
+OF_A_RUNTIME = ServerThread(HELPER, PID, "python", "work", python=False)
+
+
+@pytest.mark.parametrize(("columns", "named", "running", "spun"), [
+    ({WORKER: TIMER}, TIMER, 0, 1),  # whatever it computes, the request sleeps
+    ({WORKER: NETWORK}, NETWORK, 0, 1),
+    ({WORKER: SYNC}, SYNC, 0, 1),
+    ({WORKER: DISK}, DISK, 0, 1),
+    ({WORKER: FAULT}, FAULT, 0, 1),
+    ({0: NETWORK}, NETWORK, 0, 1),  # a coroutine awaits another service
+    ({WORKER: FUTEX}, RUNNING, 1, 0),  # which waits for it
+    ({WORKER: IPC}, RUNNING, 1, 0),
+    ({WORKER: RUNNING, SECOND: TIMER}, RUNNING, 2, 0),
+    ({WORKER: TIMER, SECOND: FUTEX}, RUNNING, 1, 0),
+    ({WORKER: PARKED}, RUNNING, 1, 0),  # a coroutine may await it
+    ({BESIDE: TIMER}, TIMER, 0, 1),  # of another process
+    ({BESIDE: FUTEX, WORKER: TIMER}, TIMER, 0, 1),
+])  # fmt: skip
+def test_helpers_that_spin_work_on_nothing(columns, named, running, spun):
+    threads = (*THREADS, OF_A_RUNTIME, ServerThread(BESIDE, PID + 1, "python", "work", python=True))
+    run = a_run(looked(BEGIN + np.arange(3), {HELPER: RUNNING, **columns}), service=a_service(threads=threads))
+    found = every(run)
+    assert (set(found.site), set(found.running), set(found.spun)) == ({named}, {running}, {spun})
+
+
+@pytest.mark.parametrize("changes", [{"python": None}, {"python": True}, {"process": PID + 1}])
+def test_who_is_no_helper_of_pythons_computes(changes):
+    """GIVEN one of whom nobody knows, one of Python's, and a process without Python."""
+    threads = (*THREADS, replace(OF_A_RUNTIME, **changes))
+    run = a_run(looked(BEGIN + np.arange(3), {HELPER: RUNNING, WORKER: TIMER}), service=a_service(threads=threads))
+    assert set(every(run).site) == {RUNNING}
+
+
+@pytest.mark.parametrize(("looks", "named"), [(3, PARKED), (2, RUNNING)])
+def test_a_helper_that_was_seen_to_spin_at_rest_does_so_on_the_way_too(looks, named):
+    """GIVEN one that runs while all others are at rest THEN it spins if it did so without any request."""
+    rest = BEGIN - NS + np.arange(50) * (NS // 100)
+    t = np.concatenate([rest, BEGIN + np.arange(3)])
+    runs = np.where((np.arange(len(t)) < looks) | (t >= BEGIN), RUNNING, PARKED)
+    service = a_service(threads=(*THREADS, OF_A_RUNTIME))
+    idle = Visit(0, BEGIN - NS, BEGIN, 0, 0, 0.0, 0.0, ())
+    found = every(a_run(looked(t, {HELPER: runs, WORKER: PARKED}), service=service, ladder=(idle,)))
+    assert set(found.site[found.t_ns >= BEGIN]) == {named}
+
+
+def test_what_helpers_spin_is_neither_computing_nor_waiting_for_a_cpu():
+    """GIVEN 4 ms of 10 ms that are slept while a helper spins, as it does while another thread computes THEN they are slept."""
+    run = alone(STEPS, cpu_s=12 * MS, starved_s=2 * MS, threads=(*THREADS, OF_A_RUNTIME), **JSON)
+    t, requests = run.samples.t_ns, run.samples
+    helper = looked(
+        np.unique(t), {HELPER: np.where(run.samples.site[requests.thread == WORKER] == PARKED, PARKED, RUNNING)}
+    )
+    both = Samples(*(np.concatenate([getattr(requests, n), getattr(helper, n)]) for n in Samples.__slots__))
+    order = np.argsort(both.t_ns, kind="stable")
+    ledger = latency_ledger(replace(run, samples=Samples(*(getattr(both, n)[order] for n in Samples.__slots__))))
+    assert ledger.seconds("framework", "wait", "timer") / MS == near(4)
+    # Of 14 ms of threads that ran, or would have, 4 were spun; the others two at a time.
+    assert (ledger.seconds(state="cpu") + ledger.seconds(state="starved")) / MS == near(5)
+    assert abs(ledger.seconds(state="unexplained")) < 0.05 * ledger.latency.value
 
 
 def test_what_runs_at_once_is_told_of_the_requests_that_the_clocks_count():

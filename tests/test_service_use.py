@@ -10,7 +10,7 @@ import pytest
 from pinchpoint.demands import demands
 from pinchpoint.domain.run import FUTEX, NETWORK, OBSERVED, PARKED, RUNNING, TIMER, Requests, Samples
 from pinchpoint.domain.served import Served, ServerProcess
-from pinchpoint.domain.service import ACCEPTING, HOLDING, INTERPRETER, SELECTOR, Stack, StackLook
+from pinchpoint.domain.service import ACCEPTING, HOLDING, INTERPRETER, SELECTOR, ServerThread, Stack, StackLook
 from pinchpoint.service_use import LOCK, LOOP, POOL, PROCESS, ladder_of, workers
 from served_runs import DECODING, FOURTH, PID, SECOND, THIRD, THREADS, WORKER, a_run, climbed, no_table
 from served_runs import LOOP as THE_LOOP
@@ -115,8 +115,63 @@ def test_workers_are_few_where_more_is_in_flight_than_ever_is_served(loads, busy
 
 
 def test_one_moment_with_another_thread_makes_no_part_of_a_worker():
-    run = climbed((4, crew(1) | {SECOND: part(1 / LOOKED, RUNNING)}))
-    assert held(run, POOL) == [(pytest.approx((1, 1.0, 2.99)),)]
+    run = climbed((4, crew(1, share=0.85) | {SECOND: part(1 / LOOKED, RUNNING)}))
+    assert held(run, POOL) == [(pytest.approx((1, 0.86, 3.14)),)]
+
+
+HANDS_OVER = part(0.2, RUNNING)
+
+
+@pytest.mark.parametrize(("second", "third", "capacity"), [
+    (HANDS_OVER, HANDS_OVER, 1),  # to the one that is always busy: they serve nobody
+    (part(0.55, RUNNING), HANDS_OVER, 3),  # serves too
+])  # fmt: skip
+def test_who_hands_requests_over_to_a_worker_is_none(second, third, capacity):
+    columns = {WORKER: part(1, RUNNING), SECOND: second, THIRD: third}
+    (found,), (more,) = held(climbed((4, columns), (16, columns)), POOL)
+    assert found[0] == more[0] == capacity
+
+
+def test_who_computes_without_requests_is_no_worker():
+    columns = {WORKER: part(1, RUNNING)}
+    assert held(climbed((0, columns), (8, columns)), POOL) == [(), ()]
+    assert len(held(climbed((0, {}), (8, columns)), POOL)[1]) == 1
+
+
+@pytest.mark.parametrize(("few", "many", "capacity"), [
+    ((5, 90), (5, 90), 1),  # one place: now one of them, now the other
+    ((5, 85), (10, 88), 1),
+    ((5, 90), (50, 50), 2),  # the more are in flight the more are busy
+    ((5, 70), (5, 90), 2),
+    ((5, 40), (5, 40), 2),  # not full
+])  # fmt: skip
+def test_as_many_as_are_served_at_a_time_however_many_wait(few, many, capacity):
+    """GIVEN in how many of a hundred moments both threads are busy and one is, with 4 and with 16 in flight."""
+    run = climbed((4, in_turns(*few)), (16, in_turns(*many)))
+    assert [found[0][0] for found in held(run, POOL)] == [capacity] * 2
+
+
+def in_turns(both, one):
+    """Two workers that are busy together in the first moments, and one of them in the next."""
+    at = np.arange(LOOKED)
+    return {
+        thread: np.where((at < both) | ((at < both + one) & (at % 2 == number)), RUNNING, PARKED)
+        for number, thread in enumerate((WORKER, SECOND))
+    }
+
+
+def test_cpu_time_that_helpers_spin_is_not_used():
+    """GIVEN a helper that runs while the worker sleeps, in half of the moments THEN half of the CPU time is none of the requests'."""
+    helper = ServerThread(21, PID, "python", "work", python=False)
+    columns = {
+        WORKER: np.where(np.arange(LOOKED) < 50, RUNNING, TIMER),
+        helper.thread: np.where(np.arange(LOOKED) < 50, PARKED, RUNNING),
+    }
+    run = climbed((0, {}), (8, columns), threads=(*THREADS, helper))
+    (_, visit), (_, told) = run.ladder, ladder_of(run)
+    assert told.cpu_s == pytest.approx(0.5 * visit.cpu_s)
+    alone = climbed((0, {}), (8, columns), threads=(*THREADS, replace(helper, process=PID + 1)))
+    assert ladder_of(alone)[1].cpu_s == visit.cpu_s
 
 
 def test_workers_that_are_busy_half_of_the_time():
@@ -177,7 +232,7 @@ def test_the_workers_of_a_server_without_python_are_the_threads_that_compute():
     columns = {
         WORKER: part(0.97, RUNNING),
         SECOND: part(0.1, RUNNING),
-        **{each: part(1, FUTEX, 5) for each in (THIRD, FOURTH)},
+        **{each: part(0.8, FUTEX, 5) for each in (THIRD, FOURTH)},
     }
     assert held(climbed((1, columns), (8, columns), threads=native), POOL)[1] == (pytest.approx((1, 0.97, 7.03)),)
     assert held(climbed((8, columns)), POOL)[0][0][0] == 4  # of Python's all that are not parked serve

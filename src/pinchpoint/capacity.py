@@ -13,6 +13,7 @@ from pinchpoint.domain.finding import Finding
 from pinchpoint.domain.verdict import Gain, Verdict
 from pinchpoint.domain.words import CAPACITY_HEADLINE, QUOTA_HEADLINE, RESOURCE_WORDS, UNEVEN_HEADLINE
 from pinchpoint.limits import Limits
+from pinchpoint.moments_of_service import spinning_at_rest
 from pinchpoint.units import percent
 from pinchpoint.verdict import cells, explains, rank
 
@@ -86,7 +87,8 @@ def _binding(tables: Tables, load: int, findings: Sequence[Finding], limits: Lim
     cpu, gil = (
         next((each.utilization for each in full if kind_of(each) == kind), None) for kind in (demands.CPU, demands.GIL)
     )
-    if cpu and gil and gil.low > cpu.high:  # idle threads that spin fill CPUs, and nobody waits for one
+    # Idle threads that spin fill CPUs, and nobody waits for one.
+    if cpu and gil and (gil.low > cpu.high or spinning_at_rest(tables.run)):
         full = [each for each in full if kind_of(each) != demands.CPU]
     for kind in INNER_FIRST if tables.run.service is None else INNER_FIRST_OF_SERVER:
         inner = [each for each in full if kind_of(each) == kind]

@@ -3,9 +3,9 @@
 - `network`: a request alone to a server that does nothing, with the same bytes; what connections, distance, bytes and small
   packets take beyond it (`on_the_way.py`).
 - `queue`: what the server itself counted, where it does.
-- `cpu`: the clocks of all threads of the server a request, less what they use without requests, over the number of threads that
-  can run at once while any can (looked at). Its stages are the shares of what Python threads were seen executing on a CPU; the
-  moments looked at in which only processes without Python run are one place, inside the server.
+- `cpu`: the clocks of all threads of the server a request, less what they use without requests and what helpers only spin, over
+  the number of threads that can run at once while any can (looked at). Its stages are the shares of what Python threads were seen
+  executing on a CPU; the moments looked at in which only processes without Python run are one place, inside the server.
 - Stages that the server itself tells (Server-Timing) go before: each moment then lies in one of them, whatever was seen. Where
   nothing was seen inside, they are rows of their own, whose state is unexplained.
 - `starved`: their run-queue clocks, over the same number.
@@ -110,7 +110,7 @@ def account_service(run: Run, chosen: Steady, requests: str) -> Ledger:
     ways = on_the_way(run, chosen.typical)
     for part in ways:
         cells.add(Place(NETWORK_STAGE, part.label), "network", part.source, part.seconds, site=part.site)
-    spent = _spent(run, chosen.main) if len(here.t_ns) >= FEWEST else None
+    spent = _spent(run, chosen.main, usual.worked) if len(here.t_ns) >= FEWEST else None
     if spent is not None:
         stages = _stages(run, here)
         if tuple(stages) == (INSIDE,) or are_told(run):
@@ -203,14 +203,16 @@ def _without_python(run: Run, here: Moments) -> Quantity:
     if look is None or len(pythons) < look.processes:
         return exact(0.0)
     others = [each.thread for each in service.threads if each.process not in pythons]
-    running = (samples.site == RUNNING) & np.isin(samples.t_ns, here.t_ns)
+    running = (samples.site == RUNNING) & np.isin(samples.t_ns, here.t_ns[here.site == RUNNING])
     whole = len(np.unique(samples.t_ns[running]))
     ours = len(np.unique(samples.t_ns[running & ~np.isin(samples.thread, others)]))
     return stats.share_interval(whole - ours, whole) if whole else exact(0.0)
 
 
-def _spent(run: Run, main: Mask) -> _Spent | None:
-    """CPU and run-queue seconds a request while one was in flight and warm, less what passes without requests."""
+def _spent(run: Run, main: Mask, worked: float) -> _Spent | None:
+    """CPU and run-queue seconds a request while one was in flight and warm, less what passes without requests; of these the share
+    that threads `worked`, and did not only spin.
+    """
     found = run.telemetry
     if np.any(main):
         warm = found.t_ns >= run.requests.start_ns[main][0]
@@ -228,8 +230,8 @@ def _spent(run: Run, main: Mask) -> _Spent | None:
     of_ended = found.column("process.ended_cpu_s")
     by_ended = np.zeros(len(seconds)) if of_ended is None else np.minimum(np.diff(of_ended), busy)
     return _Spent(
-        batched(busy - by_ended, ended),
-        batched(np.diff(delay), ended),
+        batched(busy - by_ended, ended).scaled(worked),
+        batched(np.diff(delay), ended).scaled(worked),
         batched(by_ended, ended),
         _in_faults(run, found),
     )

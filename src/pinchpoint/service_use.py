@@ -15,7 +15,7 @@ import numpy as np
 from pinchpoint.domain.run import FUTEX, PARKED, RUNNING, Floats, Held, Ints, Run, Samples, Visit
 from pinchpoint.domain.served import Served
 from pinchpoint.domain.service import HOLDING, INTERPRETER, SELECTOR, ServerThread, Service
-from pinchpoint.moments_of_service import FEWEST
+from pinchpoint.moments_of_service import FEWEST, background, spinning
 from pinchpoint.timeline import Mask
 
 LOOP, POOL, LOCK, PROCESS = "loop", "pool", "lock", "process"
@@ -24,8 +24,10 @@ COMPUTES = 0.5  # of the time: what a native thread that serves does in some vis
 SHARED = 1.5  # threads that are busy with one request: they share it
 USED = 0.02  # of the time: a loop that does less serves nobody
 MORE_IN_FLIGHT = 1.25  # times the workers: with fewer nobody has to wait for one
+ALIKE = 0.1  # of their number: how far as many workers are from it at any load
 AT_MOST = 0.99  # of the moments have no more workers busy than there are
 ENOUGH_EACH = 2  # requests in flight a process: one is served, and one waits
+ALL_THE_TIME = 0.9  # of the time: what a worker is busy at the highest load
 UNEVEN = 0.5  # of the busiest process's time: what the idlest one is busy at most where requests lie unevenly
 
 
@@ -70,31 +72,72 @@ class Looked:
 
 
 def ladder_of(run: Run) -> tuple[Visit, ...]:
-    """The visits with what was held in each, in seconds summed over all that hold it."""
+    """The visits with what was held in each, in seconds summed over all that hold it, and CPU time without what helpers spin."""
     service = run.service
     if service is None or not run.ladder:
         return run.ladder
     looked = [looked_at(run.samples, visit.begin_ns, visit.end_ns) for visit in run.ladder]
-    serving = [each.thread for each in workers(service)] or _computing(service, run.ladder, looked)
-    # No quantile between two: at few moments it would count a part of a worker.
-    counts = [each.busy(serving) for each, visit in zip(looked, run.ladder, strict=True) if visit.load]
-    most = max(
-        (float(np.quantile(each, AT_MOST, method="lower")) for each in counts if len(each) >= FEWEST), default=0.0
-    )
-    limited = most >= 1 and max(visit.load for visit in run.ladder) >= MORE_IN_FLIGHT * most
-    loops, uneven = serving_loops(service, looked), _uneven(run, service, looked)
+    serving = _serving(run, looked) or _computing(service, run.ladder, looked)
+    most = _at_a_time(run.ladder, looked, serving)
+    loops, uneven, spins = serving_loops(service, looked), _uneven(run, service, looked), spinning(run)
     found = []
     for visit, seen in zip(run.ladder, looked, strict=True):
         held: list[Held] = []
         often = seen.moments >= FEWEST
         if visit.load and often:
             held += _loops(visit, seen, loops)
-            held += _workers(visit, seen, serving, most) if limited and not uneven else []
+            held += _workers(visit, seen, serving, most) if most and not uneven else []
             held += _lock(visit, seen, serving)
             held += _processes(visit, seen, uneven)
         looks, locked = _interpreters(run, visit, seen)
-        found.append(replace(visit, held=tuple(held), gil_probes=looks, gil_held=locked, looked=often))
+        worked_s = visit.cpu_s * (1 - _spun(run.samples, visit, spins))
+        found.append(replace(visit, held=tuple(held), gil_probes=looks, gil_held=locked, looked=often, cpu_s=worked_s))
     return tuple(found)
+
+
+def _at_a_time(ladder: Sequence[Visit], looked: Sequence[Looked], serving: Collection[int]) -> float:
+    """How many requests are served at a time where that is limited, else 0: as many as workers are busy on average, whether few
+    or many requests wait in line; or the most that are ever busy, where more are in flight. Workers that wait for a lock, or
+    for another service, are busy as well: of these there are the more the more are in flight.
+    """
+    counts: dict[int, list[Floats]] = defaultdict(list)
+    for visit, seen in zip(ladder, looked, strict=True):
+        if visit.load and seen.moments >= FEWEST:
+            counts[visit.load].append(seen.busy(serving))
+    if not counts:
+        return 0.0
+    means = {load: float(np.mean([each.mean() for each in found])) for load, found in sorted(counts.items())}
+    places = round(means[max(means)])
+    in_line = [mean for load, mean in means.items() if places and load >= MORE_IN_FLIGHT * places]
+    if len(in_line) > 1 and all(abs(mean - places) < ALIKE * places for mean in in_line):
+        return float(places)
+    # No quantile between two: at few moments it would count a part of a worker.
+    most = max(float(np.quantile(each, AT_MOST, method="lower")) for found in counts.values() for each in found)
+    return most if most >= 1 and max(visit.load for visit in ladder) >= MORE_IN_FLIGHT * most else 0.0
+
+
+def _spun(samples: Samples, visit: Visit, spins: Mask) -> float:
+    """The share of the threads that could run in a visit which only spun."""
+    first, last = np.searchsorted(samples.t_ns, (visit.begin_ns, visit.end_ns))
+    running = np.count_nonzero(samples.site[first:last] == RUNNING)
+    return np.count_nonzero(spins[first:last]) / running if running else 0.0
+
+
+def _serving(run: Run, looked: Sequence[Looked]) -> list[int]:
+    """The workers of Python's; where some are busy all the time at the highest load, and all others little, those alone: who
+    hands a request over to a worker, or does a part of it for one, is none. Nor is a thread that computes without requests.
+    """
+    assert run.service is not None
+    apart = background(run)
+    serving = [each.thread for each in workers(run.service) if each.thread not in apart]
+    full = [(visit.load, seen) for seen, visit in zip(looked, run.ladder, strict=True) if seen.moments >= FEWEST]
+    most = max((load for load, _ in full), default=0)
+    if most < 2:
+        return serving
+    used = {each: float(np.mean([seen.busy_share([each]) for load, seen in full if load == most])) for each in serving}
+    always = [each for each, share in used.items() if share > ALL_THE_TIME]
+    others = [share for each, share in used.items() if each not in always]
+    return always if always and max(others, default=0.0) < UNEVEN else serving
 
 
 def workers(service: Service) -> tuple[ServerThread, ...]:

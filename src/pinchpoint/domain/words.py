@@ -202,7 +202,7 @@ CAUSE_WHY: dict[str, str] = {
     "I105": "The request stands still until another process or server has answered.",
     "I106": "The request stands still until the disk has taken what was written.",
     "W101": "One thread at a time runs Python code; the others wait, and CPUs are idle.",
-    "W102": "All workers are taken, most of them by requests that only wait; the CPUs could serve more.",
+    "W102": "All workers are taken, by requests that compute or that wait, while CPUs are idle: these could serve more.",
     "W105": "One coroutine computes in the event loop; nothing else that the loop has accepted is served meanwhile.",
     "W106": "Requests wait in line at one worker while another of the same kind has nothing to do.",
     "W107": "One line serves large and small requests in turn: behind a large one the small wait for all of it.",
