@@ -23,7 +23,8 @@ from pinchpoint.domain.ledger import TOLD
 from pinchpoint.domain.service import SPANS
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
-CHOSEN = ("loop computes", "threads in Python", "one worker sleeps", "a lock", "fat JSON", "thin JSON", "another service",
+CHOSEN = ("loop computes", "threads in Python", "one worker sleeps", "one worker that fills the CPUs",
+          "helpers spin while it sleeps", "a process of its own", "a lock", "fat JSON", "thin JSON", "another service",
           "awaited on kept connections", "session in each request", "a window of its own", "memory made anew",
           "a thread in the background",
           "standard library", "uneven processes", "even processes",

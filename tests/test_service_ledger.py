@@ -62,6 +62,7 @@ from served_runs import (
     alone,
     climbed,
     no_table,
+    spent,
     stacks,
 )
 from served_runs import moments as looked
@@ -71,6 +72,8 @@ JSON = stacks([(DECODING, 300), (RESIZING, 100)], [(SLEEPING, 200)])
 # Of 10 ms one is on the wire, 5 run (of which 1 for want of a CPU), 4 are slept.
 STEPS = [(PARKED, 0.5), (RUNNING, 5), (TIMER, 4), (PARKED, 0.5)]
 TYPICAL = {"cpu_s": 4 * MS, "starved_s": 1 * MS}
+HELPER, BESIDE = 20, 21
+OF_A_RUNTIME = ServerThread(HELPER, PID, "python", "work", python=False)
 
 
 def cells(ledger):
@@ -366,6 +369,26 @@ def test_what_a_program_without_python_computes_is_none_of_pythons_stages():
     assert (found["C102"], found["C103"], found["C104"]) == ("unknown",) * 3
 
 
+def test_helpers_that_spin_meanwhile_are_no_part_of_python():
+    """GIVEN the same, and a helper of Python's that spins for the other 5 ms THEN the Java program has 4 of those 5 still."""
+    run = with_helper(beside_java(5, at_once=False), spins_at=TIMER)
+    ledger = latency_ledger(replace(run, telemetry=spent(run.requests.start_ns, run.requests.end_ns, 10 * MS, 0.0)))
+    assert ledger.seconds("deserialize", "cpu") / MS == near(0.75)
+    assert sum(row.seconds.value for row in ledger.rows if row.label == "inside the server") / MS == near(4)
+
+
+def with_helper(run, *, spins_at):
+    """The run with a helper of Python's that runs whenever any thread of the server is at one of some sites."""
+    samples = run.samples
+    t = np.unique(samples.t_ns)
+    spins = np.isin(t, samples.t_ns[np.isin(samples.site, spins_at)])
+    more = looked(t, {HELPER: np.where(spins, RUNNING, PARKED)})
+    both = Samples(*(np.concatenate([getattr(samples, n), getattr(more, n)]) for n in Samples.__slots__))
+    order = np.argsort(both.t_ns, kind="stable")
+    service = replace(run.service, threads=(*run.service.threads, OF_A_RUNTIME))
+    return replace(run, samples=Samples(*(getattr(both, n)[order] for n in Samples.__slots__)), service=service)
+
+
 def test_a_program_that_runs_beside_python_has_no_part_of_the_request():
     """GIVEN a compiler or a collector that runs whenever Python does THEN Python has all of the latency."""
     ledger = latency_ledger(beside_java(1, at_once=True))
@@ -466,10 +489,6 @@ def test_what_a_moment_shows(sites, named, running, turned):
     assert found.running.tolist() == [running] * 3
 
 
-HELPER, BESIDE = 20, 21
-OF_A_RUNTIME = ServerThread(HELPER, PID, "python", "work", python=False)
-
-
 @pytest.mark.parametrize(("columns", "named", "running", "spun"), [
     ({WORKER: TIMER}, TIMER, 0, 1),  # whatever it computes, the request sleeps
     ({WORKER: NETWORK}, NETWORK, 0, 1),
@@ -514,14 +533,8 @@ def test_a_helper_that_was_seen_to_spin_at_rest_does_so_on_the_way_too(looks, na
 
 def test_what_helpers_spin_is_neither_computing_nor_waiting_for_a_cpu():
     """GIVEN 4 ms of 10 ms that are slept while a helper spins, as it does while another thread computes THEN they are slept."""
-    run = alone(STEPS, cpu_s=12 * MS, starved_s=2 * MS, threads=(*THREADS, OF_A_RUNTIME), **JSON)
-    t, requests = run.samples.t_ns, run.samples
-    helper = looked(
-        np.unique(t), {HELPER: np.where(run.samples.site[requests.thread == WORKER] == PARKED, PARKED, RUNNING)}
-    )
-    both = Samples(*(np.concatenate([getattr(requests, n), getattr(helper, n)]) for n in Samples.__slots__))
-    order = np.argsort(both.t_ns, kind="stable")
-    ledger = latency_ledger(replace(run, samples=Samples(*(getattr(both, n)[order] for n in Samples.__slots__))))
+    run = alone(STEPS, cpu_s=12 * MS, starved_s=2 * MS, **JSON)
+    ledger = latency_ledger(with_helper(run, spins_at=(RUNNING, TIMER)))
     assert ledger.seconds("framework", "wait", "timer") / MS == near(4)
     # Of 14 ms of threads that ran, or would have, 4 were spun; the others two at a time.
     assert (ledger.seconds(state="cpu") + ledger.seconds(state="starved")) / MS == near(5)
