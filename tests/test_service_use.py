@@ -151,6 +151,12 @@ def test_as_many_as_are_served_at_a_time_however_many_wait(few, many, capacity):
     assert [found[0][0] for found in held(run, POOL)] == [capacity] * 2
 
 
+def test_one_request_alone_waits_for_nobody():
+    """GIVEN workers that are idle for half of the time with one in flight THEN as many as are busy with more are served at a time."""
+    run = climbed((1, in_turns(0, 50)), (4, in_turns(5, 90)), (16, in_turns(5, 90)))
+    assert [found[0][0] for found in held(run, POOL)] == [1] * 3
+
+
 def in_turns(both, one):
     """Two workers that are busy together in the first moments, and one of them in the next."""
     at = np.arange(LOOKED)
