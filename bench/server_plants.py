@@ -175,6 +175,20 @@ PLANTS = (
             time.sleep(0.02)
             return {"y": y}
     """), _only("W110"), _only("W102"), gunicorn),
+    ServerPlant("helpers spin while a coroutine sleeps", (WORK, FASTAPI, NETWORK, """
+        import asyncio
+        wide = np.ones((256, 512), np.float32)
+        node = helper.make_node("MatMul", ["a", "b"], ["c"])
+        shapes = {"a": [256, 512], "b": [512, 512], "c": [256, 512]}
+        a, b, c = (helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shapes[name]) for name in shapes)
+        made = helper.make_model(helper.make_graph([node], "product", [a, b], [c]), opset_imports=opset, ir_version=9)
+        session = onnxruntime.InferenceSession(made.SerializeToString())
+        @app.get("/")
+        async def predict():
+            y = session.run(None, {"a": wide, "b": np.ones((512, 512), np.float32)})[0]
+            await asyncio.sleep(0.03)
+            return {"y": float(y[0, 0])}
+    """), _only("W110"), _only(None, "W105")),
     ServerPlant("a process of its own", (WORK, FASTAPI, """
         import asyncio, concurrent.futures, multiprocessing
         pool = None

@@ -282,6 +282,24 @@ def test_a_watch_that_never_looked_is_stopped():
     assert (len(samples.t_ns), threads, peers) == (0, (), ())
 
 
+@pytest.mark.parametrize(("alone", "limit", "site"), [
+    (2 * FEWEST, 20, TIMER),  # also while another thread runs, which may only spin
+    (2 * FEWEST, 1000, PARKED),  # waits as long as without a request
+    (0, 20, PARKED),  # another thread always runs: nobody saw that the timer was waited for
+])  # fmt: skip
+def test_a_selector_waits_for_a_timer_whoever_runs(alone, limit, site):
+    """GIVEN a selector whose time limit is short within requests, in so many moments of which no other thread runs."""
+    watch = ThreadWatch(list, 1, "", seed=0)
+    place = watch._place((7, 1), SELECTOR)
+    for now in range(8 * FEWEST):
+        asked = now >= 4 * FEWEST
+        watch._note(now, 7, NETWORK, place, limit if asked else 1000)
+        watch._note(now, 8, RUNNING if asked and now >= 4 * FEWEST + alone else PARKED, 0)
+    watch._known = {7: SimpleNamespace(process=1, name="python")}
+    samples, _, _ = watch.seen([(0, 4 * FEWEST)], [(4 * FEWEST, 8 * FEWEST)])
+    assert set(samples.site[(samples.thread == 7) & (samples.t_ns >= 4 * FEWEST)].tolist()) == {site}
+
+
 # --- never left alone ----------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(("window", "thread", "site"), [
     ("sleep", "worker", TIMER),

@@ -404,18 +404,20 @@ class ThreadWatch:
         self, t: Ints, thread: Ints, site: Ints, selectors: Mask, limit: Ints, at_rest: Mask, asked: Mask
     ) -> Mask:
         """Which rows are of a selector that waits for a timer of the request: within requests, while no thread runs and no
-        service is awaited, its time limit is nearly always far below the usual one without a request.
+        service is awaited, its time limit is nearly always far below the usual one without a request. Then it does so as well
+        while threads run: these may only spin.
         """
         nothing = np.zeros(len(t), dtype=bool)
-        usual, busy = limit[selectors & at_rest], t[(site == RUNNING) | ((thread == OTHERS) & (site == NETWORK))]
-        alone = selectors & asked & ~np.isin(t, busy)
+        usual, awaited = limit[selectors & at_rest], t[(thread == OTHERS) & (site == NETWORK)]
+        waiting = selectors & asked & (site != RUNNING) & ~np.isin(t, awaited)
+        alone = waiting & ~np.isin(t, t[site == RUNNING])
         if min(len(usual), int(np.count_nonzero(alone))) < FEWEST:
             return nothing
         short = (limit > 0) & (limit < SHORT * float(np.median(usual)))
         # with several selectors one of them has the timer
         moments = np.unique(t[alone])
         of_timer = np.isin(moments, t[alone & short])
-        return (alone & short) if of_timer.mean() >= SHORTER_SHARE else nothing
+        return (waiting & short) if of_timer.mean() >= SHORTER_SHARE else nothing
 
     def _impatient(
         self, t: Ints, thread: Ints, site: Ints, place: Ints, limit: Ints, at_rest: Mask, asked: Mask
