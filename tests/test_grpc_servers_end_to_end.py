@@ -24,7 +24,7 @@ SLEEPS = f"""
 def test_a_model_that_sleeps_with_a_lock_held(tmp_path):
     with serving(tmp_path / "server", SLEEPS, program) as port:
         url = f"oip+grpc://127.0.0.1:{port}/m"
-        found = diagnose(tmp_path, url, budget=28)
+        found = diagnose(tmp_path, url, budget=30)
     assert found["target"]["uri"] == url
     assert (found["service"]["protocol"], found["target"]["input_text"]) == (
         "Open Inference Protocol (gRPC)",
@@ -32,8 +32,6 @@ def test_a_model_that_sleeps_with_a_lock_held(tmp_path):
     )
     assert found["service"]["round_trip"]["value"] > 0
     why = found["verdicts"]["capacity"]["sentence"]
-    if "too little time" in why:
-        pytest.skip(f"inconclusive: {why}")
     assert max(found["service"]["loads"]) > 1, why
     unseen = " ".join(found["unobservable"])
     if any(words in unseen for words in ("inside the server", "what Python executes", "thread states")):

@@ -498,6 +498,7 @@ def test_what_a_moment_shows(sites, named, running, turned):
     ({0: NETWORK}, NETWORK, 0, 1),  # a coroutine awaits another service
     ({WORKER: FUTEX}, RUNNING, 1, 0),  # which waits for it
     ({WORKER: IPC}, RUNNING, 1, 0),
+    ({WORKER: OTHER}, RUNNING, 1, 0),
     ({WORKER: RUNNING, SECOND: TIMER}, RUNNING, 2, 0),
     ({WORKER: TIMER, SECOND: FUTEX}, RUNNING, 1, 0),
     ({WORKER: PARKED}, RUNNING, 1, 0),  # a coroutine may await it
